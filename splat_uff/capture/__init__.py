@@ -1,0 +1,1 @@
+"""Captures: posed images, read from the layouts people have."""

@@ -1,0 +1,56 @@
+"""What a capture is once read: images with cameras, and ground truth where there is any."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from splat_uff.cameras import Camera
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """True segments of one view; ids are positive, 0 is background."""
+
+    objects: Int[np.ndarray, "H W"]
+    collections: Int[np.ndarray, "H W"]
+
+
+@dataclass(frozen=True)
+class View:
+    """One posed image."""
+
+    name: str
+    """File name without folder and ending, for example `r_0`."""
+    camera: Camera
+    image: Float[np.ndarray, "H W 4"]
+    """float32 in [0, 1], colour already multiplied by alpha; opaque photos have alpha 1."""
+    truth: GroundTruth | None = None
+    """At the size of its own files, which need not be the size of the image."""
+
+    def composite(self, background: Float[np.ndarray, "3"]) -> Float[np.ndarray, "H W 3"]:
+        """The photo over a constant background colour."""
+        return self.image[..., :3] + (1 - self.image[..., 3:]) * background
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A scene as photographed: training and held-out views in one normalised world."""
+
+    name: str
+    folder: Path
+    train: tuple[View, ...]
+    val: tuple[View, ...]
+    has_alpha: bool
+    """Whether alpha cuts the scene out of its background."""
+    source_from_world: Float[np.ndarray, "4 4"]
+    """Similarity that takes our world, with cameras at a median distance of 1.5, to the files' own."""
+    masks: str
+    """Where the 2D masks come from: `simulated`, `imported` or `none`."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the training images."""
+        camera = self.train[0].camera
+        return camera.height, camera.width

@@ -1,0 +1,1 @@
+"""One feature vector per Gaussian, fitted to the masks by contrastive losses."""

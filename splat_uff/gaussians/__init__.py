@@ -1,0 +1,1 @@
+"""The Gaussians record, its initialisation, photometric fit and files."""

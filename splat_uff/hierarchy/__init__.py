@@ -1,0 +1,1 @@
+"""From features to one tree over the Gaussians, its cuts, and labels in a view."""

@@ -1,0 +1,1 @@
+"""Bags of 2D masks, one per image, and their inclusion trees."""
