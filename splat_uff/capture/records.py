@@ -45,7 +45,7 @@ class Capture:
     has_alpha: bool
     """Whether alpha cuts the scene out of its background."""
     source_from_world: Float[np.ndarray, "4 4"]
-    """Similarity that takes our world, with cameras at a median distance of 1.5, to the files' own."""
+    """Similarity from our world (median camera distance 1.5) to the world of the files."""
     masks: str
     """Where the 2D masks come from: `simulated`, `imported` or `none`."""
 
