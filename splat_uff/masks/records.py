@@ -22,7 +22,7 @@ class MaskSet:
     def of(masks: Bool[np.ndarray, "M H W"]) -> "MaskSet":
         """Pack masks given as booleans."""
         count, height, width = masks.shape
-        return MaskSet(np.packbits(masks.reshape(count, -1), axis=1), height, width)
+        return MaskSet(np.packbits(masks.reshape(count, height * width), axis=1), height, width)
 
     def unpack(self) -> Bool[np.ndarray, "M H W"]:
         """All masks as booleans; eight times the memory of the set."""

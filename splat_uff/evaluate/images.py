@@ -1,0 +1,119 @@
+"""PSNR and SSIM of renderings against photos."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.ndimage import gaussian_filter
+
+from splat_uff.errors import InputError
+
+SSIM_SIGMA = 1.5
+"""Standard deviation, in pixels, of the window of Wang et al."""
+SSIM_RADIUS = 5
+"""Half width of the window: 11 x 11 pixels in all."""
+SMALLEST_ERROR = 1e-10
+"""Mean squared errors below this count as this, so that equal images score a finite 100 dB."""
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """Likeness of renderings and photos, one entry a view."""
+
+    psnr_per_view: Float[np.ndarray, "V"]
+    """In dB."""
+    ssim_per_view: Float[np.ndarray, "V"]
+
+    @property
+    def psnr(self) -> float:
+        """Mean of the views' PSNR in dB (not the PSNR of the mean error)."""
+        return float(self.psnr_per_view.mean())
+
+    @property
+    def ssim(self) -> float:
+        """Mean of the views' SSIM."""
+        return float(self.ssim_per_view.mean())
+
+
+def score_images(
+    renderings: Sequence[Float[np.ndarray, "_ _ 3"]], photos: Sequence[Float[np.ndarray, "_ _ 3"]]
+) -> ImageScores:
+    """Compare renderings with photos over the same background.
+
+    Args:
+        renderings: Colours in [0, 1]; values outside are clipped, as a screen would.
+        photos: Colours in [0, 1] of the same views, composited over the same background.
+
+    Returns:
+        Scores per view.
+
+    Raises:
+        InputError: If there is nothing to compare, numbers or sizes differ, or an image is
+            smaller than the SSIM window.
+    """
+    if len(renderings) != len(photos) or not len(photos):
+        raise InputError(
+            f"{len(renderings)} renderings for {len(photos)} photos; expected one for each photo, "
+            "and at least one."
+        )
+    pairs = [
+        (np.clip(rendering, 0.0, 1.0), photo)
+        for rendering, photo in zip(renderings, photos, strict=True)
+    ]
+    return ImageScores(
+        np.array([psnr(rendering, photo) for rendering, photo in pairs]),
+        np.array([ssim(rendering, photo) for rendering, photo in pairs]),
+    )
+
+
+def psnr(image: Float[np.ndarray, "_ _ 3"], reference: Float[np.ndarray, "_ _ 3"]) -> float:
+    """Peak signal-to-noise ratio in dB of colours in [0, 1]; at most 100.
+
+    Example:
+        >>> psnr(np.full((2, 2, 3), 0.5), np.full((2, 2, 3), 0.6))
+        20.0
+    """
+    _check_same_shape(image, reference)
+    error = np.mean((image.astype(np.float64) - reference) ** 2)
+    return round(float(-10 * np.log10(max(error, SMALLEST_ERROR))), 9)
+
+
+def ssim(image: Float[np.ndarray, "H W 3"], reference: Float[np.ndarray, "H W 3"]) -> float:
+    """Structural similarity of colours in [0, 1], mean over channels.
+
+    11 x 11 Gaussian window, K1 = 0.01, K2 = 0.03, population covariance, averaged over the pixels
+    whose whole window lies in the image. Source: Wang et al., "Image quality assessment: from
+    error visibility to structural similarity", IEEE TIP 2004.
+
+    Raises:
+        InputError: If shapes differ or a side is shorter than the window.
+    """
+    _check_same_shape(image, reference)
+    if min(image.shape[:2]) < 2 * SSIM_RADIUS + 1:
+        raise InputError(
+            f"an image is {image.shape[0]} x {image.shape[1]} pixels; SSIM needs at least "
+            f"{2 * SSIM_RADIUS + 1} a side."
+        )
+    x, y = image.astype(np.float64), reference.astype(np.float64)
+    mean_x, mean_y = _blur(x), _blur(y)
+    variance_x = _blur(x * x) - mean_x**2
+    variance_y = _blur(y * y) - mean_y**2
+    covariance = _blur(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
+        (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
+    )
+    return float(similarity[SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS].mean())
+
+
+def _blur(image: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W 3"]:
+    return gaussian_filter(image, (SSIM_SIGMA, SSIM_SIGMA, 0), truncate=SSIM_RADIUS / SSIM_SIGMA)
+
+
+def _check_same_shape(image: np.ndarray, reference: np.ndarray) -> None:
+    if image.shape != reference.shape:
+        raise InputError(
+            f"a rendering has shape {image.shape} and its photo {reference.shape}; "
+            "render at the size of the photo."
+        )

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from splat_uff.errors import InputError
+from splat_uff.evaluate.images import psnr, score_images, ssim
+
+
+def photo_and_noise(noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    photo = rng.random((6, 7, 3)).repeat(6, axis=0).repeat(6, axis=1)
+    return np.clip(photo + noise * rng.standard_normal(photo.shape), 0, 1), photo
+
+
+def test_psnr_of_a_constant_error_is_its_decibels():
+    photo = np.full((4, 4, 3), 0.25)
+    assert psnr(photo + 0.01, photo) == pytest.approx(40)
+    assert psnr(photo, photo) == 100
+
+
+def test_ssim_of_equal_images_is_one_and_falls_with_noise():
+    values = [ssim(*photo_and_noise(noise)) for noise in (0, 0.05, 0.2)]
+    assert values[0] == pytest.approx(1)
+    assert values[0] > values[1] > values[2] > 0
+
+
+def test_ssim_agrees_with_scikit_image():
+    metrics = pytest.importorskip("skimage.metrics", reason="scikit-image is not a dependency")
+    noisy, photo = photo_and_noise()
+    expected = metrics.structural_similarity(
+        noisy, photo, gaussian_weights=True, use_sample_covariance=False, data_range=1.0,
+        channel_axis=-1,
+    )  # fmt: skip
+    assert ssim(noisy, photo) == pytest.approx(expected, abs=1e-9)
+
+
+def test_score_images_averages_views_and_clips_renderings():
+    noisy, photo = photo_and_noise()
+    scores = score_images([noisy, photo + 2 * (photo == 1.0)], [photo, photo])
+    assert scores.psnr == pytest.approx((psnr(noisy, photo) + 100) / 2)
+    assert scores.ssim == pytest.approx((ssim(noisy, photo) + 1) / 2)
+
+
+def test_score_images_refuses_what_cannot_be_compared():
+    photo = np.zeros((20, 20, 3))
+    with pytest.raises(InputError, match="1 renderings for 2 photos"):
+        score_images([photo], [photo, photo])
+    with pytest.raises(InputError, match=r"\(20, 10, 3\)"):
+        score_images([photo[:, :10]], [photo])
+    with pytest.raises(InputError, match="8 x 8"):
+        score_images([photo[:8, :8]], [photo[:8, :8]])
