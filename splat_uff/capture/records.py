@@ -28,6 +28,8 @@ class View:
     """float32 in [0, 1], colour already multiplied by alpha; opaque photos have alpha 1."""
     truth: GroundTruth | None = None
     """At the size of its own files, which need not be the size of the image."""
+    source_size: tuple[int, int] | None = None
+    """Height and width of the photo in its file, before it was reduced."""
 
     def composite(self, background: Float[np.ndarray, "3"]) -> Float[np.ndarray, "H W 3"]:
         """The photo over a constant background colour."""
@@ -48,6 +50,8 @@ class Capture:
     """Similarity from our world (median camera distance 1.5) to the world of the files."""
     masks: str
     """Where the 2D masks come from: `simulated`, `imported` or `none`."""
+    held_out: str = "val"
+    """Which split of the files `val` holds: `val` or `test`."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,0 +1,122 @@
+"""Masks in folders, as Blender-HS keeps them: one binary PNG per mask, one folder per view."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image
+
+from splat_uff.capture.images import area_resize, read_binary
+from splat_uff.capture.records import Capture, View
+from splat_uff.errors import InputError
+from splat_uff.files import replacing, replacing_folder
+from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.masks.tree import build_tree
+from splat_uff.progress import track
+
+
+def read_masks(capture: Capture, *, split: str = "train") -> list[tuple[MaskSet, MaskTree]]:
+    """Read the masks of every view of a capture and find their inclusion tree.
+
+    Masks come from `<split>_seg/<view>/*.png` in lexicographic order of file names and are
+    averaged down to the size of the view's image; a pixel stays in a mask of which at least half
+    covers it. Masks left empty are dropped. The tree is always built from the masks as reduced:
+    a stored hierarchy describes the masks at full size, and after reduction a thin child can
+    cover all of its parent, or vanish, so that the stored relation no longer holds.
+
+    Args:
+        capture: As read from the folder that also holds the masks.
+        split: `train`, or `val` for the held-out views; the views of the capture that are read.
+
+    Returns:
+        For each view, in the order of the capture, its masks and their tree.
+
+    Raises:
+        InputError: If a folder of masks is missing, a mask is damaged or does not fit the photo, or
+            no view has any mask.
+    """
+    views = capture.train if split == "train" else capture.val
+    files_split = "train" if split == "train" else capture.held_out
+    folder = capture.folder / f"{files_split}_seg"
+    if not folder.is_dir():
+        raise InputError(
+            f"no {folder}; expected one folder of mask PNGs per view, so make masks first."
+        )
+
+    def read_view(view: View) -> tuple[MaskSet, MaskTree]:
+        masks = read_view_masks(folder / view.name, view)
+        return masks, build_tree(masks)
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        bags = list(track(pool.map(read_view, views), "masks", len(views)))
+    if views and not any(len(masks) for masks, _ in bags):
+        raise InputError(f"{folder} holds no mask; expected PNGs in it, so make masks first.")
+    return bags
+
+
+def read_view_masks(folder: Path, view: View) -> MaskSet:
+    """Read the masks of one view, reduced to the size of its image.
+
+    Raises:
+        InputError: If the folder is missing, or a mask is damaged or does not fit the photo.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            f"no folder {folder}; expected the masks of view {view.name}, so make them again."
+        )
+    height, width = view.camera.height, view.camera.width
+    packed = []
+    for path in sorted(folder.glob("*.png"), key=lambda path: path.name):
+        mask = read_binary(path)
+        _check_fits(path, mask, view)
+        reduced = _reduce(mask, height, width)
+        if reduced.any():
+            packed.append(np.packbits(reduced))
+    bytes_per_mask = (height * width + 7) // 8
+    return MaskSet(
+        np.array(packed, dtype=np.uint8).reshape(len(packed), bytes_per_mask), height, width
+    )
+
+
+def write_masks(folder: Path, split: str, name: str, masks: MaskSet) -> None:
+    """Write the masks of one view and their tree as Blender-HS does.
+
+    Args:
+        folder: Of the capture.
+        split: `train` or `val`; the masks go to `<split>_seg`, trees to `<split>_seg_hierarchy`.
+        name: Of the view.
+        masks: Numbered with leading zeros, so that lexicographic order is theirs.
+    """
+    digits = max(3, len(str(len(masks) - 1)))
+    with replacing_folder(folder / f"{split}_seg" / name) as temporary:
+        for index, mask in enumerate(masks.unpack()):
+            picture = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
+            picture.save(temporary / f"{index:0{digits}d}.png", compress_level=1)
+    tree = build_tree(masks)
+    for relation, matrix in (("inside", tree.inside), ("same", tree.same)):
+        path = folder / f"{split}_seg_hierarchy" / f"{name}_{relation}.npy"
+        with replacing(path) as temporary:
+            np.save(temporary, matrix)
+
+
+def _check_fits(path: Path, mask: Bool[np.ndarray, "H W"], view: View) -> None:
+    """Accept masks at the size of the training image, of the photo, or of an even part of it."""
+    reduced = (view.camera.height, view.camera.width)
+    photo = view.source_size or reduced
+    divides = photo[0] * mask.shape[1] == photo[1] * mask.shape[0] and photo[0] % mask.shape[0] == 0
+    large_enough = mask.shape[0] >= reduced[0] and mask.shape[1] >= reduced[1]
+    if mask.shape != reduced and not (divides and large_enough):
+        raise InputError(
+            f"{path} is {mask.shape[1]}x{mask.shape[0]}, its photo {photo[1]}x{photo[0]}; expected "
+            "masks of the same size, so make the masks of this view again."
+        )
+
+
+def _reduce(mask: Bool[np.ndarray, "H W"], height: int, width: int) -> Bool[np.ndarray, "h w"]:
+    """Pixels of the coarser grid that the mask covers to at least one half."""
+    if mask.shape == (height, width):
+        return mask
+    # Fractional weights round, and must not push a pixel covered exactly to one half below it.
+    return area_resize(mask.astype(np.float32), height, width) >= 0.5 - 1e-5

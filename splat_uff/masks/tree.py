@@ -1,0 +1,69 @@
+"""Which masks of an image lie inside which (METHOD.md section 2)."""
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from splat_uff.masks.records import MaskSet, MaskTree
+
+# Bytes of packed pixels that are unpacked at a time, so that large masks stay small in memory.
+_CHUNK = 4096
+
+
+def build_tree(masks: MaskSet, *, p_in: float = 0.95, p_iou: float = 0.85) -> MaskTree:
+    """Find which masks lie inside which, and which are the same.
+
+    A is inside B when |A∩B| / |A| > `p_in` and IoU(A, B) < `p_iou`; from `p_iou` on the two are the
+    same mask. The smaller of two can lie inside the larger only, so `inside` has no cycles whatever
+    the thresholds. An empty mask is inside nothing and the same as itself alone.
+
+    Args:
+        masks: Masks of one image.
+        p_in: Share of the child that its parent must contain.
+        p_iou: Intersection over union from which two masks count as one.
+    """
+    overlap = _intersections(masks)
+    area = overlap.diagonal()
+    union = area[:, None] + area[None, :] - overlap
+    # Both ratios are compared as products, so that empty masks need no division by zero.
+    same = (overlap >= p_iou * union) & (union > 0)
+    np.fill_diagonal(same, True)
+    contained = overlap > p_in * area[:, None]
+    smaller = area[:, None] < area[None, :]
+    return MaskTree(inside=contained & smaller & ~same, same=same)
+
+
+def minimal_parents(inside: Bool[np.ndarray, "M M"]) -> Bool[np.ndarray, "M M"]:
+    """Keep of each mask's parents those with no other parent on the way: a transitive reduction.
+
+    Containment up to a tolerance is not transitive, so a parent is dropped when any chain of
+    masks leads to it, also where the masks of the chain are not all inside it.
+
+    Args:
+        inside: Row is inside column, without cycles, as in `MaskTree`.
+    """
+    reachable = inside
+    while True:
+        # Each round doubles the chains that are followed.
+        further = reachable | _compose(reachable, reachable)
+        if (further == reachable).all():
+            return inside & ~_compose(inside, reachable)
+        reachable = further
+
+
+def _compose(
+    first: Bool[np.ndarray, "M M"], second: Bool[np.ndarray, "M M"]
+) -> Bool[np.ndarray, "M M"]:
+    return first.astype(np.float32) @ second.astype(np.float32) > 0
+
+
+def _intersections(masks: MaskSet) -> Int[np.ndarray, "M M"]:
+    """Pixels shared by every two masks.
+
+    A matrix product of bits as float32, exact since a chunk has far fewer than 2**24 pixels.
+    """
+    total = np.zeros((len(masks), len(masks)), dtype=np.int64)
+    for start in range(0, masks.packed.shape[1], _CHUNK):
+        # The bits that fill the last byte are zero and count for nothing.
+        bits = np.unpackbits(masks.packed[:, start : start + _CHUNK], axis=1).astype(np.float32)
+        total += (bits @ bits.T).astype(np.int64)
+    return total
