@@ -2,6 +2,15 @@
 
 from splat_uff.masks.folders import read_masks, write_masks
 from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.masks.simulated import simulate_masks
 from splat_uff.masks.tree import build_tree, minimal_parents
 
-__all__ = ["MaskSet", "MaskTree", "build_tree", "minimal_parents", "read_masks", "write_masks"]
+__all__ = [
+    "MaskSet",
+    "MaskTree",
+    "build_tree",
+    "minimal_parents",
+    "read_masks",
+    "simulate_masks",
+    "write_masks",
+]
