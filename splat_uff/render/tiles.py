@@ -1,0 +1,97 @@
+"""Which Gaussians touch which 16x16 tile, front to back."""
+
+from typing import no_type_check
+
+import numpy as np
+from numba import njit
+
+TILE = 16
+"""Pixels along the side of a tile."""
+
+_options = {"cache": True, "error_model": "numpy", "boundscheck": False}
+
+
+@njit(**_options)
+@no_type_check
+def bin_into_tiles(means2d, extents, depths, width, height):
+    """List the visible Gaussians of each tile, nearest first.
+
+    One global stable sort by depth, then a counting sort into tiles: linear in the entries, and
+    equal depths keep the order of their indices.
+
+    Args:
+        means2d: float32 [N, 2], pixels.
+        extents: float32 [N, 2], half sizes of what is drawn, 0 if not seen.
+        depths: float32 [N].
+        width: Image width in pixels.
+        height: Image height in pixels.
+
+    Returns:
+        tile_starts: int64 [tiles + 1], where each row-major tile begins in `entries`.
+        entries: int32 [E], Gaussian of each entry.
+        slots: int64 [E], position of each entry among the entries sorted by Gaussian.
+        slot_starts: int64 [N + 1], where each Gaussian begins among them.
+    """
+    count = means2d.shape[0]
+    tiles_x, tiles_y = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
+    spans = np.zeros((count, 4), np.int32)  # First and last tile, in x and in y.
+    slot_starts = np.zeros(count + 1, np.int64)
+    tile_starts = np.zeros(tiles_x * tiles_y + 1, np.int64)
+    for n in range(count):
+        spans[n, 1] = -1
+        if extents[n, 0] > 0:
+            # A pixel counts when its centre, at +0.5, lies within the extent.
+            left = max(0, int(np.ceil(means2d[n, 0] - extents[n, 0] - 0.5)))
+            right = min(width - 1, int(np.floor(means2d[n, 0] + extents[n, 0] - 0.5)))
+            top = max(0, int(np.ceil(means2d[n, 1] - extents[n, 1] - 0.5)))
+            bottom = min(height - 1, int(np.floor(means2d[n, 1] + extents[n, 1] - 0.5)))
+            if left <= right and top <= bottom:
+                spans[n, 0], spans[n, 1] = left // TILE, right // TILE
+                spans[n, 2], spans[n, 3] = top // TILE, bottom // TILE
+        tiles = 0
+        if spans[n, 1] >= 0:
+            for y in range(spans[n, 2], spans[n, 3] + 1):
+                for x in range(spans[n, 0], spans[n, 1] + 1):
+                    tile_starts[y * tiles_x + x + 1] += 1
+                    tiles += 1
+        slot_starts[n + 1] = slot_starts[n] + tiles
+    tile_starts = np.cumsum(tile_starts)
+    cursor = tile_starts[:-1].copy()
+    entries = np.empty(tile_starts[-1], np.int32)
+    slots = np.empty(tile_starts[-1], np.int64)
+    for n in _front_to_back(depths, spans):
+        slot = slot_starts[n]
+        for y in range(spans[n, 2], spans[n, 3] + 1):
+            for x in range(spans[n, 0], spans[n, 1] + 1):
+                at = cursor[y * tiles_x + x]
+                cursor[y * tiles_x + x] += 1
+                entries[at] = n
+                slots[at] = slot
+                slot += 1
+    return tile_starts, entries, slots, slot_starts
+
+
+@njit(**_options)
+@no_type_check
+def _front_to_back(depths, spans):
+    """Visible Gaussians by depth: a stable radix sort, 11 bits at a time.
+
+    Positive floats order like the integers that share their bits.
+    """
+    visible = np.flatnonzero(spans[:, 1] >= 0)
+    order = visible.astype(np.int32)
+    keys = depths[visible].view(np.uint32)
+    spare_order, spare_keys = np.empty_like(order), np.empty_like(keys)
+    for shift in (0, 11, 22):
+        starts = np.zeros(2049, np.int64)
+        for key in keys:
+            starts[((key >> np.uint32(shift)) & np.uint32(2047)) + 1] += 1
+        starts = np.cumsum(starts)
+        for position in range(len(keys)):
+            digit = (keys[position] >> np.uint32(shift)) & np.uint32(2047)
+            to = starts[digit]
+            starts[digit] += 1
+            spare_keys[to], spare_order[to] = keys[position], order[position]
+        keys, spare_keys = spare_keys, keys
+        order, spare_order = spare_order, order
+    return order
