@@ -1,0 +1,189 @@
+"""Pictures of a run: the record of what they show, and the overview in one PNG."""
+
+import base64
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from PIL import Image, ImageDraw, ImageFont
+
+from splat_uff.errors import InputError
+from splat_uff.evaluate.curves import Log
+from splat_uff.evaluate.palette import nested_colours, paint
+from splat_uff.files import replacing
+
+TILE = 200
+"""Width in pixels of one picture of the overview."""
+GAP, MARGIN, TITLE_HEIGHT = 8, 20, 46
+
+
+@dataclass(frozen=True)
+class ReportView:
+    """What is shown of one held-out view; all pictures have the size of the photo."""
+
+    name: str
+    photo: Float[np.ndarray, "H W 3"]
+    """sRGB in [0, 1], best composited over white, as labels are."""
+    rendering: Float[np.ndarray, "H W 3"]
+    features: Float[np.ndarray, "H W 3"]
+    """Features as colours, see `feature_colours`."""
+    labels: Int[np.ndarray, "L H W"]
+    """Segments at L granularities, from fine to coarse; 0 is none."""
+    objects: Int[np.ndarray, "_ _"] | None = None
+    """True objects, where there is ground truth."""
+    collections: Int[np.ndarray, "_ _"] | None = None
+    """True collections, which give the parts of one thing related colours."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that `write_report` and `write_overview` show."""
+
+    scene: str
+    metrics: dict[str, Any]
+    """The content of `metrics.json`, as `score_table` reads it."""
+    views: tuple[ReportView, ...]
+    """The first four are shown."""
+    colours: tuple[Float[np.ndarray, "_ 3"], ...]
+    """A table of colours for each of the L granularities, from `nested_colours`."""
+    masks: str
+    """Origin of the 2D masks: `simulated`, `imported` or `none`."""
+    curves: Log = field(default_factory=dict)
+    """From `read_log`."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The run's configuration, as nested as it comes."""
+
+    def __post_init__(self) -> None:
+        for view in self.views:
+            if len(view.labels) != len(self.colours) or not self.colours:
+                raise InputError(
+                    f"view {view.name} has {len(view.labels)} granularities and there are "
+                    f"{len(self.colours)} tables of colours; expected as many, and at least one."
+                )
+
+    @property
+    def num_segments(self) -> tuple[int, ...]:
+        """Segments at each granularity, from fine to coarse."""
+        return tuple(len(table) - 1 for table in self.colours)
+
+    @property
+    def shown(self) -> dict[str, int]:
+        """Names of up to three granularities, coarse to fine, and their places.
+
+        The extremes are left out where there are many: two segments say little, and hundreds are
+        hard to look at.
+        """
+        last = len(self.colours) - 1
+        if last < 2:
+            return {"coarse": 1, "fine": 0} if last else {"segments": 0}
+        return {"coarse": round(0.8 * last), "medium": round(0.5 * last), "fine": round(0.2 * last)}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One titled picture of a view."""
+
+    title: str
+    pixels: Float[np.ndarray, "H W 3"]
+    """sRGB in [0, 1]."""
+    is_flat: bool = False
+    """Whether it shows segments, whose edges are to stay sharp when it is enlarged."""
+
+
+def view_pictures(report: Report) -> list[list[Picture]]:
+    """The pictures of each shown view, in the order in which they are read."""
+    views = report.views[:4]
+    rows = []
+    for view, truth in zip(views, _paint_truth(views), strict=True):
+        row = [
+            Picture("photo", view.photo),
+            Picture("rendering", view.rendering),
+            Picture("features (PCA)", view.features),
+        ]
+        for name, place in report.shown.items():
+            title = f"{name}, {report.num_segments[place]} segments"
+            row.append(Picture(title, paint(view.labels[place], report.colours[place]), True))
+        if truth is not None:
+            row.append(Picture("true objects", truth, True))
+        rows.append(row)
+    return rows
+
+
+def write_overview(path: Path, report: Report) -> None:
+    """Write one PNG with a row for each of up to four views and a titled column for each picture.
+
+    Args:
+        path: Where the PNG goes; an existing one is replaced.
+        report: What to show.
+
+    Raises:
+        InputError: If the report has no views.
+    """
+    rows = view_pictures(report)
+    if not rows:
+        raise InputError("the report has no views; expected at least one to draw the overview.")
+    titles = list(dict.fromkeys(picture.title for row in rows for picture in row))
+    heights = [_height_at(row[0].pixels, TILE) for row in rows]
+    width = 2 * MARGIN + len(titles) * (TILE + GAP) - GAP
+    height = MARGIN + TITLE_HEIGHT + sum(heights) + GAP * (len(rows) - 1) + MARGIN
+    sheet = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=17)
+    for column, title in enumerate(titles):
+        centre = MARGIN + column * (TILE + GAP) + TILE / 2
+        draw.text((centre, MARGIN + TITLE_HEIGHT / 2 - 4), title, "#222", font, anchor="mm")
+    top = MARGIN + TITLE_HEIGHT
+    for row, row_height in zip(rows, heights, strict=True):
+        for picture in row:
+            left = MARGIN + titles.index(picture.title) * (TILE + GAP)
+            sheet.paste(_enlarged(picture), (left, top))
+        top += row_height + GAP
+    with replacing(path) as temporary:
+        sheet.save(temporary, format="PNG", optimize=True)
+
+
+def data_uri(picture: Float[np.ndarray, "H W 3"]) -> str:
+    """A picture as a `data:` address that holds its PNG."""
+    pixels = _bytes(picture).astype(np.int64)
+    codes, places = np.unique(pixels @ [1 << 16, 1 << 8, 1], return_inverse=True)
+    if len(codes) <= 256:
+        # Flat colours take a third of the room with a palette, and lose nothing.
+        image = Image.fromarray(places.reshape(pixels.shape[:2]).astype(np.uint8))
+        image.putpalette([int(code) >> shift & 255 for code in codes for shift in (16, 8, 0)])
+    else:
+        image = Image.fromarray(_bytes(picture))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _paint_truth(views: tuple[ReportView, ...]) -> list[Float[np.ndarray, "H W 3"] | None]:
+    """Paint the true objects of all views with one table, so that an id keeps its colour."""
+    known = [view for view in views if view.objects is not None]
+    if not known:
+        return [None] * len(views)
+    objects = np.concatenate([view.objects.ravel() for view in known if view.objects is not None])
+    cuts = [objects]
+    if all(view.collections is not None for view in known):
+        cuts.append(
+            np.concatenate([v.collections.ravel() for v in known if v.collections is not None])
+        )
+    table = nested_colours(cuts)[0]
+    return [paint(view.objects, table) if view.objects is not None else None for view in views]
+
+
+def _height_at(picture: Float[np.ndarray, "H W 3"], width: int) -> int:
+    return max(round(picture.shape[0] * width / picture.shape[1]), 1)
+
+
+def _enlarged(picture: Picture) -> Image.Image:
+    image = Image.fromarray(_bytes(picture.pixels))
+    method = Image.Resampling.NEAREST if picture.is_flat else Image.Resampling.LANCZOS
+    return image.resize((TILE, _height_at(picture.pixels, TILE)), method)
+
+
+def _bytes(picture: Float[np.ndarray, "H W 3"]) -> np.ndarray:
+    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)

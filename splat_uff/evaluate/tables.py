@@ -1,0 +1,154 @@
+"""The table of scores, for the terminal and as rows for the report."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from splat_uff.evaluate.covering import LEVELS
+
+COLUMNS = (*LEVELS, "mean")
+CONTEXT_TITLE = "Published figures: other scenes, real SAM masks, so not like for like"
+STAGES = ("capture", "masks", "gaussians", "features", "hierarchy", "evaluate", "total")
+MASK_ORIGINS = {
+    "simulated": "simulated masks",
+    "imported": "imported masks",
+    "none": "no masks",
+}
+
+Figures = tuple[float | None, float | None, float | None, float | None]
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """NC of one method; None where it is not known."""
+
+    name: str
+    values: Figures
+    """As in `COLUMNS`."""
+    errors: Figures = (None, None, None, None)
+    """Standard errors over views."""
+    is_context: bool = False
+    """Whether the row is a published figure, from other scenes and masks."""
+
+
+PUBLISHED = (
+    ScoreRow("UFF on Blender-HS", (None, None, None, 0.709), is_context=True),
+    ScoreRow("UFF, 4:1 negatives", (None, None, None, 0.720), is_context=True),
+    ScoreRow("LSeg + DFF, rendered features", (0.164, 0.427, 0.839, 0.477), is_context=True),
+    ScoreRow("LSeg + DFF, surface features", (0.082, 0.286, 0.666, 0.345), is_context=True),
+)
+"""METHOD.md section 7; He et al., ECCV 2024, and its supplement."""
+
+
+def score_rows(metrics: dict[str, Any]) -> list[ScoreRow]:
+    """NC of a run, of its input masks and of the paper; empty where there is no ground truth.
+
+    Args:
+        metrics: The content of `metrics.json`. Read here: `nc` and `nc_masks`, each with
+            `objects`, `collections`, `scene`, `mean`; `nc_standard_errors` of the same names;
+            `num_cuts`; `masks`, the origin of the masks. All may be missing.
+    """
+    if "nc" not in metrics:
+        return []
+    cuts = metrics.get("num_cuts")
+    ours = ScoreRow(
+        f"this run, {cuts} nested cuts" if cuts else "this run",
+        _row(metrics["nc"]),
+        _row(metrics.get("nc_standard_errors", {})),
+    )
+    rows = [ours]
+    if "nc_masks" in metrics:
+        origin = mask_origin(metrics.get("masks", ""))
+        rows.append(ScoreRow(f"its input: {origin}", _row(metrics["nc_masks"])))
+    return [*rows, *PUBLISHED]
+
+
+def fact_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    """What else is known of a run, as names and formatted values.
+
+    Args:
+        metrics: The content of `metrics.json`. Read here: `psnr` in dB, `ssim`,
+            `num_gaussians`, `seconds` by stage. All may be missing.
+    """
+    rows = []
+    if "psnr" in metrics:
+        rows.append(("PSNR, held-out views", f"{metrics['psnr']:.2f} dB"))
+    if "ssim" in metrics:
+        rows.append(("SSIM, held-out views", f"{metrics['ssim']:.4f}"))
+    if "num_gaussians" in metrics:
+        rows.append(("Gaussians", f"{metrics['num_gaussians']:,}".replace(",", " ")))
+    return rows
+
+
+def second_rows(metrics: dict[str, Any]) -> list[tuple[str, float]]:
+    """Seconds of each stage in the order of the pipeline, `total` last."""
+    seconds = metrics.get("seconds", {})
+    known = [stage for stage in STAGES if stage in seconds]
+    others = [stage for stage in seconds if stage not in STAGES]
+    ordered = sorted([*known, *others], key=lambda stage: stage == "total")
+    return [(stage, float(seconds[stage])) for stage in ordered]
+
+
+def score_table(metrics: dict[str, Any]) -> RenderableType:
+    """The scores of a run for the terminal: NC with the paper's figures below, then the facts.
+
+    Args:
+        metrics: The content of `metrics.json`, as for `score_rows` and `fact_rows`.
+    """
+    parts: list[RenderableType] = []
+    rows = score_rows(metrics)
+    if rows:
+        parts.append(_covering_table(rows))
+        parts.append(Text(f"{CONTEXT_TITLE}.", style="dim"))
+    else:
+        parts.append(Text("No ground truth, so no NC (normalized covering).", style="dim"))
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(min_width=32)
+    facts.add_column(justify="right")
+    for name, value in fact_rows(metrics):
+        facts.add_row(Text(name), Text(value))
+    for stage, seconds in second_rows(metrics):
+        facts.add_row(Text(f"seconds, {stage}"), Text(f"{seconds:.1f}"))
+    if facts.row_count:
+        parts.extend([Text(""), facts])
+    return Group(*parts)
+
+
+def mask_origin(masks: str) -> str:
+    """How to name the origin of 2D masks to a reader."""
+    return MASK_ORIGINS.get(masks, f"{masks} masks" if masks else "masks")
+
+
+def format_score(value: float | None, error: float | None = None) -> str:
+    """A score to 3 decimals with its standard error, or a dash."""
+    if value is None:
+        return "–"  # noqa: RUF001
+    return f"{value:.3f}" if error is None else f"{value:.3f} ± {error:.3f}"
+
+
+def _row(scores: dict[str, float]) -> Figures:
+    objects, collections, scene, mean = (scores.get(column) for column in COLUMNS)
+    return objects, collections, scene, mean
+
+
+def _covering_table(rows: list[ScoreRow]) -> Table:
+    table = Table(
+        title="NC, normalized covering (1 is perfect)", title_justify="left", box=SIMPLE_HEAD
+    )
+    table.add_column("")
+    for column in COLUMNS:
+        table.add_column(column, justify="right")
+    for row, following in zip(rows, [*rows[1:], rows[-1]], strict=True):
+        style = "dim" if row.is_context else "bold" if row is rows[0] else None
+        table.add_row(
+            Text(row.name),
+            *(Text(format_score(value)) for value in row.values[:-1]),
+            Text(format_score(row.values[-1], row.errors[-1])),
+            style=style,
+            end_section=row.is_context != following.is_context,
+        )
+    return table

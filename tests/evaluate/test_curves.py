@@ -1,0 +1,76 @@
+import json
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from splat_uff.errors import InputError
+from splat_uff.evaluate.curves import draw_curve, read_log
+
+
+def write_lines(path, *records: dict) -> None:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def test_read_log_sorts_figures_by_stage(tmp_path):
+    path = tmp_path / "log.jsonl"
+    write_lines(
+        path,
+        {"stage": "gaussians", "step": 1, "loss": 0.5},
+        {"stage": "gaussians", "step": 2, "loss": 0.4, "psnr": 20},
+        {"stage": "features", "step": 1, "loss": 3, "note": "words are not figures"},
+    )
+    log = read_log(path)
+    assert list(log) == ["gaussians", "features"]
+    np.testing.assert_array_equal(log["gaussians"]["step"], [1, 2])
+    np.testing.assert_array_equal(log["gaussians"]["psnr"], [np.nan, 20])
+    assert list(log["features"]) == ["step", "loss"]
+
+
+def test_read_log_skips_lines_cut_short(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"stage": "a", "step": 1, "loss": 2}\n[]\n{"stage": "a", "step": 2, "lo')
+    np.testing.assert_array_equal(read_log(path)["a"]["loss"], [2])
+
+
+def test_read_log_forgets_what_a_resumed_run_did_again(tmp_path):
+    path = tmp_path / "log.jsonl"
+    steps = [(1, 9), (2, 8), (3, 7), (2, 6), (4, 5)]
+    write_lines(path, *({"stage": "a", "step": step, "loss": loss} for step, loss in steps))
+    log = read_log(path)["a"]
+    np.testing.assert_array_equal(log["step"], [1, 2, 4])
+    np.testing.assert_array_equal(log["loss"], [9, 6, 5])
+
+
+def test_read_log_names_a_missing_file(tmp_path):
+    with pytest.raises(InputError, match="no log at"):
+        read_log(tmp_path / "log.jsonl")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.linspace(0, 1, 500), np.geomspace(1e-4, 10, 500), np.full(500, 3.0), np.zeros(2)],
+)
+def test_draw_curve_stays_inside_its_picture(values):
+    svg = ElementTree.fromstring(draw_curve("loss", np.arange(len(values)) * 10.0, values))
+    line = next(part for part in svg.iter() if part.get("class") == "line")
+    points = np.array([point.split(",") for point in line.get("points", "").split()], float)
+    _, _, width, height = map(float, svg.get("viewBox", "").split())
+    assert len(points) <= 300
+    assert (points >= 0).all()
+    assert (points <= [width, height]).all()
+    assert (np.diff(points[:, 0]) > 0).all()
+
+
+def test_draw_curve_rises_on_the_page_as_values_rise():
+    svg = ElementTree.fromstring(draw_curve("psnr", np.arange(20.0), np.arange(20.0)))
+    line = next(part for part in svg.iter() if part.get("class") == "line")
+    heights = [float(point.split(",")[1]) for point in line.get("points", "").split()]
+    assert (np.diff(heights) < 0).all()
+
+
+def test_draw_curve_escapes_its_title_and_leaves_out_what_is_not_finite():
+    svg = draw_curve("<b>", np.arange(3.0), np.array([1, np.nan, 2]))
+    assert "<b>" not in svg
+    assert "nan" not in svg
+    assert "too few" in draw_curve("loss", np.arange(2.0), np.array([1, np.inf]))

@@ -1,0 +1,137 @@
+import base64
+import dataclasses
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from splat_uff.errors import InputError
+from splat_uff.evaluate.pictures import data_uri, view_pictures, write_overview
+from splat_uff.evaluate.report import write_report
+
+
+class Page(HTMLParser):
+    """Collects tags and checks that they close in order."""
+
+    VOID = ("meta", "img", "input", "link", "br", "line", "circle", "polyline")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def read_page(tmp_path, report) -> tuple[str, Page]:
+    write_report(tmp_path / "report.html", report)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    return text, page
+
+
+def test_write_report_asks_nothing_of_the_network(tmp_path, report):
+    text, page = read_page(tmp_path, report)
+    assert not re.search(r"https?:|@import|url\(", text)
+    addresses = [a[key] for _, a in page.tags for key in ("src", "href") if key in a]
+    assert len(addresses) >= 2 * 7
+    assert all(address.startswith("data:") for address in addresses)
+
+
+def test_write_report_shows_all_its_parts(tmp_path, report):
+    text, _ = read_page(tmp_path, report)
+    for part in ("Held-out views", "Granularity", "Scores", "Training", "Seconds per stage"):
+        assert f"<h2>{part}</h2>" in text
+    for part in ("simulated masks", "0.918", "features.tau", "not like for like", "Euclidean loss"):
+        assert part in text
+    assert text.count("<svg") == 6
+
+
+def test_write_report_escapes_every_name(tmp_path, report):
+    evil = '<script>alert("1")</script>'
+    views = tuple(dataclasses.replace(view, name=evil) for view in report.views)
+    curves = {evil: {"step": np.arange(3.0), evil: np.arange(3.0)}}
+    metrics = {**report.metrics, "seed": evil, "version": evil, "masks": evil, "num_cuts": evil}
+    metrics["seconds"] = {evil: 1.0, "total": 1.0}
+    hostile = dataclasses.replace(
+        report, scene=evil, masks=evil, views=views, curves=curves, metrics=metrics,
+        settings={evil: {evil: evil}},
+    )  # fmt: skip
+    text, page = read_page(tmp_path, hostile)
+    assert evil not in text
+    assert "alert(&quot;1&quot;)" in text
+    assert [tag for tag, _ in page.tags].count("script") == 1
+
+
+def test_write_report_leaves_out_what_is_not_known(tmp_path, report):
+    views = tuple(
+        dataclasses.replace(view, objects=None, collections=None) for view in report.views
+    )
+    bare = dataclasses.replace(report, views=views, metrics={"psnr": 30.0}, curves={}, settings={})
+    text, _ = read_page(tmp_path, bare)
+    assert "no ground truth" in text
+    for absent in ("true objects", "0.709", "<svg", "Settings", "Seconds per stage"):
+        assert absent not in text
+
+
+def test_write_overview_has_a_titled_column_for_each_picture(tmp_path, report):
+    path = tmp_path / "overview.png"
+    write_overview(path, report)
+    with Image.open(path) as opened:
+        image = np.asarray(opened)
+    rows = view_pictures(report)
+    assert [picture.title for picture in rows[0]] == [
+        "photo",
+        "rendering",
+        "features (PCA)",
+        "coarse, 5 segments",
+        "medium, 5 segments",
+        "fine, 14 segments",
+        "true objects",
+    ]
+    assert image.shape[1] > 7 * 200
+    assert image.shape[0] > 2 * 200
+    assert (image[:60] < 100).any()  # The titles.
+
+
+def test_write_overview_takes_wide_views_and_refuses_none(tmp_path, report):
+    wide = [
+        dataclasses.replace(
+            view, photo=view.photo[:20], rendering=view.rendering[:20],
+            features=view.features[:20], labels=view.labels[:, :20], objects=None,
+        )
+        for view in report.views
+    ]  # fmt: skip
+    write_overview(tmp_path / "wide.png", dataclasses.replace(report, views=tuple(wide)))
+    with Image.open(tmp_path / "wide.png") as image:
+        assert image.height < 2 * 200
+    with pytest.raises(InputError, match="no views"):
+        write_overview(tmp_path / "none.png", dataclasses.replace(report, views=()))
+
+
+def test_report_refuses_labels_without_colours(report):
+    with pytest.raises(InputError, match="view r_0 has 4 granularities"):
+        dataclasses.replace(report, colours=report.colours[:2])
+
+
+@pytest.mark.parametrize("num_colours", [2, 256, 2000])
+def test_data_uri_keeps_every_pixel(num_colours):
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (num_colours, 3))[rng.integers(0, num_colours, (40, 60))] / 255
+    data = base64.b64decode(data_uri(picture).split(",", 1)[1])
+    shown = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    np.testing.assert_array_equal(shown, np.round(picture * 255))
