@@ -1,0 +1,36 @@
+"""Which scenes are built in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from splat_uff.capture.scenes.drums import build_drums
+from splat_uff.capture.scenes.parts import Part
+from splat_uff.capture.scenes.toy import build_toy
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make one built-in scene."""
+
+    build: Callable[[], list[Part]]
+    description: str
+    photo_size: int = 400
+    """Width and height of photos and masks, pixels."""
+    truth_size: int = 200
+    """Width and height of ids, depth and co-visibility, pixels."""
+    num_train: int = 100
+    num_val: int = 20
+
+
+RECIPES = {
+    "drums": Recipe(build_drums, "a drum kit: nine instruments and their stands"),
+    "toy": Recipe(
+        build_toy,
+        "ten parts in three groups, for tests",
+        photo_size=64,
+        truth_size=64,
+        num_train=24,
+        num_val=6,
+    ),
+}
+"""Recipes by name, in the order in which they are listed."""

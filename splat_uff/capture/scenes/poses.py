@@ -1,0 +1,48 @@
+"""Where the cameras of a built-in scene stand: NeRF-synthetic's distance, lens and conventions."""
+
+import numpy as np
+from jaxtyping import Float
+
+from splat_uff.capture.scenes.parts import rotation
+
+DISTANCE = 4.0311289
+"""World units between the cameras and the origin."""
+ANGLE_X = 0.6911112070083618
+"""Horizontal field of view, radians."""
+TURNS = (10, 45, 90, 135)
+"""Degrees between a held-out view and its rotated twins."""
+
+
+def train_poses(count: int, *, rng: np.random.Generator) -> list[Float[np.ndarray, "4 4"]]:
+    """Cameras drawn uniformly from the upper hemisphere, short of the pole; OpenGL axes."""
+    return [
+        _look_at_origin(azimuth, height)
+        for azimuth, height in zip(
+            rng.uniform(0, 2 * np.pi, count), rng.uniform(0.02, 0.93, count), strict=True
+        )
+    ]
+
+
+def val_poses(count: int) -> list[Float[np.ndarray, "4 4"]]:
+    """Cameras spread evenly around, 15 to 50 degrees above the horizon; OpenGL axes."""
+    golden = np.pi * (3 - np.sqrt(5))
+    heights = 0.26 + 0.5 * ((np.arange(count) * 0.7548777) % 1)
+    return [_look_at_origin(1 + golden * index, height) for index, height in enumerate(heights)]
+
+
+def turned_pose(pose: Float[np.ndarray, "4 4"], *, degrees: float) -> Float[np.ndarray, "4 4"]:
+    """The same camera carried around the vertical axis z, counter-clockwise from above."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation("z", degrees=degrees)
+    return matrix @ pose
+
+
+def _look_at_origin(azimuth: float, height: float) -> Float[np.ndarray, "4 4"]:
+    """OpenGL pose at `height` (z over distance) that looks at the origin, level."""
+    flat = np.sqrt(1 - height**2)
+    back = np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), height])
+    right = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([right, np.cross(back, right), back], axis=1)
+    pose[:3, 3] = DISTANCE * back
+    return pose

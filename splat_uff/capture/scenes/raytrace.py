@@ -1,0 +1,190 @@
+"""Photos and exact ground truth of a built-in scene, by casting rays on the CPU.
+
+Deterministic whatever the number of threads: rays are independent and nothing is drawn at random.
+How open the sky is over a point is worked out once per vertex, so it is the same in every view.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from splat_uff.cameras import Camera, pixel_centres, unproject
+from splat_uff.capture.scenes.lighting import Points, shade, sky_light
+from splat_uff.capture.scenes.parts import Part
+from splat_uff.capture.scenes.surfaces import Surface, build_surface
+
+CREASE_DEGREES = 42.0
+MAX_EDGE = 0.07
+"""World units; a photo of 400 pixels shows 0.007 to a pixel."""
+SUPERSAMPLES = 3
+"""Rays per side of a pixel that has an edge in it."""
+EDGE_CONTRAST = 0.06
+"""Neighbouring pixels that differ by more, in displayed colour, have an edge between them."""
+
+
+@dataclass(frozen=True)
+class TracedScene:
+    """A scene ready to be looked at."""
+
+    caster: Any
+    """open3d's `RaycastingScene`."""
+    surface: Surface
+    sky: Float[np.ndarray, "N"]
+    """Light that reaches each vertex from all over the sky, 1 in the open."""
+    materials: dict[str, np.ndarray]
+    """Fields of `Material` as arrays over parts."""
+    object_of_part: Int[np.ndarray, "Q"]
+    collection_of_part: Int[np.ndarray, "Q"]
+    objects: tuple[str, ...]
+    """Paths of the objects; id 1 comes first, 0 is background."""
+    collections: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Where rays met the scene; background rays have part -1 and depth 0."""
+
+    depth: Float[np.ndarray, "R"]
+    """z along the optical axis, world units."""
+    part: Int[np.ndarray, "R"]
+    triangle: Int[np.ndarray, "R"]
+    barycentric: Float[np.ndarray, "R 2"]
+
+
+def build_scene(parts: list[Part]) -> TracedScene:
+    """Prepare parts for looking at; takes a second or two for a large scene."""
+    import open3d as o3d
+
+    surface = build_surface(parts, crease_degrees=CREASE_DEGREES, max_edge=MAX_EDGE)
+    caster = o3d.t.geometry.RaycastingScene()
+    caster.add_triangles(
+        o3d.core.Tensor(surface.vertices.astype(np.float32)),
+        o3d.core.Tensor(surface.triangles.astype(np.uint32)),
+    )
+    objects = tuple(dict.fromkeys(part.path for part in parts))
+    collections = tuple(dict.fromkeys(part.collection for part in parts))
+    object_ids = {path: 1 + index for index, path in enumerate(objects)}
+    collection_ids = {name: 1 + index for index, name in enumerate(collections)}
+    materials = [part.material for part in parts]
+    fields = ("albedo", "specular", "gloss", "metallic", "grain", "grain_axis")
+    return TracedScene(
+        caster,
+        surface,
+        sky_light(surface, lambda origins, ways: _blocked(caster, origins, ways)),
+        {name: np.array([getattr(m, name) for m in materials], np.float32) for name in fields},
+        np.array([object_ids[part.path] for part in parts]),
+        np.array([collection_ids[part.collection] for part in parts]),
+        objects,
+        collections,
+    )
+
+
+def cast(scene: TracedScene, camera: Camera, pixels: Float[np.ndarray, "R 2"]) -> Hits:
+    """Look along the rays through `pixels`."""
+    import open3d as o3d
+
+    ahead = unproject(camera, pixels, np.ones(len(pixels))) - camera.centre
+    origins = np.broadcast_to(camera.centre, ahead.shape)
+    # Directions have length 1 along the optical axis, so that the parameter of a hit is its depth.
+    rays = np.concatenate([origins, ahead], axis=1).astype(np.float32)
+    found = scene.caster.cast_rays(o3d.core.Tensor(rays))
+    depth = found["t_hit"].numpy()
+    hit = np.isfinite(depth)
+    triangle = np.where(hit, found["primitive_ids"].numpy().astype(np.int64), 0)
+    return Hits(
+        np.where(hit, depth, np.float32(0)),
+        np.where(hit, scene.surface.part_of_triangle[triangle], -1),
+        triangle,
+        found["primitive_uvs"].numpy(),
+    )
+
+
+def render_ids(scene: TracedScene, hits: Hits) -> tuple[np.ndarray, np.ndarray]:
+    """Object and collection id of each ray, int32; 0 is background."""
+    seen = hits.part >= 0
+    objects = np.where(seen, scene.object_of_part[hits.part], 0)
+    collections = np.where(seen, scene.collection_of_part[hits.part], 0)
+    return objects.astype(np.int32), collections.astype(np.int32)
+
+
+def render_photo(scene: TracedScene, camera: Camera) -> tuple[UInt8[np.ndarray, "H W 4"], Hits]:
+    """Take a photo.
+
+    One ray through each pixel centre; pixels on an edge of shape, shadow or colour get a grid of
+    rays instead, box-filtered. Alpha is straight and is the share of rays that hit.
+
+    Returns:
+        The photo, sRGB with alpha, and what the rays through the pixel centres hit.
+    """
+    centres = pixel_centres(camera)
+    hits = cast(scene, camera, centres)
+    photo = _colours(scene, camera, centres, hits)  # Multiplied by alpha from here on.
+    shape = (camera.height, camera.width)
+    edges = np.flatnonzero(_edges(photo.reshape(*shape, 4), hits.part.reshape(shape)))
+    steps = (np.arange(SUPERSAMPLES) + 0.5) / SUPERSAMPLES - 0.5
+    offsets = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+    if len(edges):
+        finer = (centres[edges][:, None] + offsets).reshape(-1, 2)
+        colours = _colours(scene, camera, finer, cast(scene, camera, finer))
+        photo[edges] = colours.reshape(len(edges), -1, 4).mean(axis=1)
+    alpha = photo[:, 3:]
+    straight = photo[:, :3] / np.maximum(alpha, 1e-6)
+    levels = np.concatenate([straight, alpha], axis=1) * 255 + 0.5
+    return np.clip(levels, 0, 255).astype(np.uint8).reshape(*shape, 4), hits
+
+
+def _colours(
+    scene: TracedScene, camera: Camera, pixels: Float[np.ndarray, "R 2"], hits: Hits
+) -> Float[np.ndarray, "R 4"]:
+    """Displayed colour of each ray, and whether it hit anything."""
+    image = np.zeros((len(pixels), 4), np.float32)
+    seen = np.flatnonzero(hits.part >= 0)
+    corners = scene.surface.triangles[hits.triangle[seen]]
+    u, v = hits.barycentric[seen].T
+    weights = np.stack([1 - u - v, u, v], axis=1)
+    normals = np.einsum("rk,rkc->rc", weights, scene.surface.normals[corners])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    positions = unproject(camera, pixels[seen], hits.depth[seen].astype(float))
+    to_eye = camera.centre - positions
+    to_eye /= np.linalg.norm(to_eye, axis=1, keepdims=True)
+    points = Points(
+        positions.astype(np.float32),
+        normals.astype(np.float32),
+        to_eye.astype(np.float32),
+        np.sum(weights * scene.sky[corners], axis=1).astype(np.float32),
+    )
+    material = {name: values[hits.part[seen]] for name, values in scene.materials.items()}
+    blocked = lambda origins, ways: _blocked(scene.caster, origins, ways)  # noqa: E731
+    image[seen, :3] = shade(points, material, blocked)
+    image[seen, 3] = 1
+    return image
+
+
+def _blocked(
+    caster: Any, origins: Float[np.ndarray, "R 3"], directions: Float[np.ndarray, "R 3"]
+) -> Bool[np.ndarray, "R"]:
+    """Whether anything lies ahead of each origin."""
+    import open3d as o3d
+
+    rays = np.concatenate([origins, directions], axis=1, dtype=np.float32)
+    return caster.test_occlusions(o3d.core.Tensor(rays)).numpy()
+
+
+def _edges(
+    photo: Float[np.ndarray, "H W 4"], part: Int[np.ndarray, "H W"]
+) -> Bool[np.ndarray, "H W"]:
+    """Pixels that differ from a neighbour, and those neighbours."""
+    edges = np.zeros(part.shape, bool)
+    for axis in (0, 1):
+        near = [slice(None)] * 2
+        far = [slice(None)] * 2
+        near[axis], far[axis] = slice(None, -1), slice(1, None)
+        here, there = tuple(near), tuple(far)
+        differs = (part[here] != part[there]) | (
+            np.abs(photo[here] - photo[there]).max(axis=2) > EDGE_CONTRAST
+        )
+        edges[here] |= differs
+        edges[there] |= differs
+    return edges
