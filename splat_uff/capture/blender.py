@@ -217,23 +217,25 @@ def _read_view(
         name=frame.name,
         camera=camera.resized(columns, rows),
         image=area_resize(image, rows, columns),
-        truth=_read_truth(folder / "gt_seg" / split, frame.name),
+        truth=_read_truth(folder / "gt_seg" / split, frame.name, source_size),
         source_size=source_size,
     )
 
 
-def _read_truth(folder: Path, name: str) -> GroundTruth | None:
+def _read_truth(folder: Path, name: str, photo: tuple[int, int]) -> GroundTruth | None:
+    """Ids of one view, or None where there are none; `photo` is its height and width."""
     objects = folder / f"{name}_seg_objects.tif"
     collections = folder / f"{name}_seg_collections.tif"
     if not objects.exists() and not collections.exists():
         return None
-    truth = GroundTruth(read_ids(objects), read_ids(collections))
-    if truth.objects.shape != truth.collections.shape:
+    ids = read_ids(objects), read_ids(collections)
+    (rows, columns), other = ids[0].shape, ids[1].shape
+    if (rows, columns) != other or rows * photo[1] != columns * photo[0]:
         raise InputError(
-            f"{objects} is {truth.objects.shape}, {collections.name} is {truth.collections.shape}; "
-            "expected one size, so render them again."
+            f"{objects} is {columns}x{rows}, {collections.name} {other[1]}x{other[0]}, their photo "
+            f"{photo[1]}x{photo[0]}; expected one size of the photo's proportions, so render again."
         )
-    return truth
+    return GroundTruth(*ids)
 
 
 def _mask_source(folder: Path) -> str:
