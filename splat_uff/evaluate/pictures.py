@@ -79,7 +79,8 @@ class Report:
         last = len(self.colours) - 1
         if last < 2:
             return {"coarse": 1, "fine": 0} if last else {"segments": 0}
-        return {"coarse": round(0.8 * last), "medium": round(0.5 * last), "fine": round(0.2 * last)}
+        edge = last // 5
+        return {"coarse": last - edge, "medium": last // 2, "fine": edge}
 
 
 @dataclass(frozen=True)

@@ -71,11 +71,11 @@ def _header(report: Report) -> str:
     if "num_gaussians" in metrics:
         figures.append(("Gaussians", fact_rows(metrics)[-1][1]))
     if "total" in metrics.get("seconds", {}):
-        figures.append(("time", _duration(metrics["seconds"]["total"])))
+        figures.append(("total time", _duration(metrics["seconds"]["total"])))
     tiles = "".join(
         f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for name, value in figures
     )
-    made = [mask_origin(report.masks)]
+    made = [f"2D input: {mask_origin(report.masks)}"]
     if "seed" in metrics:
         made.append(f"seed {metrics['seed']}")
     if "version" in metrics:
@@ -98,7 +98,10 @@ def _views_section(report: Report) -> str:
             f"<figcaption>{escape(picture.title)}</figcaption></figure>"
             for picture in pictures
         )
-        rows.append(f'<h3>{escape(view.name)}</h3><div class="row">{figures}</div>')
+        rows.append(
+            f'<h3>{escape(view.name)}</h3><div class="row" style="--columns: {len(pictures)}">'
+            f"{figures}</div>"
+        )
     if not rows:
         return ""
     note = (
@@ -134,7 +137,7 @@ def _granularity_section(report: Report) -> str:
         f'<input id="granularity" type="range" min="0" max="{count - 1}" '
         f'value="{count - 1 - middle}" data-counts="{counts}" aria-label="granularity">'
         f'<span>fine</span><output id="segments">{report.num_segments[middle]} segments</output>'
-        f'</label><div class="row four">{"".join(stacks)}</div></section>'
+        f'</label><div class="row" style="--columns: 4">{"".join(stacks)}</div></section>'
     )
 
 
@@ -272,8 +275,9 @@ section { margin-top: 44px; }
 .tiles b { display: block; font-size: 25px; line-height: 1.25; font-weight: 650;
   font-variant-numeric: tabular-nums; }
 .tiles span { color: var(--soft); font-size: 14px; }
-.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px; }
-.row.four { grid-template-columns: repeat(auto-fit, minmax(210px, 1fr)); }
+.row { display: grid; grid-template-columns: repeat(var(--columns), 1fr); gap: 10px; }
+@media (max-width: 1100px) { .row { grid-template-columns: repeat(4, 1fr); } }
+@media (max-width: 640px) { .row { grid-template-columns: repeat(2, 1fr); } }
 figure { margin: 0; }
 img { display: block; width: 100%; height: auto; border-radius: 8px; background: #fff; }
 img[hidden] { display: none; }

@@ -98,9 +98,9 @@ def test_write_overview_has_a_titled_column_for_each_picture(tmp_path, report):
         "photo",
         "rendering",
         "features (PCA)",
-        "coarse, 5 segments",
-        "medium, 5 segments",
-        "fine, 14 segments",
+        "coarse, 2 segments",
+        "medium, 14 segments",
+        "fine, 40 segments",
         "true objects",
     ]
     assert image.shape[1] > 7 * 200
@@ -121,6 +121,18 @@ def test_write_overview_takes_wide_views_and_refuses_none(tmp_path, report):
         assert image.height < 2 * 200
     with pytest.raises(InputError, match="no views"):
         write_overview(tmp_path / "none.png", dataclasses.replace(report, views=()))
+
+
+@pytest.mark.parametrize(
+    ("count", "places"), [(1, [0]), (2, [1, 0]), (3, [2, 1, 0]), (4, [3, 1, 0]), (50, [40, 24, 9])]
+)
+def test_report_shows_up_to_three_different_granularities(report, count, places):
+    views = tuple(
+        dataclasses.replace(view, labels=view.labels[:1].repeat(count, axis=0))
+        for view in report.views
+    )
+    many = dataclasses.replace(report, views=views, colours=report.colours[:1] * count)
+    assert list(many.shown.values()) == places
 
 
 def test_report_refuses_labels_without_colours(report):
