@@ -21,6 +21,11 @@ class Recipe:
     num_train: int = 100
     num_val: int = 20
 
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """All numbers of the recipe."""
+        return self.photo_size, self.truth_size, self.num_train, self.num_val
+
 
 RECIPES = {
     "drums": Recipe(build_drums, "a drum kit: nine instruments and their stands"),

@@ -17,7 +17,7 @@ LIGHTS = (
 )
 """Direction towards each light (not yet of unit length) and its colour: a warm key, a cool fill."""
 SKY_COLOUR = (0.50, 0.53, 0.58)
-SKY_DIRECTIONS = 96
+SKY_DIRECTIONS = 64
 OFFSET = 4e-3
 """How far shadow rays start above the surface, so that facets do not shade themselves."""
 
@@ -73,13 +73,13 @@ def shade(
         blocked: Casts the shadow rays.
     """
     normals = points.normals
-    facing = np.sum(normals * points.to_eye, axis=1, keepdims=True)
+    facing = _dot(normals, points.to_eye)[:, None]
     normals = np.where(facing < 0, -normals, normals)
     albedo = material["albedo"] * _grain(points.positions, material)
     metallic, shine = material["metallic"][:, None], material["specular"][:, None]
     tint = 1 + metallic * (albedo - 1)  # Highlights on metal have the colour of the metal.
 
-    diffuse = points.sky[:, None] * np.float32(SKY_COLOUR)
+    diffuse = points.sky[:, None] * np.array(SKY_COLOUR, np.float32)
     highlights = np.zeros_like(diffuse)
     for direction, colour in LIGHTS:
         towards = (np.array(direction) / np.linalg.norm(direction)).astype(np.float32)
@@ -88,11 +88,11 @@ def shade(
         starts = points.positions[lit] + OFFSET * normals[lit]
         dark = blocked(starts, np.broadcast_to(towards, starts.shape))
         lit, cosine = lit[~dark], cosine[lit][~dark]
-        diffuse[lit] += cosine[:, None] * np.float32(colour)
+        diffuse[lit] += cosine[:, None] * np.array(colour, np.float32)
         half = points.to_eye[lit] + towards
-        half /= np.linalg.norm(half, axis=1, keepdims=True)
-        sharp = np.maximum(np.sum(half * normals[lit], axis=1), 0) ** material["gloss"][lit]
-        highlights[lit] += sharp[:, None] * np.float32(colour)
+        cosine_half = _dot(half, normals[lit]) / np.sqrt(_dot(half, half))
+        sharp = np.maximum(cosine_half, 0) ** material["gloss"][lit]
+        highlights[lit] += sharp[:, None] * np.array(colour, np.float32)
 
     mirrored = 2 * np.abs(facing) * normals - points.to_eye
     mirror = _surroundings(mirrored) * np.minimum(1.35 * points.sky[:, None] + 0.1, 1)
@@ -103,13 +103,17 @@ def shade(
     return _displayed(colour)
 
 
+def _dot(a: Float[np.ndarray, "R 3"], b: Float[np.ndarray, "R 3"]) -> Float[np.ndarray, "R"]:
+    return np.einsum("rc,rc->r", a, b)
+
+
 def _surroundings(directions: Float[np.ndarray, "R 3"]) -> Float[np.ndarray, "R 3"]:
     """What mirrors show: a dim floor, a grey horizon and a bright soft ceiling."""
     up = directions[:, 2:]
     ceiling = 0.55 + 0.75 / (1 + np.exp(-7 * (up - 0.35)))
     floor = 0.55 - 0.42 / (1 + np.exp(7 * (up + 0.25)))
     tone = np.where(up > 0, ceiling, floor).astype(np.float32)
-    return tone * np.float32((1.0, 1.0, 1.03))
+    return tone * np.array((1.0, 1.0, 1.03), np.float32)
 
 
 def _grain(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from splat_uff.cameras import Camera, pixel_centres, unproject
+from splat_uff.cameras import Camera, pixel_centres
 from splat_uff.capture.scenes.lighting import Points, shade, sky_light
 from splat_uff.capture.scenes.parts import Part
 from splat_uff.capture.scenes.surfaces import Surface, build_surface
@@ -18,7 +18,7 @@ from splat_uff.capture.scenes.surfaces import Surface, build_surface
 CREASE_DEGREES = 42.0
 MAX_EDGE = 0.07
 """World units; a photo of 400 pixels shows 0.007 to a pixel."""
-SUPERSAMPLES = 3
+SUPERSAMPLES = 2
 """Rays per side of a pixel that has an edge in it."""
 EDGE_CONTRAST = 0.06
 """Neighbouring pixels that differ by more, in displayed colour, have an edge between them."""
@@ -31,6 +31,8 @@ class TracedScene:
     caster: Any
     """open3d's `RaycastingScene`."""
     surface: Surface
+    normals: Float[np.ndarray, "N 3"]
+    """Those of the surface, as float32."""
     sky: Float[np.ndarray, "N"]
     """Light that reaches each vertex from all over the sky, 1 in the open."""
     materials: dict[str, np.ndarray]
@@ -72,6 +74,7 @@ def build_scene(parts: list[Part]) -> TracedScene:
     return TracedScene(
         caster,
         surface,
+        surface.normals.astype(np.float32),
         sky_light(surface, lambda origins, ways: _blocked(caster, origins, ways)),
         {name: np.array([getattr(m, name) for m in materials], np.float32) for name in fields},
         np.array([object_ids[part.path] for part in parts]),
@@ -85,10 +88,9 @@ def cast(scene: TracedScene, camera: Camera, pixels: Float[np.ndarray, "R 2"]) -
     """Look along the rays through `pixels`."""
     import open3d as o3d
 
-    ahead = unproject(camera, pixels, np.ones(len(pixels))) - camera.centre
-    origins = np.broadcast_to(camera.centre, ahead.shape)
-    # Directions have length 1 along the optical axis, so that the parameter of a hit is its depth.
-    rays = np.concatenate([origins, ahead], axis=1).astype(np.float32)
+    rays = np.empty((len(pixels), 6), np.float32)
+    rays[:, :3] = camera.centre
+    rays[:, 3:] = _ahead(camera, pixels)
     found = scene.caster.cast_rays(o3d.core.Tensor(rays))
     depth = found["t_hit"].numpy()
     hit = np.isfinite(depth)
@@ -144,22 +146,28 @@ def _colours(
     corners = scene.surface.triangles[hits.triangle[seen]]
     u, v = hits.barycentric[seen].T
     weights = np.stack([1 - u - v, u, v], axis=1)
-    normals = np.einsum("rk,rkc->rc", weights, scene.surface.normals[corners])
+    normals = np.einsum("rk,rkc->rc", weights, scene.normals[corners])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    positions = unproject(camera, pixels[seen], hits.depth[seen].astype(float))
-    to_eye = camera.centre - positions
-    to_eye /= np.linalg.norm(to_eye, axis=1, keepdims=True)
-    points = Points(
-        positions.astype(np.float32),
-        normals.astype(np.float32),
-        to_eye.astype(np.float32),
-        np.sum(weights * scene.sky[corners], axis=1).astype(np.float32),
-    )
+    ahead = _ahead(camera, pixels[seen])
+    positions = ahead * hits.depth[seen, None] + camera.centre.astype(np.float32)
+    to_eye = -ahead / np.linalg.norm(ahead, axis=1, keepdims=True)
+    sky = np.einsum("rk,rk->r", weights, scene.sky[corners])
+    points = Points(positions, normals, to_eye, sky)
     material = {name: values[hits.part[seen]] for name, values in scene.materials.items()}
     blocked = lambda origins, ways: _blocked(scene.caster, origins, ways)  # noqa: E731
     image[seen, :3] = shade(points, material, blocked)
     image[seen, 3] = 1
     return image
+
+
+def _ahead(camera: Camera, pixels: Float[np.ndarray, "R 2"]) -> Float[np.ndarray, "R 3"]:
+    """World directions of the rays through `pixels`, 1 long along the optical axis.
+
+    With this length the parameter at which a ray hits is the depth of the hit.
+    """
+    world_from_pixel = camera.world_from_cam[:3, :3] @ np.linalg.inv(camera.K)
+    matrix = world_from_pixel.astype(np.float32)
+    return pixels.astype(np.float32) @ matrix[:, :2].T + matrix[:, 2]
 
 
 def _blocked(

@@ -14,12 +14,15 @@ from splat_uff.capture.scenes.parts import Mesh
 Point = tuple[float, float, float]
 
 
-def lathe(profile: Sequence[tuple[float, float]], *, segments: int = 48) -> Mesh:
+def lathe(profile: Sequence[tuple[float, float]], *, segments: int | None = None) -> Mesh:
     """Turn a profile of (radius, z) points about the z axis.
 
     The profile runs from bottom to top along the outside (and back down along the inside); points
-    of radius 0 close it. A profile that ends where it starts makes a ring.
+    of radius 0 close it. A profile that ends where it starts makes a ring. The number of segments
+    follows from the radius unless given.
     """
+    if segments is None:
+        segments = int(np.clip(10 + 120 * max(radius for radius, _ in profile), 12, 60))
     angles = np.arange(segments) * (2 * np.pi / segments)
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     rings, indices, count = [], [], 0
@@ -37,7 +40,9 @@ def lathe(profile: Sequence[tuple[float, float]], *, segments: int = 48) -> Mesh
     return Mesh(np.concatenate(rings), _bands(np.stack(indices)))
 
 
-def cylinder(radius: float, height: float, *, bevel: float = 0.0, segments: int = 48) -> Mesh:
+def cylinder(
+    radius: float, height: float, *, bevel: float = 0.0, segments: int | None = None
+) -> Mesh:
     """A solid cylinder along z."""
     r, h, b = radius, height / 2, bevel
     side = [(r, -h), (r, h)] if b == 0 else [(r - b, -h), (r, b - h), (r, h - b), (r - b, h)]
@@ -54,7 +59,7 @@ def ring(inner: float, outer: float, height: float, *, bevel: float = 0.0) -> Me
     return lathe([start, *side, (inner, h), start])
 
 
-def torus(radius: float, thickness: float, *, segments: int = 48, sides: int = 12) -> Mesh:
+def torus(radius: float, thickness: float, *, segments: int | None = None, sides: int = 10) -> Mesh:
     """A torus about z; `thickness` is the radius of its tube."""
     angles = np.linspace(-np.pi / 2, 1.5 * np.pi, sides + 1)
     r, z = radius + thickness * np.cos(angles), thickness * np.sin(angles)
@@ -69,7 +74,7 @@ def sphere(radius: float, *, segments: int = 24) -> Mesh:
     return lathe([(0.0, -radius), *middle, (0.0, radius)], segments=segments)
 
 
-def tube(points: Sequence[Point], radius: float | Sequence[float], *, sides: int = 12) -> Mesh:
+def tube(points: Sequence[Point], radius: float | Sequence[float], *, sides: int = 10) -> Mesh:
     """A round tube along a polyline, closed at its ends.
 
     Args:

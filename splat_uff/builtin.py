@@ -1,0 +1,183 @@
+"""Scenes by name: a folder the user has, or one that is built in and made on first use."""
+
+import difflib
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import tifffile
+from jaxtyping import Int
+
+import splat_uff
+from splat_uff.capture.images import area_resize
+from splat_uff.capture.records import GroundTruth
+from splat_uff.capture.scenes.catalogue import RECIPES
+from splat_uff.capture.scenes.write import write_scene
+from splat_uff.errors import InputError
+from splat_uff.evaluate.covering import CoveringScores, masks_covering
+from splat_uff.files import replacing_folder, write_json
+from splat_uff.masks.folders import write_masks
+from splat_uff.masks.records import MaskSet
+from splat_uff.masks.simulated import simulate_masks
+from splat_uff.progress import notice
+
+DATA_VARIABLE = "SPLAT_UFF_DATA"
+"""Environment variable that stands in for `--data-root`."""
+GENERATOR_SEED = 0
+"""Fixed, so that a scene of one version is the same everywhere."""
+GENERATOR_FILES = ("capture/scenes", "masks/simulated.py", "masks/tree.py", "cameras.py")
+"""Sources that decide what a built-in scene looks like."""
+
+
+@dataclass(frozen=True)
+class SceneFolder:
+    """Where the files of a scene are."""
+
+    folder: Path
+    origin: str
+    """One line for the user: which scene this is and where it came from."""
+
+
+@dataclass(frozen=True)
+class BuiltinScene:
+    """One row of the list of built-in scenes."""
+
+    name: str
+    description: str
+    num_train: int
+    num_val: int
+    photo_size: int
+    folder: Path
+    """Where it is, or will be, kept."""
+    made: bool
+
+
+def find_scene(name: str, *, data_root: Path | None = None) -> SceneFolder:
+    """Find the folder of a scene, making it first if it is built in and not yet there.
+
+    Args:
+        name: Of a folder under `data_root`, else of a built-in scene.
+        data_root: Folder of scenes; `$SPLAT_UFF_DATA` if None.
+
+    Raises:
+        InputError: If there is no such scene, the name is a path, or `data_root` is no folder.
+    """
+    root = _data_root(data_root)
+    if name in ("", ".", "..") or "/" in name or "\\" in name:
+        raise InputError(
+            f'scene "{name}" is a path; --scene takes a name, use --data for a folder.'
+        )
+    if root is not None and (root / name).is_dir():
+        return SceneFolder(root / name, f"scene {name}: {root / name}")
+    if name not in RECIPES:
+        raise InputError(_unknown_scene(name, root))
+    folder = builtin_folder(name)
+    if not folder.is_dir():
+        _make_scene(name, folder)
+    return SceneFolder(folder, f"scene {name}: built in, simulated masks, kept in {folder}")
+
+
+def list_scenes() -> list[BuiltinScene]:
+    """The built-in scenes, the one to start with first."""
+    return [
+        BuiltinScene(
+            name,
+            recipe.description,
+            recipe.num_train,
+            recipe.num_val,
+            recipe.photo_size,
+            builtin_folder(name),
+            builtin_folder(name).is_dir(),
+        )
+        for name, recipe in RECIPES.items()
+    ]
+
+
+def builtin_folder(name: str) -> Path:
+    """Where a built-in scene is kept: the user's cache, one folder per version of the generator."""
+    package = Path(splat_uff.__file__).parent
+    recipe = RECIPES[name]
+    # Changing one scene, or listing another, must not make all the rest again.
+    other = {f"{each.build.__module__.rpartition('.')[2]}.py" for each in RECIPES.values()}
+    other -= {f"{recipe.build.__module__.rpartition('.')[2]}.py"}
+    digest = hashlib.sha256(repr(recipe.sizes).encode())
+    for source in GENERATOR_FILES:
+        path = package / source
+        for file in [path] if path.is_file() else sorted(path.glob("*.py")):
+            if file.name not in other | {"catalogue.py"}:
+                digest.update(file.read_bytes())
+    cache = Path(platformdirs.user_cache_dir("splat-uff"))
+    return cache / "scenes" / f"{name}-{digest.hexdigest()[:8]}"
+
+
+def _make_scene(name: str, folder: Path) -> None:
+    """Write a built-in scene with its masks; nothing stays behind if this is interrupted."""
+    recipe = RECIPES[name]
+    notice(f"making the built-in scene {name} ({recipe.description}); this happens once.")
+    val_masks: dict[str, MaskSet] = {}
+    with replacing_folder(folder) as temporary:
+
+        def add_masks(
+            split: str, view: str, objects: Int[np.ndarray, "H W"], groups: Int[np.ndarray, "H W"]
+        ) -> None:
+            seeds = [GENERATOR_SEED, int(split == "val"), int(view.removeprefix("r_"))]
+            masks = simulate_masks(objects, groups, rng=np.random.default_rng(seeds))
+            write_masks(temporary, split, view, masks)
+            if split == "val":
+                val_masks[view] = masks
+
+        rng = np.random.default_rng(GENERATOR_SEED)
+        write_scene(temporary, name, recipe, rng=rng, on_ids=add_masks)
+        scores = _score_masks(temporary, val_masks, recipe.truth_size)
+        record = json.loads((temporary / "scene.json").read_text())
+        record |= {"masks": "simulated", "masks_nc": scores.record()}
+        write_json(temporary / "scene.json", record)
+    notice(
+        f"simulated masks of {name}: NC {scores.mean:.3f} on the held-out views (objects "
+        f"{scores.objects:.2f}, collections {scores.collections:.2f}, scene {scores.scene:.2f})."
+    )
+
+
+def _score_masks(folder: Path, masks: dict[str, MaskSet], size: int) -> CoveringScores:
+    """NC of the masks themselves, at the size of the ground truth."""
+    reduced = [
+        MaskSet.of(
+            np.stack([area_resize(mask.astype(np.float32), size, size) >= 0.5 for mask in bag])
+        )
+        for bag in (masks[view].unpack() for view in masks)
+    ]
+    truths = [
+        GroundTruth(*(_read_ids(folder, view, kind) for kind in ("objects", "collections")))
+        for view in masks
+    ]
+    return masks_covering(reduced, truths, rng=np.random.default_rng(GENERATOR_SEED))
+
+
+def _read_ids(folder: Path, view: str, kind: str) -> Int[np.ndarray, "H W"]:
+    image = tifffile.imread(folder / "gt_seg" / "val" / f"{view}_seg_{kind}.tif")
+    return image[..., 0].astype(np.int32)
+
+
+def _data_root(given: Path | None) -> Path | None:
+    """The folder of scenes to look in, if the user has one."""
+    variable = os.environ.get(DATA_VARIABLE)
+    if given is None and not variable:
+        return None
+    root, source = (
+        (given, "--data-root") if given is not None else (Path(variable or ""), f"${DATA_VARIABLE}")
+    )
+    if not root.is_dir():
+        raise InputError(f"{source} is {root}, which is no folder; pass one that holds scenes.")
+    return root
+
+
+def _unknown_scene(name: str, root: Path | None) -> str:
+    folders = [path.name for path in root.iterdir() if path.is_dir()] if root is not None else []
+    known = [*RECIPES, *sorted(folders)]
+    near = difflib.get_close_matches(name, known, n=3) or known
+    place = f"in {root} or " if root is not None else ""
+    return f'no scene "{name}" {place}built in; did you mean {" or ".join(near)}?'
