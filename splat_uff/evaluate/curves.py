@@ -47,8 +47,8 @@ def read_log(path: Path) -> Log:
             step = float(record["step"])
         except (ValueError, KeyError, TypeError):
             continue
-        for later in [known for known in steps if known >= step]:
-            del steps[later]  # Training went back to a checkpoint: what followed never happened.
+        while steps and next(reversed(steps)) >= step:
+            steps.popitem()  # Training went back to a checkpoint: what followed never happened.
         steps[step] = {
             name: float(value)
             for name, value in record.items()

@@ -71,7 +71,8 @@ def feature_colours(features: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N 
     its largest loading is positive, so equal features always have equal colours.
 
     Args:
-        features: One vector a row, of any length; rows may be Gaussians or pixels.
+        features: One vector a row, of any length; rows may be Gaussians or pixels. Leave the
+            background out, or it takes one of the three directions for itself.
 
     Returns:
         sRGB colours in [0, 1]; mid grey for directions that do not vary.

@@ -105,7 +105,7 @@ def view_pictures(report: Report) -> list[list[Picture]]:
             Picture("features (PCA)", view.features),
         ]
         for name, place in report.shown.items():
-            title = f"{name}, {report.num_segments[place]} segments"
+            title = f"{name}, {segments_in_words(report.num_segments[place])}"
             row.append(Picture(title, paint(view.labels[place], report.colours[place]), True))
         if truth is not None:
             row.append(Picture("true objects", truth, True))
@@ -144,6 +144,11 @@ def write_overview(path: Path, report: Report) -> None:
         top += row_height + GAP
     with replacing(path) as temporary:
         sheet.save(temporary, format="PNG", optimize=True)
+
+
+def segments_in_words(number: int) -> str:
+    """`1 segment`, `2 segments`."""
+    return f"{number} segment{'' if number == 1 else 's'}"
 
 
 def data_uri(picture: Float[np.ndarray, "H W 3"]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from splat_uff.evaluate.curves import Log, draw_curve
 from splat_uff.evaluate.palette import paint
-from splat_uff.evaluate.pictures import Report, data_uri, view_pictures
+from splat_uff.evaluate.pictures import Report, data_uri, segments_in_words, view_pictures
 from splat_uff.evaluate.tables import (
     COLUMNS,
     CONTEXT_TITLE,
@@ -116,12 +116,12 @@ def _granularity_section(report: Report) -> str:
     count = len(report.colours)
     if count < 2 or not report.views:
         return ""
-    middle = count // 2
+    middle = (count - 1) // 2
     stacks = []
     for view in report.views[:4]:
         # Coarse is on the left of the slider, fine on its right.
         images = "".join(
-            f'<img class="flat" alt="{report.num_segments[place]} segments in view '
+            f'<img class="flat" alt="{segments_in_words(report.num_segments[place])} in view '
             f'{escape(view.name)}" src="{data_uri(paint(view.labels[place], table))}"'
             f"{'' if place == middle else ' hidden'}>"
             for place, table in reversed(list(enumerate(report.colours)))
@@ -129,14 +129,15 @@ def _granularity_section(report: Report) -> str:
         stacks.append(
             f'<figure class="stack">{images}<figcaption>{escape(view.name)}</figcaption></figure>'
         )
-    counts = ",".join(str(number) for number in reversed(report.num_segments))
+    shown = segments_in_words(report.num_segments[middle])
+    words = ",".join(segments_in_words(number) for number in reversed(report.num_segments))
     return (
         "<section><h2>Granularity</h2>"
         "<p>All granularities are cuts of one tree, so segments only ever split.</p>"
         '<label class="slider"><span>coarse</span>'
         f'<input id="granularity" type="range" min="0" max="{count - 1}" '
-        f'value="{count - 1 - middle}" data-counts="{counts}" aria-label="granularity">'
-        f'<span>fine</span><output id="segments">{report.num_segments[middle]} segments</output>'
+        f'value="{count - 1 - middle}" data-words="{words}" aria-label="granularity">'
+        f'<span>fine</span><output id="segments">{shown}</output>'
         f'</label><div class="row" style="--columns: 4">{"".join(stacks)}</div></section>'
     )
 
@@ -325,9 +326,9 @@ summary { cursor: pointer; font-size: 17px; font-weight: 600; }
 _SCRIPT = """<script>
 const slider = document.getElementById("granularity");
 if (slider) {
-  const counts = slider.dataset.counts.split(",");
+  const words = slider.dataset.words.split(",");
   const show = () => {
-    document.getElementById("segments").textContent = counts[slider.value] + " segments";
+    document.getElementById("segments").textContent = words[slider.value];
     for (const stack of document.querySelectorAll(".stack")) {
       const images = [...stack.querySelectorAll("img")];
       images.forEach((image, place) => { image.hidden = place != slider.value; });
