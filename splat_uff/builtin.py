@@ -144,15 +144,16 @@ def _make_scene(name: str, folder: Path) -> None:
 
 def _score_masks(folder: Path, masks: dict[str, MaskSet], size: int) -> CoveringScores:
     """NC of the masks themselves, at the size of the ground truth."""
+    views = sorted(masks)
     reduced = [
         MaskSet.of(
             np.stack([area_resize(mask.astype(np.float32), size, size) >= 0.5 for mask in bag])
         )
-        for bag in (masks[view].unpack() for view in masks)
+        for bag in (masks[view].unpack() for view in views)
     ]
     truths = [
         GroundTruth(*(_read_ids(folder, view, kind) for kind in ("objects", "collections")))
-        for view in masks
+        for view in views
     ]
     return masks_covering(reduced, truths, rng=np.random.default_rng(GENERATOR_SEED))
 

@@ -190,8 +190,9 @@ def _edges(
         far = [slice(None)] * 2
         near[axis], far[axis] = slice(None, -1), slice(1, None)
         here, there = tuple(near), tuple(far)
-        differs = (part[here] != part[there]) | (
-            np.abs(photo[here] - photo[there]).max(axis=2) > EDGE_CONTRAST
+        contrast = np.abs(photo[here] - photo[there]) > EDGE_CONTRAST
+        differs = (part[here] != part[there]) | np.logical_or.reduce(
+            [contrast[..., channel] for channel in range(3)]
         )
         edges[here] |= differs
         edges[there] |= differs

@@ -1,9 +1,10 @@
 """A built-in scene as files, in the Blender-HS layout (METHOD.md section 8)."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import tifffile
@@ -22,8 +23,9 @@ from splat_uff.capture.scenes.raytrace import (
     render_photo,
 )
 from splat_uff.files import write_json
-from splat_uff.progress import progress_bar
+from splat_uff.progress import Bar, progress_bar
 
+T = TypeVar("T")
 Poses = list[Float[np.ndarray, "4 4"]]
 OnIds = Callable[[str, str, Int[np.ndarray, "H W"], Int[np.ndarray, "H W"]], None]
 """Told the split (`train` or `val`), the view (`r_0`), and its object and collection ids."""
@@ -48,20 +50,20 @@ def write_scene(
         recipe: What to build and how large.
         rng: Draws the training cameras.
         on_ids: Called for each training and held-out view with ids at the size of the photos, for
-            whoever makes masks.
+            whoever makes masks; calls come from several threads, in any order.
     """
     train, val = train_poses(recipe.num_train, rng=rng), val_poses(recipe.num_val)
     turned = {degrees: [turned_pose(pose, degrees=degrees) for pose in val] for degrees in TURNS}
     _write_transforms(folder, train, val, turned)
-    with progress_bar(f"making {name}", len(train) + 2 * len(val)) as bar, _writers() as later:
+    with progress_bar(f"making {name}", len(train) + 2 * len(val)) as bar:
         scene = build_scene(recipe.build())
+        jobs: list[tuple[str, str, Float[np.ndarray, "4 4"]]] = []
         for split, poses in (("train", train), ("val", val), ("val_rotate", turned[10])):
             (folder / split).mkdir()
             if split != "val_rotate":
                 (folder / "gt_seg" / split).mkdir(parents=True)
-            for index, pose in enumerate(poses):
-                _write_view(folder, split, f"r_{index}", pose, scene, recipe, on_ids, later)
-                bar.advance()
+            jobs += [(split, f"r_{index}", pose) for index, pose in enumerate(poses)]
+        _run_all(lambda job: _write_view(folder, *job, scene, recipe, on_ids), jobs, bar)
         _write_depth_and_visibility(folder, scene, recipe, val, turned)
     write_json(
         folder / "scene.json",
@@ -82,11 +84,10 @@ def _write_view(
     scene: TracedScene,
     recipe: Recipe,
     on_ids: OnIds | None,
-    later: "Callable[..., object]",
 ) -> None:
     camera = _camera(pose, recipe.photo_size)
     photo, hits = render_photo(scene, camera)
-    later(_save_image, folder / split / f"{view}.png", photo)
+    _save_image(folder / split / f"{view}.png", photo)
     if split == "val_rotate":
         return
     if on_ids is not None:
@@ -160,11 +161,14 @@ def _save_image(path: Path, image: np.ndarray) -> None:
     Image.fromarray(image).save(path, compress_level=4)
 
 
-@contextmanager
-def _writers() -> Iterator[Callable[..., object]]:
-    """Yield a function that calls another one in the background; errors surface at the end."""
-    with ThreadPoolExecutor(2) as pool:
-        pending: list[Future] = []
-        yield lambda function, *arguments: pending.append(pool.submit(function, *arguments))
-        for future in pending:
-            future.result()
+def _run_all(work: Callable[[T], None], jobs: Sequence[T], bar: Bar) -> None:
+    """Do all jobs on all cores; the first error, or Ctrl-C, drops those not yet begun."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        running = [pool.submit(work, job) for job in jobs]
+        try:
+            for future in as_completed(running):
+                future.result()
+                bar.advance()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
