@@ -21,28 +21,24 @@ from splat_uff.masks.records import MaskSet
 class Flaws:
     """How the masks of a view fall short of the truth; the defaults serve every scene."""
 
-    missed: float = 0.14
-    """Chance that a large object has no mask at all."""
-    missed_small: float = 0.5
-    """Chance that an object of `small` pixels has none; in between it falls with the area."""
-    merged: float = 0.16
-    """Chance that a mask also takes in a neighbour which the object touches."""
-    split: float = 0.10
+    missed: float = 0.28
+    """Chance that an object has no mask at all."""
+    merged: float = 0.26
+    """Chance that an object or a collection takes in an object which it touches."""
+    split: float = 0.2
     """Chance that an object comes in two pieces, each of which may be missing."""
-    apart: float = 0.6
+    apart: float = 0.3
     """Chance that something seen as separate components has a mask for each of them only."""
-    collection: float = 0.92
+    collection: float = 0.85
     """Chance that a collection has a mask."""
-    groups: float = 2.0
+    groups: float = 1.5
     """Mean number of masks of touching objects that are no collection."""
-    whole: float = 0.55
+    whole: float = 0.65
     """Chance that the foreground as a whole has a mask."""
     background: float = 0.45
     """Chance that the background has a mask."""
-    jitter: float = 0.0027
-    """Wander of borders, in longer image sides."""
-    small: float = 2e-4
-    """Area at which `missed_small` holds, as a share of the image."""
+    jitter: float = 0.0034
+    """Wander of borders, in geometric means of the mask's thickness and the longer image side."""
     smallest: float = 1e-4
     """Masks under this share of the image are not kept."""
     duplicate: float = 0.88
@@ -128,25 +124,30 @@ def _ideal_crops(
     areas = np.bincount(objects.ravel())
     areas[0] = 0
     contacts = _contact_lengths(objects, len(areas))
-    smallest = flaws.small * objects.size
+    boxes = ndimage.find_objects(objects)
     for object_id in np.flatnonzero(areas).tolist():
-        excess = flaws.missed_small - flaws.missed
-        missed = flaws.missed + excess * min(1.0, np.sqrt(smallest / areas[object_id]))
-        if rng.random() >= missed:
+        if rng.random() >= flaws.missed:
             chosen = [object_id]
             if rng.random() < flaws.merged:
-                chosen = _grow(object_id, 2, contacts, rng)
-            yield from _pieces(_crop_of_ids(objects, chosen, len(areas)), flaws, rng)
+                chosen = _grow([object_id], 2, contacts, rng)
+            yield from _pieces(_crop_of_ids(objects, chosen, boxes), flaws, rng)
     for _ in range(rng.poisson(flaws.groups) if areas.any() else 0):
         seed = rng.choice(len(areas), p=areas / areas.sum())
-        chosen = _grow(int(seed), int(rng.integers(2, 6)), contacts, rng)
-        yield _crop_of_ids(objects, chosen, len(areas))
+        chosen = _grow([int(seed)], int(rng.integers(2, 6)), contacts, rng)
+        yield _crop_of_ids(objects, chosen, boxes)
     for collection in np.unique(collections[collections > 0]):
         if rng.random() < flaws.collection:
-            yield from _components(_Crop.of(collections == collection), flaws, rng)
-    if rng.random() < flaws.whole:
+            found = collections == collection
+            if rng.random() < flaws.merged:
+                members = np.unique(objects[found]).tolist()
+                members = _grow(members, len(members) + 1, contacts, rng)
+                found |= objects == members[-1]
+            yield from _components(_Crop.of(found), flaws, rng)
+    # The outline of the scene is found once: mostly one of its sides becomes a mask, rarely both.
+    side = rng.random()
+    if side < flaws.whole:
         yield _Crop.of(objects > 0)
-    if rng.random() < flaws.background:
+    if side >= 1 - flaws.background:
         yield _Crop.of(objects == 0)
 
 
@@ -175,17 +176,19 @@ def _components(crop: _Crop, flaws: Flaws, rng: np.random.Generator) -> Iterator
         yield _Crop(crop.top + box[0].start, crop.left + box[1].start, labels[box] == index)
 
 
-def _crop_of_ids(objects: Int[np.ndarray, "H W"], chosen: list[int], num_ids: int) -> _Crop:
-    table = np.zeros(num_ids, dtype=bool)
-    table[chosen] = True
-    return _Crop.of(table[objects])
+def _crop_of_ids(objects: Int[np.ndarray, "H W"], chosen: list[int], boxes: list) -> _Crop:
+    """The pixels of the chosen objects; looks at their bounding boxes only."""
+    rows, columns = zip(*(boxes[object_id - 1] for object_id in chosen), strict=True)
+    top, left = min(span.start for span in rows), min(span.start for span in columns)
+    window = objects[top : max(span.stop for span in rows), left : max(s.stop for s in columns)]
+    return _Crop(top, left, np.isin(window, chosen, kind="table"))
 
 
 def _grow(
-    seed: int, count: int, contacts: Int[np.ndarray, "K K"], rng: np.random.Generator
+    seeds: list[int], count: int, contacts: Int[np.ndarray, "K K"], rng: np.random.Generator
 ) -> list[int]:
     """Up to `count` objects, each touching one before; long contacts are the likelier."""
-    chosen = [seed]
+    chosen = list(seeds)
     while len(chosen) < count:
         weights = contacts[chosen].sum(axis=0)
         weights[chosen] = 0
@@ -224,7 +227,9 @@ def _roughen(
     height, width = noise.shape
     if crop.mask.size == 0:
         return crop
-    wander = flaws.jitter * max(height, width) * rng.uniform(0.5, 1.5)
+    # Large things are outlined coarsely and thin ones finely, or they would be lost altogether.
+    span = np.sqrt(_thickness(crop.mask) * max(height, width))
+    wander = flaws.jitter * span * rng.uniform(0.5, 1.5)
     blur = max(wander, 0.3)
     margin = int(np.ceil(2 * blur)) + 1
     rows, columns = crop.mask.shape
@@ -241,6 +246,14 @@ def _roughen(
     # Away from the border even the strongest noise adds nothing and pierces nothing.
     rough = (rough & (soft > 0.02)) | (soft > 0.98)
     return _Crop.of(rough, crop.top - top, crop.left - left)
+
+
+def _thickness(mask: Bool[np.ndarray, "h w"]) -> float:
+    """Four times the area over the length of the border: the side of a square, in pixels."""
+    border = sum(
+        np.count_nonzero(np.diff(mask, axis=axis, prepend=False, append=False)) for axis in (0, 1)
+    )
+    return 4 * np.count_nonzero(mask) / border
 
 
 def _without_duplicates(crops: list[_Crop], limit: float) -> list[_Crop]:

@@ -9,7 +9,6 @@ from splat_uff.masks.simulated import SIMULATED, Flaws
 SIZE = 120
 PERFECT = Flaws(
     missed=0,
-    missed_small=0,
     merged=0,
     split=0,
     apart=0,
@@ -78,7 +77,7 @@ def test_simulate_masks_misses_and_merges(truth):
     rng = np.random.default_rng(3)
     bags = [simulate_masks(*truth, rng=rng).unpack() for _ in range(20)]
     best = np.array([[iou(bag, truth[0] == index).max() for index in range(1, 10)] for bag in bags])
-    assert 0.5 < (best > 0.8).mean() < 0.9
+    assert 0.3 < (best > 0.8).mean() < 0.8
     assert np.median(best) < 1
 
 
