@@ -27,17 +27,17 @@ class Flaws:
     """Chance that an object or a collection takes in an object which it touches."""
     split: float = 0.2
     """Chance that an object comes in two pieces, each of which may be missing."""
-    apart: float = 0.3
+    apart: float = 0.25
     """Chance that something seen as separate components has a mask for each of them only."""
     collection: float = 0.85
     """Chance that a collection has a mask."""
     groups: float = 1.5
     """Mean number of masks of touching objects that are no collection."""
-    whole: float = 0.65
+    whole: float = 0.6
     """Chance that the foreground as a whole has a mask."""
     background: float = 0.45
     """Chance that the background has a mask."""
-    jitter: float = 0.0034
+    jitter: float = 0.003
     """Wander of borders, in geometric means of the mask's thickness and the longer image side."""
     smallest: float = 1e-4
     """Masks under this share of the image are not kept."""
@@ -46,7 +46,8 @@ class Flaws:
 
 
 SIMULATED = Flaws()
-"""The setting of all built-in scenes, chosen so that the masks score as real ones do."""
+"""The setting of all built-in scenes, chosen so that the masks score as real ones do: an NC mean
+(`masks_covering`) between 0.60 and 0.72 on scenes of few large parts and of many thin ones."""
 
 
 def simulate_masks(
