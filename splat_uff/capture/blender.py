@@ -131,13 +131,12 @@ def _read_frame(path: Path, entry: Any, index: int, angle_x: float) -> Frame:
 def _image_path(transforms: Path, written: str) -> Path:
     """The photo that `file_path` means, with its ending; it need not exist."""
     folder = transforms.parent
-    path = folder / written
+    options = [folder / written]
+    if options[0].suffix.lower() not in _IMAGE_ENDINGS:
+        options = [folder / (written + ending) for ending in _IMAGE_ENDINGS]
     try:
+        path = next((option for option in options if option.is_file()), options[0])
         leaves = not path.resolve().is_relative_to(folder.resolve())
-        if path.suffix.lower() not in _IMAGE_ENDINGS:
-            options = [path.parent / (path.name + ending) for ending in _IMAGE_ENDINGS]
-            path = next((option for option in options if option.is_file()), options[0])
-            leaves = leaves or not path.resolve().is_relative_to(folder.resolve())
     except (OSError, ValueError, RuntimeError):  # Too long, a zero byte, a loop of links.
         raise InputError(
             f"{transforms} has file_path {written[:80]!r}; expected a path such as './train/r_0'."

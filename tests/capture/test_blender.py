@@ -235,6 +235,8 @@ DAMAGES = {
     "path upwards": (set_path("../../elsewhere/r_0"), "leads out of"),
     "link outside": (link_outside, "leads out of"),
     "long path": (set_path("x" * 5000), "file_path 'xxx"),
+    "long path with ending": (set_path("./train/r_" + "1" * 5000 + ".png"), "file_path './train"),
+    "empty path": (set_path(""), r"no image"),
     "zero in path": (set_path("a\0b"), "file_path"),
     "truth of two sizes": (other_truth_size, "expected one size"),
     "truth of other proportions": (other_proportions, "is 6x4, .* their photo 8x8"),
