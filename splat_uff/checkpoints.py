@@ -1,0 +1,42 @@
+"""What a stage needs to go on where it was cut off, saved every few seconds while it runs."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from splat_uff.files import read_arrays, write_arrays
+
+
+@dataclass
+class Checkpoint:
+    """The state of one running stage, in one file that is replaced whole."""
+
+    path: Path | None = None
+    """None keeps nothing, for stages called as plain functions."""
+    seconds: float = 15.0
+    """Most work, in seconds, that a kill can lose."""
+    _saved: float = field(default_factory=time.monotonic)
+
+    def restore(self) -> dict[str, np.ndarray] | None:
+        """The state last saved, or None when there is none."""
+        if self.path is None or not self.path.exists():
+            return None
+        return read_arrays(self.path)
+
+    def keep(self, state: Callable[[], dict[str, np.ndarray]]) -> None:
+        """Save what `state()` returns if the last save is too long ago."""
+        if self.path is None or time.monotonic() - self._saved < self.seconds:
+            return
+        write_arrays(self.path, **state())
+        self._saved = time.monotonic()
+
+
+Log = Callable[..., None]
+"""Called as `log(step, loss=0.1, psnr=30.0)`: figures worth a curve."""
+
+
+def no_log(step: int, **figures: float) -> None:
+    """Log nothing."""

@@ -1,0 +1,107 @@
+"""Blending features through frozen blend weights: a sparse product over a few rows."""
+
+from dataclasses import dataclass
+from typing import no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numba import njit
+from torch import Tensor
+
+from splat_uff.cameras import Camera
+from splat_uff.progress import track
+from splat_uff.render import Gaussians, blend_weights
+
+_options = {"cache": True, "error_model": "numpy", "boundscheck": False, "fastmath": True}
+
+
+@dataclass(frozen=True)
+class FrozenViews:
+    """Blend weights of V views of one size as compressed sparse rows, view after view."""
+
+    starts: Int[np.ndarray, "R"]
+    """Where each pixel's weights begin, and the end; R = V * height * width + 1."""
+    indices: Int[np.ndarray, "E"]
+    """Gaussian of each weight."""
+    weights: Float[np.ndarray, "E"]
+    pixels_per_view: int
+
+    @staticmethod
+    def of(gaussians: Gaussians, cameras: list[Camera]) -> "FrozenViews":
+        """Blend weights of every camera, which all have one size."""
+        rows, indices, weights, total = [np.zeros(1, np.int64)], [], [], 0
+        for camera in track(cameras, "blend weights", len(cameras)):
+            matrix = blend_weights(gaussians, camera)
+            rows.append(matrix.indptr[1:].astype(np.int64) + total)
+            indices.append(matrix.indices)
+            weights.append(matrix.data)
+            total += matrix.nnz
+        return FrozenViews(
+            np.concatenate(rows),
+            np.concatenate(indices),
+            np.concatenate(weights),
+            cameras[0].width * cameras[0].height,
+        )
+
+    def alpha(self) -> Float[np.ndarray, "V P"]:
+        """Accumulated opacity of every pixel."""
+        running = np.concatenate([[0.0], np.cumsum(self.weights, dtype=np.float64)])
+        alpha = running[self.starts[1:]] - running[self.starts[:-1]]
+        return alpha.astype(np.float32).reshape(-1, self.pixels_per_view)
+
+    def largest_weights(self, count: int) -> Float[np.ndarray, "N"]:
+        """Largest blend weight that each of `count` Gaussians reaches in any view."""
+        largest = np.zeros(count, np.float32)
+        np.maximum.at(largest, self.indices, self.weights)
+        return largest
+
+
+def blend_pixels(
+    features: Float[Tensor, "N D"], views: FrozenViews, rows: Int[np.ndarray, "S"]
+) -> Float[Tensor, "S D"]:
+    """Blend features into the pixels `rows` (view * pixels_per_view + pixel), differentiable."""
+    return _BlendPixels.apply(features, views, rows)
+
+
+class _BlendPixels(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, features, views, rows):
+        ctx.views, ctx.rows, ctx.shape = views, rows, features.shape
+        blended = _gather(
+            features.detach().cpu().numpy(), views.starts, views.indices, views.weights, rows
+        )
+        return torch.from_numpy(blended).to(features.device)
+
+    @staticmethod
+    def backward(ctx, v_blended):  # pyright: ignore[reportIncompatibleMethodOverride]
+        views: FrozenViews = ctx.views
+        gradient = np.zeros(tuple(ctx.shape), np.float32)
+        v = v_blended.contiguous().cpu().numpy()
+        _scatter(v, views.starts, views.indices, views.weights, ctx.rows, gradient)
+        return torch.from_numpy(gradient).to(v_blended.device), None, None
+
+
+@njit(**_options)
+@no_type_check
+def _gather(features, starts, indices, weights, rows):
+    channels = features.shape[1]
+    blended = np.zeros((len(rows), channels), np.float32)
+    for s in range(len(rows)):
+        for e in range(starts[rows[s]], starts[rows[s] + 1]):
+            n, weight = indices[e], weights[e]
+            for c in range(channels):
+                blended[s, c] += weight * features[n, c]
+    return blended
+
+
+@njit(**_options)
+@no_type_check
+def _scatter(v_blended, starts, indices, weights, rows, gradient):
+    """One thread, so that sums have one order; a step's rows are few."""
+    channels = v_blended.shape[1]
+    for s in range(len(rows)):
+        for e in range(starts[rows[s]], starts[rows[s] + 1]):
+            n, weight = indices[e], weights[e]
+            for c in range(channels):
+                gradient[n, c] += weight * v_blended[s, c]

@@ -1,0 +1,152 @@
+"""Pairs of pixels that belong together and pairs that do not, drawn from one image's masks.
+
+Algorithm 1 of the UFF supplement with the details of its published code (METHOD.md section 3),
+without a loop over masks or pairs: every set to draw from is a row of one boolean matrix, and all
+draws of a kind are made at once.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from splat_uff.masks.tree import minimal_parents
+
+FEWEST_IN_MASK = 5
+"""A mask counts only with more sampled pixels than this inside, and outside."""
+FEWEST_IN_REMAINDER = 10
+"""What a mask has beyond its children counts only with at least this many sampled pixels."""
+MOST_CHAINS = 512
+"""Bound on the ways from leaves to roots that are climbed at once."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """P positive pairs, each with R negative pairs to be told apart from; indices of pixels."""
+
+    positives: Int[np.ndarray, "P 2"]
+    negatives: Int[np.ndarray, "P R 2"]
+
+
+def draw_pairs(
+    members: Bool[np.ndarray, "M S"],
+    inside: Bool[np.ndarray, "M M"],
+    *,
+    per_group: int,
+    neg_ratio: int,
+    rng: np.random.Generator,
+) -> Pairs:
+    """Draw pairs for every mask, for what it has beyond its children, and for every climb.
+
+    Args:
+        members: Which of the S sampled pixels lie in which mask.
+        inside: Inclusion of the masks; row is inside column.
+        per_group: Positive pairs drawn per group.
+        neg_ratio: Negative pairs per positive pair.
+        rng: Draws, with replacement.
+    """
+    counts = members.sum(axis=1)
+    kept = (counts > FEWEST_IN_MASK) & (counts < members.shape[1] - FEWEST_IN_MASK)
+    members, inside = members[kept], inside[np.ix_(kept, kept)]
+    if len(members) == 0:
+        nothing = np.zeros((0, 2), np.int64)
+        return Pairs(nothing, nothing[:, None].repeat(neg_ratio, axis=1))
+    parents = minimal_parents(inside)
+    children, uppers = np.nonzero(parents)
+    remainders = members & ~_union_of_children(members, parents)
+    rings = members[uppers] & ~members[children]
+    sets = _Sets(np.concatenate([members, ~members, remainders, rings]), per_group, rng)
+    count = len(members)
+    masks = np.arange(count)
+
+    with_children = masks[parents.any(axis=0)]
+    enough = sets.counts[2 * count + with_children] >= FEWEST_IN_REMAINDER
+    partial = with_children[enough]
+    insides = np.concatenate([masks, 2 * count + partial])
+    outsides = count + np.concatenate([masks, partial])
+    groups = [
+        (sets.draw(insides, insides), sets.draw_many(insides, outsides, neg_ratio)),
+        *_climb(sets, parents, children, uppers, neg_ratio),
+    ]
+    positives = np.concatenate([positive.reshape(-1, 2) for positive, _ in groups])
+    negatives = np.concatenate([negative.reshape(-1, neg_ratio, 2) for _, negative in groups])
+    return Pairs(positives, negatives)
+
+
+def _climb(
+    sets: "_Sets",
+    parents: Bool[np.ndarray, "M M"],
+    children: Int[np.ndarray, "E"],
+    uppers: Int[np.ndarray, "E"],
+    neg_ratio: int,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """From every leaf up: what was too far for the smaller mask is near enough for the larger.
+
+    One pass per level. A chain remembers its mask, the set its next negatives start in, and its
+    current pairs; it splits where a mask has several minimal parents.
+    """
+    count = len(parents)
+    ring_of_edge = 3 * count + np.arange(len(children))
+    first_edge = np.searchsorted(children, np.arange(count + 1))
+    nodes = np.flatnonzero(~parents.any(axis=0) & parents.any(axis=1))
+    rings = nodes.copy()  # At first the ring is the leaf itself: row = its own members.
+    current = sets.draw(nodes, nodes)
+    groups = []
+    while len(nodes):
+        climbing = np.diff(first_edge)[nodes]
+        tops = climbing == 0
+        if tops.any():
+            negatives = sets.draw_many(rings[tops], count + nodes[tops], neg_ratio)
+            groups.append((current[tops], negatives))
+        chain = np.repeat(np.arange(len(nodes)), climbing)
+        edge = first_edge[nodes[chain]] + _ramp(climbing)
+        chain, edge = chain[:MOST_CHAINS], edge[:MOST_CHAINS]
+        filled = sets.counts[ring_of_edge[edge]] > 0  # No sampled pixel between: just go on up.
+        negatives = sets.draw_many(rings[chain[filled]], ring_of_edge[edge[filled]], neg_ratio)
+        groups.append((current[chain[filled]], negatives))
+        current, rings, nodes = current[chain], rings[chain], uppers[edge]
+        current[filled] = negatives[:, :, 0]
+        rings[filled] = ring_of_edge[edge[filled]]
+    return groups
+
+
+class _Sets:
+    """Sets of sampled pixels, one per row, that pairs are drawn from."""
+
+    def __init__(
+        self, rows: Bool[np.ndarray, "G S"], per_group: int, rng: np.random.Generator
+    ) -> None:
+        self.counts = rows.sum(axis=1)
+        self._starts = np.concatenate([[0], np.cumsum(self.counts)])[:-1]
+        self._pixels = np.nonzero(rows)[1]
+        self._per_group, self._rng = per_group, rng
+
+    def draw(self, firsts: Int[np.ndarray, "K"], seconds: Int[np.ndarray, "K"]) -> np.ndarray:
+        """Pairs [K, per_group, 2] between the sets named."""
+        return self.draw_many(firsts, seconds, 1)[:, :, 0]
+
+    def draw_many(
+        self, firsts: Int[np.ndarray, "K"], seconds: Int[np.ndarray, "K"], count: int
+    ) -> np.ndarray:
+        """`count` pairs for each of the pairs of a group: [K, per_group, count, 2]."""
+        shape = (len(firsts), self._per_group, count)
+        ends = [self._pick(rows, shape) for rows in (firsts, seconds)]
+        return np.stack(ends, axis=-1)
+
+    def _pick(self, rows: Int[np.ndarray, "K"], shape: tuple[int, int, int]) -> np.ndarray:
+        fractions = self._rng.random(shape)
+        offsets = (fractions * self.counts[rows][:, None, None]).astype(np.int64)
+        return self._pixels[self._starts[rows][:, None, None] + offsets]
+
+
+def _union_of_children(
+    members: Bool[np.ndarray, "M S"], parents: Bool[np.ndarray, "M M"]
+) -> Bool[np.ndarray, "M S"]:
+    """Pixels of each mask that some child covers."""
+    return parents.T.astype(np.float32) @ members.astype(np.float32) > 0
+
+
+def _ramp(counts: Int[np.ndarray, "K"]) -> Int[np.ndarray, "L"]:
+    """0, 1, ... counts[0] - 1, 0, 1, ... counts[1] - 1, and so on."""
+    ends = np.cumsum(counts)
+    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)

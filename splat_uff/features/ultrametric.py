@@ -1,0 +1,272 @@
+"""Ultrametric similarity between pixels: how like they are at the moment their clusters meet.
+
+Two trees are offered. The paper's is a minimum spanning tree over neighbouring pixels: two pixels
+are as alike as the weakest edge on the way between them, and the gradient flows through that one
+edge. Ours is average linkage over all sampled pixels: two pixels are as alike as the clusters in
+which they meet are on average, and the gradient reaches every member of both.
+"""
+
+from typing import no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numba import njit
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+NEIGHBOURS = 10
+"""Nearest sampled pixels that each pixel is joined to (METHOD.md section 4)."""
+APART = 10.0
+"""Added to the length of an edge whose ends some mask separates."""
+
+_options = {"cache": True, "error_model": "numpy", "boundscheck": False}
+
+
+def spanning_tree_similarity(
+    features: Float[Tensor, "S D"],
+    directions: Float[np.ndarray, "S 3"],
+    members: Bool[np.ndarray, "M S"],
+    pairs: Int[np.ndarray, "P 2"],
+) -> Float[Tensor, "P"]:
+    """Cosine of the bottleneck edge between the pixels of each pair, the paper's term.
+
+    Args:
+        features: Unit features of the sampled pixels.
+        directions: Unit directions of their rays.
+        members: Which pixels lie in which mask.
+        pairs: Indices of pixels. Pixels that no path joins are compared directly.
+    """
+    sources, targets = neighbour_edges(directions)
+    with torch.no_grad():
+        lengths = 1 - (features[sources] * features[targets]).sum(1).cpu().numpy()
+    lengths += APART * (members[:, sources] != members[:, targets]).any(axis=0)
+    bottlenecks = bottleneck_edges(sources, targets, lengths, len(features), pairs)
+    joined = bottlenecks >= 0
+    firsts = np.where(joined, sources[bottlenecks], pairs[:, 0])
+    seconds = np.where(joined, targets[bottlenecks], pairs[:, 1])
+    return (features[firsts] * features[seconds]).sum(1)
+
+
+def average_linkage_similarity(
+    features: Float[Tensor, "S D"], pairs: Int[np.ndarray, "P 2"]
+) -> Float[Tensor, "P"]:
+    """Mean cosine between the two clusters in which the pixels of each pair meet.
+
+    For unit vectors that mean is the dot product of the clusters' mean vectors, so running sums in
+    the order of the leaves give it for every merge at once.
+    """
+    order, spans = average_linkage(features.detach().cpu().numpy())
+    merges = _meeting_merges(spans, np.argsort(order), pairs)
+    running = torch.cat([features.new_zeros(1, features.shape[1]), features[order].cumsum(0)])
+    start, middle, end = torch.as_tensor(spans, device=features.device).unbind(1)
+    left = (running[middle] - running[start]) / (middle - start)[:, None]
+    right = (running[end] - running[middle]) / (end - middle)[:, None]
+    similarity = (left * right).sum(1)[np.maximum(merges, 0)]
+    alone = torch.as_tensor(merges < 0, device=features.device)  # A pixel paired with itself.
+    return torch.where(alone, torch.ones_like(similarity), similarity)
+
+
+def neighbour_edges(
+    directions: Float[np.ndarray, "S 3"],
+) -> tuple[Int[np.ndarray, "E"], Int[np.ndarray, "E"]]:
+    """Edges from each pixel to its nearest ones, each undirected edge once."""
+    count = min(NEIGHBOURS + 1, len(directions))
+    _, nearest = cKDTree(directions).query(directions, k=count)
+    sources = np.repeat(np.arange(len(directions)), count - 1)
+    targets = nearest[:, 1:].ravel()
+    low, high = np.minimum(sources, targets), np.maximum(sources, targets)
+    keys = np.unique(low[low != high] * len(directions) + high[low != high])
+    return keys // len(directions), keys % len(directions)
+
+
+def bottleneck_edges(
+    sources: Int[np.ndarray, "E"],
+    targets: Int[np.ndarray, "E"],
+    lengths: Float[np.ndarray, "E"],
+    count: int,
+    pairs: Int[np.ndarray, "P 2"],
+) -> Int[np.ndarray, "P"]:
+    """Longest edge on the path of the minimum spanning tree between each pair, or -1 if none joins.
+
+    Kruskal's algorithm with union by size and no path compression leaves a forest at most log2 N
+    deep in which every link remembers its edge; the latest link on the way up is the bottleneck.
+    O(E log E + P log N).
+    """
+    order = np.argsort(lengths, kind="stable")
+    up, link = _kruskal(sources[order], targets[order], count)
+    ranks = _latest_links(up, link, pairs)
+    return np.where(ranks >= 0, order[ranks], -1)
+
+
+def average_linkage(
+    features: Float[np.ndarray, "S D"],
+) -> tuple[Int[np.ndarray, "S"], Int[np.ndarray, "K 3"]]:
+    """Average linkage of unit vectors by cosine, with the nearest-neighbour chain. O(S^2 D).
+
+    Returns:
+        An order of the leaves in which every cluster is a run, and for each of the S - 1 merges,
+        from the most alike to the least, the start, middle and end of the runs it joins.
+    """
+    lefts, rights, similarities = _chain(np.ascontiguousarray(features, dtype=np.float32))
+    ranks = np.argsort(-similarities, kind="stable")
+    return _runs(lefts[ranks], rights[ranks])
+
+
+@njit(**_options)
+@no_type_check
+def _kruskal(sources, targets, count):
+    """Union by size over edges from short to long; the parent of each node and its link's rank."""
+    up, link = np.arange(count), np.full(count, -1)
+    size = np.ones(count, np.int64)
+    for rank in range(len(sources)):
+        a, b = sources[rank], targets[rank]
+        while up[a] != a:
+            a = up[a]
+        while up[b] != b:
+            b = up[b]
+        if a == b:
+            continue
+        if size[a] > size[b]:
+            a, b = b, a
+        up[a], link[a] = b, rank
+        size[b] += size[a]
+    return up, link
+
+
+@njit(**_options)
+@no_type_check
+def _latest_links(up, link, pairs):
+    """Rank of the latest link between each pair; links only get later towards the root."""
+    ranks = np.full(len(pairs), -1)
+    for p in range(len(pairs)):
+        a, b = pairs[p, 0], pairs[p, 1]
+        latest = -1
+        while a != b:
+            a_top, b_top = up[a] == a, up[b] == b
+            if a_top and b_top:
+                latest = -1
+                break
+            if b_top or (not a_top and link[a] < link[b]):
+                latest = max(latest, link[a])
+                a = up[a]
+            else:
+                latest = max(latest, link[b])
+                b = up[b]
+        ranks[p] = latest
+    return ranks
+
+
+@njit(fastmath=True, **_options)
+@no_type_check
+def _chain(features):
+    """Nearest-neighbour chain on cluster sums: merges as pairs of representatives, any order."""
+    count, channels = features.shape
+    means = features.copy()
+    sizes = np.ones(count, np.float32)
+    alive = np.arange(count)
+    place = np.arange(count)  # Where each cluster stands in `alive`.
+    living = count
+    chain = np.empty(count, np.int64)
+    depth = 0
+    lefts, rights = np.empty(count - 1, np.int64), np.empty(count - 1, np.int64)
+    similarities = np.empty(count - 1, np.float64)
+    for merge in range(count - 1):
+        if depth == 0:
+            chain[0], depth = alive[0], 1
+        while True:
+            top = chain[depth - 1]
+            best, best_similarity = -1, -np.inf
+            if depth > 1:  # Prefer going back on ties, so that the chain ends.
+                best = chain[depth - 2]
+                total = np.float32(0)
+                for c in range(channels):
+                    total += means[top, c] * means[best, c]
+                best_similarity = total
+            for k in range(living):
+                other = alive[k]
+                if other == top:
+                    continue
+                total = np.float32(0)
+                for c in range(channels):
+                    total += means[top, c] * means[other, c]
+                if total > best_similarity:
+                    best, best_similarity = other, total
+            if depth > 1 and best == chain[depth - 2]:
+                break
+            chain[depth] = best
+            depth += 1
+        a, b = chain[depth - 2], chain[depth - 1]
+        depth -= 2
+        a, b = min(a, b), max(a, b)
+        lefts[merge], rights[merge], similarities[merge] = a, b, best_similarity
+        share = sizes[a] / (sizes[a] + sizes[b])
+        for c in range(channels):
+            means[a, c] = share * means[a, c] + (np.float32(1) - share) * means[b, c]
+        sizes[a] += sizes[b]
+        living -= 1
+        last = alive[living]
+        alive[place[b]] = last
+        place[last] = place[b]
+    return lefts, rights, similarities
+
+
+@njit(**_options)
+@no_type_check
+def _runs(lefts, rights):
+    """Lay the leaves out so that clusters are runs, and give each merge its two runs."""
+    merges = len(lefts)
+    count = merges + 1
+    top = np.arange(count)  # Current cluster of a representative: leaf, or count + merge.
+    below = np.empty((merges, 2), np.int64)
+    size = np.ones(count + merges, np.int64)
+    for merge in range(merges):
+        a, b = lefts[merge], rights[merge]
+        below[merge, 0], below[merge, 1] = top[a], top[b]
+        size[count + merge] = size[top[a]] + size[top[b]]
+        top[a] = top[b] = count + merge
+    start = np.zeros(count + merges, np.int64)
+    spans = np.empty((merges, 3), np.int64)
+    for merge in range(merges - 1, -1, -1):
+        left, right, node = below[merge, 0], below[merge, 1], count + merge
+        start[left], start[right] = start[node], start[node] + size[left]
+        spans[merge, 0] = start[node]
+        spans[merge, 1] = start[right]
+        spans[merge, 2] = start[node] + size[node]
+    order = np.empty(count, np.int64)
+    for leaf in range(count):
+        order[start[leaf]] = leaf
+    return order, spans
+
+
+@njit(**_options)
+@no_type_check
+def _meeting_merges(spans, position, pairs):
+    """First merge whose run holds both leaves of each pair; -1 for a leaf with itself.
+
+    The boundary between neighbouring places i and i + 1 is closed by one merge: the one whose
+    middle is i + 1. Two leaves meet at the latest merge among the boundaries between them, which a
+    table of maxima over power-of-two runs answers at once.
+    """
+    merges = len(spans)
+    levels = 1
+    while (1 << levels) <= merges:
+        levels += 1
+    table = np.empty((levels, max(merges, 1)), np.int64)
+    for merge in range(merges):
+        table[0, spans[merge, 1] - 1] = merge
+    for level in range(1, levels):
+        half = 1 << (level - 1)
+        for i in range(merges - 2 * half + 1):
+            table[level, i] = max(table[level - 1, i], table[level - 1, i + half])
+    meetings = np.full(len(pairs), -1)
+    for p in range(len(pairs)):
+        a, b = position[pairs[p, 0]], position[pairs[p, 1]]
+        low, high = min(a, b), max(a, b)
+        if low == high:
+            continue
+        level = 0
+        while (2 << level) <= high - low:
+            level += 1
+        meetings[p] = max(table[level, low], table[level, high - (1 << level)])
+    return meetings

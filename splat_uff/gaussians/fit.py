@@ -1,0 +1,217 @@
+"""The photometric fit: Gaussians that render the training photos (Kerbl et al. 2023)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from splat_uff.capture import Capture, View
+from splat_uff.checkpoints import Checkpoint, Log, no_log
+from splat_uff.gaussians.density import Density
+from splat_uff.gaussians.initial import initial_gaussians
+from splat_uff.gaussians.losses import photometric_loss
+from splat_uff.progress import progress_bar
+from splat_uff.render import Gaussians, Render, render_colours
+
+STAGE = 1
+"""Number of this stage's stream of random draws."""
+LOG_EVERY = 50
+
+
+@dataclass(frozen=True)
+class GaussiansConfig:
+    """Settings of the photometric fit."""
+
+    steps: int = 3000
+    """Optimisation steps, one photo each."""
+    start: int = 6000
+    """Gaussians at the start."""
+    most: int = 16000
+    """Cap on the number of Gaussians."""
+    sh_degree: int = 1
+    """Degree of the spherical harmonics, 0 to 3."""
+    ssim_weight: float = 0.2
+    """Weight of 1 - SSIM against L1."""
+    means_lr: float = 4e-4
+    """Learning rate of the centres at the start, in scene extents; falls a hundredfold."""
+    scales_lr: float = 1e-2
+    quats_lr: float = 2e-3
+    opacities_lr: float = 5e-2
+    sh0_lr: float = 5e-3
+    shN_lr: float = 5e-4
+    refine_start: int = 300
+    """First step that may add or remove Gaussians."""
+    refine_stop: float = 0.6
+    """Share of the steps after which their number stays."""
+    refine_every: int = 100
+    grow_grad2d: float = 1e-4
+    """Mean gradient of a projected centre above which a Gaussian is cloned or split."""
+
+
+def fit_gaussians(
+    capture: Capture,
+    config: GaussiansConfig,
+    *,
+    seed: int,
+    device: str = "cpu",
+    checkpoint: Checkpoint | None = None,
+    log: Log = no_log,
+) -> Gaussians:
+    """Fit Gaussians to the training photos.
+
+    The same seed gives the same Gaussians, also when cut off and taken up again from `checkpoint`:
+    every step draws from a stream of its own.
+
+    Args:
+        capture: Photos and cameras.
+        config: Settings.
+        seed: Seeds every draw of the stage.
+        device: Where tensors live.
+        checkpoint: Where the stage leaves its state.
+        log: Called every so many steps with loss, psnr and num_gaussians.
+    """
+    checkpoint = checkpoint or Checkpoint()
+    fit = _Fit(capture, config, seed, device)
+    fit.restore(checkpoint.restore())
+    with progress_bar("gaussians", config.steps, done=fit.step) as bar:
+        while fit.step < config.steps:
+            figures = fit.advance()
+            if fit.step % LOG_EVERY == 0 or fit.step == config.steps:
+                log(fit.step, **figures())
+                bar.advance(LOG_EVERY if fit.step % LOG_EVERY == 0 else 1, **figures())
+            checkpoint.keep(fit.state)
+    return fit.gaussians().detach()
+
+
+class _Fit:
+    """The fit between two steps: parameters, optimizers and the density schedule."""
+
+    def __init__(self, capture: Capture, config: GaussiansConfig, seed: int, device: str) -> None:
+        self.config, self.seed, self.device, self.step = config, seed, device, 0
+        self.views, self.has_alpha = capture.train, capture.has_alpha
+        self.photos = [torch.from_numpy(view.image).to(device) for view in capture.train]
+        self.extent = 1.1 * max(float(np.linalg.norm(v.camera.centre)) for v in capture.train)
+        start = initial_gaussians(
+            capture, config.start, config.sh_degree, rng=np.random.default_rng([seed, STAGE])
+        )
+        self._set_params({_OURS[name]: tensor for name, tensor in start.tensors().items()})
+        self.density = Density.of(
+            start=config.refine_start,
+            stop=int(config.refine_stop * config.steps),
+            every=config.refine_every,
+            grow_grad2d=config.grow_grad2d,
+            most=config.most,
+            scale=self.extent,
+        )
+
+    def gaussians(self) -> Gaussians:
+        """The Gaussians as they are now, attached to the parameters."""
+        return Gaussians(**{ours: self.params[theirs] for ours, theirs in _OURS.items()})
+
+    def advance(self) -> Callable[[], dict[str, float]]:
+        """Take one step; returns a function for its figures, since most are never read."""
+        view, photo = self._next_photo()
+        for group in self.optimizers["means"].param_groups:
+            group["lr"] = (
+                self.config.means_lr * self.extent * 0.01 ** (self.step / self.config.steps)
+            )
+        degree = min(self.config.sh_degree, self.step // 500)
+        render = render_colours(self.gaussians(), view.camera, degree=degree)
+        render.means2d.retain_grad()
+        background, truth = self._background(), photo[..., :3]
+        image = render.values
+        if self.has_alpha:
+            image = image + (1 - render.alpha[..., None]) * background
+            truth = truth + (1 - photo[..., 3:]) * background
+        loss = photometric_loss(image, truth, ssim_weight=self.config.ssim_weight)
+        loss.backward()
+        self._apply(render)
+        self.step += 1
+
+        def figures() -> dict[str, float]:
+            error = (image.detach() - truth).square().mean().clamp_min(1e-10)
+            psnr = -10 * float(torch.log10(error))
+            return {"loss": loss.item(), "psnr": psnr, "num_gaussians": len(self.params["means"])}
+
+        return figures
+
+    def _next_photo(self) -> tuple[View, Tensor]:
+        """A fresh shuffle of the photos every epoch."""
+        epoch, index = divmod(self.step, len(self.views))
+        order = np.random.default_rng([self.seed, STAGE, 1, epoch]).permutation(len(self.views))
+        return self.views[order[index]], self.photos[order[index]]
+
+    def _background(self) -> Float[Tensor, "3"]:
+        """Another colour every step, so that nothing opaque hides in front of the background."""
+        colour = np.random.default_rng([self.seed, STAGE, 2, self.step]).random(3)
+        return torch.as_tensor(colour, dtype=torch.float32, device=self.device)
+
+    def _apply(self, render: Render) -> None:
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        draws = int(np.random.default_rng([self.seed, STAGE, 3, self.step]).integers(2**31))
+        self.density.step(self.params, self.optimizers, self.step, render, draws)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that the next step depends on, as arrays."""
+        arrays = {"step": np.array(self.step)}
+        for name, param in self.params.items():
+            arrays[f"param.{name}"] = param.detach().cpu().numpy()
+            for key, value in self.optimizers[name].state[param].items():
+                arrays[f"adam.{name}.{key}"] = value.detach().cpu().numpy()
+        for name, value in self.density.state.items():
+            if isinstance(value, Tensor):
+                arrays[f"density.{name}"] = value.cpu().numpy()
+        return arrays
+
+    def restore(self, arrays: dict[str, np.ndarray] | None) -> None:
+        """Go back to a saved `state`."""
+        if arrays is None:
+            return
+        self.step = int(arrays["step"])
+        self._set_params({name: torch.from_numpy(arrays[f"param.{name}"]) for name in self.params})
+        for name, param in self.params.items():
+            prefix = f"adam.{name}."
+            self.optimizers[name].state[param] = {
+                key.removeprefix(prefix): torch.from_numpy(array).to(
+                    "cpu" if key.endswith(".step") else self.device
+                )
+                for key, array in arrays.items()
+                if key.startswith(prefix)
+            }
+        for key, array in arrays.items():
+            if key.startswith("density."):
+                name = key.removeprefix("density.")
+                self.density.state[name] = torch.from_numpy(array).to(self.device)
+
+    def _set_params(self, tensors: dict[str, Tensor]) -> None:
+        self.params = {
+            name: torch.nn.Parameter(tensor.to(self.device)) for name, tensor in tensors.items()
+        }
+        rates = {
+            "means": self.config.means_lr * self.extent,
+            "quats": self.config.quats_lr,
+            "scales": self.config.scales_lr,
+            "opacities": self.config.opacities_lr,
+            "sh0": self.config.sh0_lr,
+            "shN": self.config.shN_lr,
+        }
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            name: torch.optim.Adam([param], lr=rates[name], eps=1e-15, fused=True)
+            for name, param in self.params.items()
+        }
+
+
+_OURS = {
+    "means": "means",
+    "quats": "quats",
+    "log_scales": "scales",
+    "opacity_logits": "opacities",
+    "sh0": "sh0",
+    "shN": "shN",
+}
+"""gsplat's name for each of our fields."""

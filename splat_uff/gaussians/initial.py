@@ -1,0 +1,120 @@
+"""Where the Gaussians start: on the visual hull of the alpha masks, or anywhere in the scene."""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.ndimage import binary_erosion
+from scipy.spatial import cKDTree
+
+from splat_uff.cameras import project
+from splat_uff.capture import Capture, View
+from splat_uff.errors import InputError
+from splat_uff.render.harmonics import C0
+from splat_uff.render.records import Gaussians
+
+GRID = 128
+"""Cells along each side of the box in which the hull is carved."""
+START_OPACITY = 0.1
+
+
+def initial_gaussians(
+    capture: Capture, count: int, sh_degree: int, *, rng: np.random.Generator
+) -> Gaussians:
+    """Place `count` round Gaussians, coloured as the photos see them.
+
+    With alpha they start on the surface of the visual hull (Laurentini 1994); without, evenly in
+    the box that the cameras look at.
+
+    Args:
+        capture: Photos and cameras.
+        count: How many to place; fewer if the hull is smaller.
+        sh_degree: Degree of the spherical harmonics; the higher ones start at 0.
+        rng: Draws the positions.
+
+    Raises:
+        InputError: If the alpha masks have no common hull.
+    """
+    half = _scene_half_size(capture)
+    if capture.has_alpha:
+        points = _hull_surface(capture.train, half, count, rng)
+    else:
+        points = rng.uniform(-half, half, (count, 3))
+    colours = _mean_colours(capture.train, points)
+    distances, _ = cKDTree(points).query(points, k=min(4, len(points)))
+    spacing = np.clip(distances[:, 1:].mean(axis=1), 1e-4, 0.1 * half)
+    return Gaussians(
+        means=_tensor(points),
+        quats=_tensor(np.tile([1.0, 0.0, 0.0, 0.0], (len(points), 1))),
+        log_scales=_tensor(np.log(0.7 * spacing)[:, None].repeat(3, axis=1)),
+        opacity_logits=torch.full(
+            (len(points),), float(np.log(START_OPACITY / (1 - START_OPACITY)))
+        ),
+        sh0=_tensor((colours - 0.5) / C0)[:, None],
+        shN=torch.zeros(len(points), (sh_degree + 1) ** 2 - 1, 3),
+    )
+
+
+def _scene_half_size(capture: Capture) -> float:
+    """Half the side of a box around the origin that fills the field of view of the cameras."""
+    distances = [np.linalg.norm(view.camera.centre) for view in capture.train]
+    camera = capture.train[0].camera
+    slope = max(camera.width / camera.K[0, 0], camera.height / camera.K[1, 1]) / 2
+    return float(1.25 * np.median(distances) * slope)
+
+
+def _hull_surface(
+    views: tuple[View, ...], half: float, count: int, rng: np.random.Generator
+) -> Float[np.ndarray, "P 3"]:
+    """Random points in the outermost cells of the visual hull."""
+    cell = 2 * half / GRID
+    axis = (np.arange(GRID) + 0.5) * cell - half
+    cells = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    kept = np.arange(len(cells))
+    for view in views:  # Each view carves the cells that the views before it left.
+        kept = kept[~_outside(view, cells[kept])]
+    if len(kept) == 0:
+        raise InputError(
+            "no point of space lies inside the alpha of all training photos; check the poses and "
+            "that the alpha channel cuts out the object."
+        )
+    hull = np.zeros(GRID**3, dtype=bool)
+    hull[kept] = True
+    hull = hull.reshape(GRID, GRID, GRID)
+    surface = np.flatnonzero(hull & ~binary_erosion(hull))
+    chosen = rng.choice(surface, count, replace=count > len(surface))
+    return cells[chosen] + rng.uniform(-0.5, 0.5, (count, 3)) * cell
+
+
+def _outside(view: View, points: Float[np.ndarray, "P 3"]) -> Bool[np.ndarray, "P"]:
+    """Points that this view sees through empty pixels; points out of its frame are not judged."""
+    rows, columns, framed = _pixels(view, points)
+    return framed & (view.image[rows, columns, 3] < 0.1)
+
+
+def _mean_colours(
+    views: tuple[View, ...], points: Float[np.ndarray, "P 3"]
+) -> Float[np.ndarray, "P 3"]:
+    """Mean colour of the pixels that the points fall on, weighted by alpha; grey where unseen."""
+    total, weight = np.full((len(points), 3), 0.5e-3), np.full((len(points), 1), 1e-3)
+    for view in views[:: max(1, len(views) // 30)]:
+        rows, columns, framed = _pixels(view, points)
+        seen = view.image[rows, columns] * framed[:, None]
+        total += seen[:, :3]
+        weight += seen[:, 3:]
+    return total / weight
+
+
+def _pixels(
+    view: View, points: Float[np.ndarray, "P 3"]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row and column of the pixel that each point falls on, clipped, and whether it was inside."""
+    pixels, depth = project(view.camera, points)
+    pixels = np.where(depth[:, None] > 0, pixels, -1.0)
+    height, width = view.image.shape[:2]
+    columns, rows = np.floor(pixels).astype(np.int64).T
+    framed = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    return np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1), framed
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

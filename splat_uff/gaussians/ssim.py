@@ -1,0 +1,140 @@
+"""Structural similarity as a loss: value and gradient in a few passes over the image.
+
+`torch.conv2d` spends 100 ms on a 200x200 photo where rendering it takes 10; these loops take 3.
+"""
+
+from typing import no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numba import njit, prange
+from torch import Tensor
+
+RADIUS, SIGMA = 5, 1.5
+"""Gaussian window of 11 pixels (Wang et al. 2004)."""
+C1, C2 = 0.01**2, 0.03**2
+
+_options = {"cache": True, "error_model": "numpy", "boundscheck": False, "fastmath": True}
+
+
+def mean_ssim(first: Float[Tensor, "H W C"], second: Float[Tensor, "H W C"]) -> Float[Tensor, ""]:
+    """Mean structural similarity of two images in [0, 1], zero-padded at the border as in 3DGS.
+
+    Differentiable in `first` only. On CUDA the image makes a round trip through the CPU.
+    """
+    return _MeanSsim.apply(first, second)
+
+
+class _MeanSsim(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, first, second):
+        one, two = _planes(first), _planes(second)
+        total, slopes = _ssim_and_slopes(one, two, _taps())
+        ctx.planes, ctx.slopes = (one, two), slopes
+        return first.new_tensor(total / one.size)
+
+    @staticmethod
+    def backward(ctx, v_mean):  # pyright: ignore[reportIncompatibleMethodOverride]
+        one, two = ctx.planes
+        gradient = _pull_back(one, two, ctx.slopes, _taps())
+        gradient *= np.float32(v_mean.item() / one.size)
+        return torch.from_numpy(gradient).permute(1, 2, 0).to(v_mean.device), None
+
+
+def _planes(image: Tensor) -> np.ndarray:
+    return image.detach().permute(2, 0, 1).contiguous().cpu().numpy()
+
+
+def _taps() -> np.ndarray:
+    offsets = np.arange(-RADIUS, RADIUS + 1)
+    taps = np.exp(-(offsets**2) / (2 * SIGMA**2))
+    return (taps / taps.sum()).astype(np.float32)
+
+
+@njit(inline="always", **_options)
+@no_type_check
+def _blur(plane, taps, padded, rows, out):
+    """Separable blur of one plane [H, W]; `padded` [W + 10] and `rows` [H, W] are scratch."""
+    height, width = plane.shape
+    padded[:] = np.float32(0)
+    for y in range(height):
+        for x in range(width):
+            padded[x + RADIUS] = plane[y, x]
+        for x in range(width):
+            rows[y, x] = np.float32(0)
+        for k in range(2 * RADIUS + 1):
+            tap = taps[k]
+            for x in range(width):
+                rows[y, x] += tap * padded[x + k]
+    for y in range(height):
+        for x in range(width):
+            out[y, x] = np.float32(0)
+        for k in range(max(0, RADIUS - y), min(2 * RADIUS + 1, height + RADIUS - y)):
+            tap = taps[k]
+            for x in range(width):
+                out[y, x] += tap * rows[y + k - RADIUS, x]
+
+
+@njit(parallel=True, **_options)
+@no_type_check
+def _ssim_and_slopes(one, two, taps):
+    """Sum of SSIM, and its slopes in the first image's mean, square and product [3, C, H, W]."""
+    channels, height, width = one.shape
+    moments = np.empty((5, channels, height, width), np.float32)
+    for task in prange(5 * channels):
+        kind, c = task // channels, task % channels
+        plane = np.empty((height, width), np.float32)
+        for y in range(height):
+            for x in range(width):
+                a = two[c, y, x] if kind == 1 or kind == 3 else one[c, y, x]
+                b = two[c, y, x] if kind == 3 or kind == 4 else one[c, y, x]
+                plane[y, x] = a if kind < 2 else a * b
+        padded = np.empty(width + 2 * RADIUS, np.float32)
+        rows = np.empty((height, width), np.float32)
+        _blur(plane, taps, padded, rows, moments[kind, c])
+    slopes = np.empty((3, channels, height, width), np.float32)
+    totals = np.zeros(channels)
+    c1, c2, double = np.float32(C1), np.float32(C2), np.float32(2)
+    for c in prange(channels):
+        total = 0.0
+        for y in range(height):
+            for x in range(width):
+                m1, m2 = moments[0, c, y, x], moments[1, c, y, x]
+                a1 = double * m1 * m2 + c1
+                a2 = double * (moments[4, c, y, x] - m1 * m2) + c2
+                b1 = m1 * m1 + m2 * m2 + c1
+                b2 = moments[2, c, y, x] - m1 * m1 + moments[3, c, y, x] - m2 * m2 + c2
+                inverse = np.float32(1) / (b1 * b2)
+                ssim = a1 * a2 * inverse
+                total += ssim
+                slopes[0, c, y, x] = double * (
+                    m2 * (a2 - a1) * inverse - ssim * m1 * (np.float32(1) / b1 - np.float32(1) / b2)
+                )
+                slopes[1, c, y, x] = -ssim / b2
+                slopes[2, c, y, x] = double * a1 * inverse
+        totals[c] = total
+    return totals.sum(), slopes
+
+
+@njit(parallel=True, **_options)
+@no_type_check
+def _pull_back(one, two, slopes, taps):
+    """Gradient in the first image: the blur is its own adjoint."""
+    channels, height, width = one.shape
+    blurred = np.empty_like(slopes)
+    for task in prange(3 * channels):
+        kind, c = task // channels, task % channels
+        padded = np.empty(width + 2 * RADIUS, np.float32)
+        rows = np.empty((height, width), np.float32)
+        _blur(slopes[kind, c], taps, padded, rows, blurred[kind, c])
+    gradient = np.empty_like(one)
+    for c in prange(channels):
+        for y in range(height):
+            for x in range(width):
+                gradient[c, y, x] = (
+                    blurred[0, c, y, x]
+                    + np.float32(2) * one[c, y, x] * blurred[1, c, y, x]
+                    + two[c, y, x] * blurred[2, c, y, x]
+                )
+    return gradient
