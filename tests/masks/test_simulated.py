@@ -1,11 +1,17 @@
 """Simulated masks: repeatable, imperfect, and never two alike."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from splat_uff.capture.images import read_ids
+from splat_uff.capture.records import GroundTruth
+from splat_uff.evaluate.covering import masks_covering
 from splat_uff.masks import simulate_masks
 from splat_uff.masks.simulated import SIMULATED, Flaws
 
+RADAR = Path(__file__).parents[3] / "shared" / "data" / "radar"
 SIZE = 120
 PERFECT = Flaws(
     missed=0,
@@ -100,3 +106,17 @@ def test_simulate_masks_may_find_none():
     nothing = np.zeros((SIZE, SIZE), dtype=np.int32)
     blind = Flaws(**{**vars(PERFECT), "background": 0})
     assert len(simulate_masks(nothing, nothing, rng=np.random.default_rng(0), flaws=blind)) == 0
+
+
+@pytest.mark.skipif(not RADAR.exists(), reason="the radar capture is not here")
+def test_simulate_masks_scores_like_real_masks():
+    ids = [
+        [read_ids(RADAR / f"gt_seg/val/r_{index}_seg_{level}.tif") for index in range(12)]
+        for level in ("objects", "collections")
+    ]
+    truths = [GroundTruth(*pair) for pair in zip(*ids, strict=True)]
+    rng = np.random.default_rng(0)
+    bags = [simulate_masks(truth.objects, truth.collections, rng=rng) for truth in truths]
+    scores = masks_covering(bags, truths, rng=rng)
+    assert 0.60 < scores.mean < 0.72
+    assert scores.objects < scores.collections
