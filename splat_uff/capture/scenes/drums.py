@@ -52,12 +52,12 @@ def build_drums() -> list[Part]:
         *_floor_tom(),
         *_snare(),
         *_hi_hat(),
-        *_cymbal_on_stand("crash", x=-0.70, y=0.34, z=0.70, radius=0.37, tilt=16, heading=25),
-        *_cymbal_on_stand("ride", x=0.76, y=0.30, z=0.56, radius=0.43, tilt=18, heading=-35),
+        *_cymbal_on_stand("crash", x=-0.68, y=0.32, z=0.66, radius=0.37, tilt=16, heading=25),
+        *_cymbal_on_stand("ride", x=0.73, y=0.26, z=0.53, radius=0.43, tilt=18, heading=-35),
         *_throne(),
         *_pedal(),
     ]
-    return [part.moved(y=0.15, z=0.07) for part in parts]
+    return [part.moved(y=0.16, z=0.09) for part in parts]
 
 
 def _drum(
@@ -254,9 +254,11 @@ def _grooves(radius: float) -> Mesh:
     """Bands of lathe marks, a hair above the upper face of a cymbal."""
     bands = []
     for inner, outer in ((0.34, 0.42), (0.56, 0.64), (0.80, 0.88)):
-        shares = [inner + (outer - inner) * step / 3 for step in range(4)]
-        face = [(radius * share, _cymbal_height(share) + 0.002) for share in shares]
-        under = [(radius * share, _cymbal_height(share) - 0.004) for share in shares]
+        shares = [inner + (outer - inner) * step / 4 for step in range(5)]
+        # Thickest in the middle: an upright edge, however low, would throw a shadow.
+        rise = (-0.001, 0.002, 0.003, 0.002, -0.001)
+        face = [(radius * s, _cymbal_height(s) + up) for s, up in zip(shares, rise, strict=True)]
+        under = [(radius * s, _cymbal_height(s) - 0.004) for s in shares]
         bands.append(lathe([*under, *reversed(face), under[0]], segments=64))
     return join(bands)
 
@@ -306,7 +308,7 @@ def _cymbal_on_stand(
 
 
 def _hi_hat() -> list[Part]:
-    name, x, y, z, radius = "hi-hat", -0.90, -0.16, 0.20, 0.28
+    name, x, y, z, radius = "hi-hat", -0.87, -0.16, 0.20, 0.28
     lower = _cymbal(radius).turned("x", degrees=180)
     parts = [
         Part(name, "top cymbal", _cymbal(radius).moved(z=0.085), BRASS),
