@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from splat_uff.capture.scenes.desk import build_desk
 from splat_uff.capture.scenes.drums import build_drums
 from splat_uff.capture.scenes.parts import Part
+from splat_uff.capture.scenes.plant import build_plant
 from splat_uff.capture.scenes.toy import build_toy
+from splat_uff.capture.scenes.truck import build_truck
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ class Recipe:
 
 RECIPES = {
     "drums": Recipe(build_drums, "a drum kit: nine instruments and their stands"),
+    "desk": Recipe(build_desk, "a writing desk: small things, many of them alike"),
+    "truck": Recipe(build_truck, "a work truck: hard surfaces, thin parts, parts inside parts"),
+    "plant": Recipe(build_plant, "a rubber tree in a pot: many similar leaves on branches"),
     "toy": Recipe(
         build_toy,
         "ten parts in three groups, for tests",

@@ -74,7 +74,12 @@ def sphere(radius: float, *, segments: int = 24) -> Mesh:
     return lathe([(0.0, -radius), *middle, (0.0, radius)], segments=segments)
 
 
-def tube(points: Sequence[Point], radius: float | Sequence[float], *, sides: int = 10) -> Mesh:
+def tube(
+    points: Sequence[Point],
+    radius: float | Sequence[float] | Float[np.ndarray, "K"],
+    *,
+    sides: int = 10,
+) -> Mesh:
     """A round tube along a polyline, closed at its ends.
 
     Args:
