@@ -45,7 +45,7 @@ def draw_pairs(
         neg_ratio: Negative pairs per positive pair.
         rng: Draws, with replacement.
     """
-    counts = members.sum(axis=1)
+    counts = np.count_nonzero(members, axis=1)
     kept = (counts > FEWEST_IN_MASK) & (counts < members.shape[1] - FEWEST_IN_MASK)
     members, inside = members[kept], inside[np.ix_(kept, kept)]
     if len(members) == 0:
@@ -116,7 +116,7 @@ class _Sets:
     def __init__(
         self, rows: Bool[np.ndarray, "G S"], per_group: int, rng: np.random.Generator
     ) -> None:
-        self.counts = rows.sum(axis=1)
+        self.counts = np.count_nonzero(rows, axis=1)
         self._starts = np.concatenate([[0], np.cumsum(self.counts)])[:-1]
         self._pixels = np.nonzero(rows)[1]
         self._per_group, self._rng = per_group, rng

@@ -15,6 +15,8 @@ from numba import njit
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from splat_uff.features.linkage import average_linkage, lay_out
+
 NEIGHBOURS = 10
 """Nearest sampled pixels that each pixel is joined to (METHOD.md section 4)."""
 APART = 10.0
@@ -56,14 +58,15 @@ def average_linkage_similarity(
     For unit vectors that mean is the dot product of the clusters' mean vectors, so running sums in
     the order of the leaves give it for every merge at once.
     """
-    order, spans = average_linkage(features.detach().cpu().numpy())
-    merges = _meeting_merges(spans, np.argsort(order), pairs)
+    merges = average_linkage(features.detach().cpu().numpy())
+    order, spans = lay_out(merges)
+    meetings = _meeting_merges(spans, np.argsort(order), pairs)
     running = torch.cat([features.new_zeros(1, features.shape[1]), features[order].cumsum(0)])
     start, middle, end = torch.as_tensor(spans, device=features.device).unbind(1)
     left = (running[middle] - running[start]) / (middle - start)[:, None]
     right = (running[end] - running[middle]) / (end - middle)[:, None]
-    similarity = (left * right).sum(1)[np.maximum(merges, 0)]
-    alone = torch.as_tensor(merges < 0, device=features.device)  # A pixel paired with itself.
+    similarity = (left * right).sum(1)[np.maximum(meetings, 0)]
+    alone = torch.as_tensor(meetings < 0, device=features.device)  # A pixel paired with itself.
     return torch.where(alone, torch.ones_like(similarity), similarity)
 
 
@@ -97,20 +100,6 @@ def bottleneck_edges(
     up, link = _kruskal(sources[order], targets[order], count)
     ranks = _latest_links(up, link, pairs)
     return np.where(ranks >= 0, order[ranks], -1)
-
-
-def average_linkage(
-    features: Float[np.ndarray, "S D"],
-) -> tuple[Int[np.ndarray, "S"], Int[np.ndarray, "K 3"]]:
-    """Average linkage of unit vectors by cosine, with the nearest-neighbour chain. O(S^2 D).
-
-    Returns:
-        An order of the leaves in which every cluster is a run, and for each of the S - 1 merges,
-        from the most alike to the least, the start, middle and end of the runs it joins.
-    """
-    lefts, rights, similarities = _chain(np.ascontiguousarray(features, dtype=np.float32))
-    ranks = np.argsort(-similarities, kind="stable")
-    return _runs(lefts[ranks], rights[ranks])
 
 
 @njit(**_options)
@@ -155,88 +144,6 @@ def _latest_links(up, link, pairs):
                 b = up[b]
         ranks[p] = latest
     return ranks
-
-
-@njit(fastmath=True, **_options)
-@no_type_check
-def _chain(features):
-    """Nearest-neighbour chain on cluster sums: merges as pairs of representatives, any order."""
-    count, channels = features.shape
-    means = features.copy()
-    sizes = np.ones(count, np.float32)
-    alive = np.arange(count)
-    place = np.arange(count)  # Where each cluster stands in `alive`.
-    living = count
-    chain = np.empty(count, np.int64)
-    depth = 0
-    lefts, rights = np.empty(count - 1, np.int64), np.empty(count - 1, np.int64)
-    similarities = np.empty(count - 1, np.float64)
-    for merge in range(count - 1):
-        if depth == 0:
-            chain[0], depth = alive[0], 1
-        while True:
-            top = chain[depth - 1]
-            best, best_similarity = -1, -np.inf
-            if depth > 1:  # Prefer going back on ties, so that the chain ends.
-                best = chain[depth - 2]
-                total = np.float32(0)
-                for c in range(channels):
-                    total += means[top, c] * means[best, c]
-                best_similarity = total
-            for k in range(living):
-                other = alive[k]
-                if other == top:
-                    continue
-                total = np.float32(0)
-                for c in range(channels):
-                    total += means[top, c] * means[other, c]
-                if total > best_similarity:
-                    best, best_similarity = other, total
-            if depth > 1 and best == chain[depth - 2]:
-                break
-            chain[depth] = best
-            depth += 1
-        a, b = chain[depth - 2], chain[depth - 1]
-        depth -= 2
-        a, b = min(a, b), max(a, b)
-        lefts[merge], rights[merge], similarities[merge] = a, b, best_similarity
-        share = sizes[a] / (sizes[a] + sizes[b])
-        for c in range(channels):
-            means[a, c] = share * means[a, c] + (np.float32(1) - share) * means[b, c]
-        sizes[a] += sizes[b]
-        living -= 1
-        last = alive[living]
-        alive[place[b]] = last
-        place[last] = place[b]
-    return lefts, rights, similarities
-
-
-@njit(**_options)
-@no_type_check
-def _runs(lefts, rights):
-    """Lay the leaves out so that clusters are runs, and give each merge its two runs."""
-    merges = len(lefts)
-    count = merges + 1
-    top = np.arange(count)  # Current cluster of a representative: leaf, or count + merge.
-    below = np.empty((merges, 2), np.int64)
-    size = np.ones(count + merges, np.int64)
-    for merge in range(merges):
-        a, b = lefts[merge], rights[merge]
-        below[merge, 0], below[merge, 1] = top[a], top[b]
-        size[count + merge] = size[top[a]] + size[top[b]]
-        top[a] = top[b] = count + merge
-    start = np.zeros(count + merges, np.int64)
-    spans = np.empty((merges, 3), np.int64)
-    for merge in range(merges - 1, -1, -1):
-        left, right, node = below[merge, 0], below[merge, 1], count + merge
-        start[left], start[right] = start[node], start[node] + size[left]
-        spans[merge, 0] = start[node]
-        spans[merge, 1] = start[right]
-        spans[merge, 2] = start[node] + size[node]
-    order = np.empty(count, np.int64)
-    for leaf in range(count):
-        order[start[leaf]] = leaf
-    return order, spans
 
 
 @njit(**_options)

@@ -1,0 +1,108 @@
+"""A merge tree over the Gaussians and its cuts: every granularity is one of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+@dataclass(frozen=True)
+class Dendrogram:
+    """A merge tree over N leaves; nodes are numbered leaves first, children before parents."""
+
+    parents: Int[np.ndarray, "T"]
+    """Parent of each node; the root, which is the last node, is its own parent."""
+    altitudes: Float[np.ndarray, "T"]
+    """Ultrametric height at which a node forms: 0 at leaves, never falling towards the root."""
+    num_leaves: int
+
+    @property
+    def most_segments(self) -> int:
+        """Number of nodes that hold leaves: no cut by number gives more segments."""
+        return len(np.unique(self.parents[: self.num_leaves]))
+
+
+def cut(tree: Dendrogram, *, height: float) -> Int[np.ndarray, "N"]:
+    """Label each leaf by the largest subtree that forms at or below `height`.
+
+    Cuts are nested: raising `height` only ever merges segments.
+
+    Args:
+        tree: Merge tree, for example from `build_hierarchy`.
+        height: Ultrametric distance in feature space, unitless, at least 0.
+
+    Returns:
+        Segment of each leaf, numbered from 1.
+
+    Raises:
+        ValueError: If `height` is negative.
+
+    Example:
+        >>> tree = Dendrogram(np.array([3, 3, 4, 4, 4]), np.array([0, 0, 0, 0.2, 0.9]), 3)
+        >>> cut(tree, height=0.5).tolist()
+        [2, 2, 1]
+    """
+    if not height >= 0:
+        raise ValueError(f"height is {height}; ultrametric heights start at 0.")
+    return _label(tree, tree.altitudes[tree.parents] <= height)
+
+
+def cut_into(tree: Dendrogram, num_segments: int) -> Int[np.ndarray, "N"]:
+    """Cut into `num_segments` segments by undoing the highest merges.
+
+    Nodes that merge more than two at once, such as the last ones before the leaves, are never
+    undone, so there are at most `tree.most_segments` segments. Of merges at one height the one
+    nearer the root is undone first. Cuts are nested: more segments only ever split.
+
+    Args:
+        tree: Merge tree.
+        num_segments: How many segments, at least 1; more than there are gives as many as there are.
+
+    Returns:
+        Segment of each leaf, numbered from 1.
+
+    Raises:
+        ValueError: If `num_segments` is below 1.
+
+    Example:
+        >>> parents = np.array([4, 4, 5, 5, 6, 6, 6])
+        >>> tree = Dendrogram(parents, np.array([0, 0, 0, 0, 0, 0, 0.9]), 4)
+        >>> cut_into(tree, 2).tolist()
+        [1, 1, 2, 2]
+    """
+    if num_segments < 1:
+        raise ValueError(f"num_segments is {num_segments}; a scene has at least 1.")
+    holders = np.unique(tree.parents[: tree.num_leaves])
+    undoable = np.arange(tree.num_leaves, len(tree.parents))
+    undoable = undoable[~np.isin(undoable, holders)]
+    by_height = undoable[np.argsort(tree.altitudes[undoable], kind="stable")]
+    undone = np.zeros(len(tree.parents), dtype=bool)
+    undone[by_height[::-1][: num_segments - 1]] = True
+    return _label(tree, ~undone[tree.parents])
+
+
+def segment_counts(*, fewest: int = 1, most: int, count: int) -> Int[np.ndarray, "K"]:
+    """Distinct numbers of segments, evenly in their logarithm as far as whole numbers allow.
+
+    Args:
+        fewest: First number.
+        most: Last number; fewer than `count` numbers come back when there are not enough.
+        count: How many numbers.
+
+    Example:
+        >>> segment_counts(most=300, count=10).tolist()
+        [1, 2, 4, 7, 13, 24, 45, 84, 159, 300]
+    """
+    chosen = [fewest]
+    for number in np.geomspace(fewest, max(fewest, most), count)[1:]:
+        chosen.append(max(chosen[-1] + 1, round(number)))
+    return np.array([number for number in chosen if number <= most])
+
+
+def _label(tree: Dendrogram, joined: np.ndarray) -> Int[np.ndarray, "N"]:
+    """Label leaves by the node they reach going up for as long as nodes are `joined` upwards."""
+    nodes = np.arange(len(tree.parents))
+    top = np.where(joined, tree.parents, nodes)
+    while (top[top] != top).any():
+        top = top[top]  # Each pass doubles the levels climbed, so deep chains stay cheap.
+    return np.unique(top[: tree.num_leaves], return_inverse=True)[1].astype(np.int32) + 1

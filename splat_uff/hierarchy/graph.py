@@ -1,0 +1,71 @@
+"""The graph along which Gaussians are joined: nearest neighbours, in one piece."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+
+def neighbour_graph(
+    points: Float[np.ndarray, "N 3"], *, k: int
+) -> tuple[Int[np.ndarray, "E"], Int[np.ndarray, "E"]]:
+    """Join each point to its k nearest, and the pieces that remain by their shortest bridges.
+
+    Args:
+        points: Centres, at least 1.
+        k: Neighbours of each.
+
+    Returns:
+        Sources and targets of the edges, each undirected edge once; the graph is connected.
+    """
+    count = min(k + 1, len(points))
+    _, nearest = cKDTree(points).query(points, k=[*range(1, count + 1)])
+    sources = np.repeat(np.arange(len(points)), count)
+    sources, targets = _each_once(sources, nearest.ravel(), len(points))
+    while True:
+        ones = np.ones(len(sources), dtype=bool)
+        graph = coo_array((ones, (sources, targets)), shape=(len(points),) * 2)
+        pieces, piece = connected_components(graph, directed=False)
+        if pieces == 1:
+            return sources, targets
+        bridges = _bridges(points, piece)
+        sources, targets = _each_once(
+            np.concatenate([sources, bridges[:, 0]]),
+            np.concatenate([targets, bridges[:, 1]]),
+            len(points),
+        )
+
+
+def find_outliers(
+    points: Float[np.ndarray, "N 3"], *, neighbours: int = 3, reach: float = 6.0
+) -> Bool[np.ndarray, "N"]:
+    """Points whose third neighbour is more than `reach` times as far as is usual in the scene."""
+    if len(points) <= neighbours:
+        return np.zeros(len(points), dtype=bool)
+    distances, _ = cKDTree(points).query(points, k=[neighbours + 1])
+    return distances[:, 0] > reach * np.median(distances)
+
+
+def _bridges(points: Float[np.ndarray, "N 3"], piece: Int[np.ndarray, "N"]) -> np.ndarray:
+    """Shortest edge from every piece but the largest to the rest; halves the pieces at least."""
+    bridges = []
+    order = np.argsort(piece, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(piece))[:-1])
+    largest = max(range(len(members)), key=lambda index: len(members[index]))
+    for index, inside in enumerate(members):
+        if index == largest:
+            continue
+        outside = np.flatnonzero(piece != index)
+        distances, nearest = cKDTree(points[outside]).query(points[inside])
+        at = int(np.argmin(distances))
+        bridges.append((inside[at], outside[nearest[at]]))
+    return np.array(bridges)
+
+
+def _each_once(
+    sources: Int[np.ndarray, "E"], targets: Int[np.ndarray, "E"], count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    low, high = np.minimum(sources, targets), np.maximum(sources, targets)
+    keys = np.unique(low[low != high] * count + high[low != high])
+    return keys // count, keys % count

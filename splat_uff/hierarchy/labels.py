@@ -1,0 +1,105 @@
+"""Segments as a camera sees them: every pixel takes the label with the most votes.
+
+Both ways of METHOD.md section 6 are votes. *Blended*: each Gaussian votes with its blend weight,
+which is the argmax of blended one-hot labels. *Nearest*: the five labelled Gaussians nearest to
+the pixel's surface point have one vote each.
+"""
+
+from dataclasses import dataclass
+from typing import no_type_check
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numba import njit, prange
+from scipy.spatial import cKDTree
+
+from splat_uff.cameras import Camera, pixel_centres, project, unproject
+from splat_uff.render import Gaussians, blend_weights
+
+OPAQUE = 0.5
+"""A pixel with less accumulated opacity than this belongs to no segment."""
+NEAREST_VOTERS = 5
+"""k_query of METHOD.md section 6."""
+NEAREST_REACH = 5e-3
+"""No segment where the squared distance to the last voter exceeds this (normalised scene)."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Who votes in each pixel of one view, as compressed sparse rows."""
+
+    starts: Int[np.ndarray, "R"]
+    voters: Int[np.ndarray, "E"]
+    weights: Float[np.ndarray, "E"]
+    covered: Bool[np.ndarray, "H W"]
+    """Pixels that belong to some segment."""
+
+
+def blended_votes(gaussians: Gaussians, camera: Camera) -> Votes:
+    """Every Gaussian votes with its blend weight."""
+    weights = blend_weights(gaussians, camera)
+    alpha = np.asarray(weights.sum(axis=1)).reshape(camera.height, camera.width)
+    return Votes(weights.indptr, weights.indices, weights.data, alpha >= OPAQUE)
+
+
+def nearest_votes(gaussians: Gaussians, camera: Camera, labelled: Bool[np.ndarray, "N"]) -> Votes:
+    """The five nearest `labelled` centres to each pixel's surface point, one vote each.
+
+    The surface point is at the mean depth of what the pixel blends.
+    """
+    weights = blend_weights(gaussians, camera)
+    alpha = np.asarray(weights.sum(axis=1)).ravel()
+    means = gaussians.means.detach().cpu().numpy().astype(np.float64)
+    _, depths = project(camera, means)
+    depth = weights @ depths / np.maximum(alpha, 1e-9)
+    points = unproject(camera, pixel_centres(camera), depth)
+    voters = np.flatnonzero(labelled)
+    count = min(NEAREST_VOTERS, len(voters))
+    distances, nearest = cKDTree(means[voters]).query(points, k=[*range(1, count + 1)])
+    covered = (alpha >= OPAQUE) & (distances[:, -1] ** 2 <= NEAREST_REACH)
+    return Votes(
+        np.arange(len(points) + 1) * count,
+        voters[nearest.ravel()],
+        np.ones(nearest.size, np.float32),
+        covered.reshape(camera.height, camera.width),
+    )
+
+
+def label_maps(votes: Votes, labels: Int[np.ndarray, "K N"]) -> Int[np.ndarray, "K H W"]:
+    """Label of every pixel for K labellings of the Gaussians at once; 0 is no segment.
+
+    Of labels with equal votes the one first met wins: the nearest, or the one in front.
+    """
+    maps = _count_votes(
+        votes.starts, votes.voters, votes.weights, votes.covered.ravel(), labels.astype(np.int32)
+    )
+    return maps.reshape(-1, *votes.covered.shape)
+
+
+@njit(parallel=True, cache=True, error_model="numpy", boundscheck=False)
+@no_type_check
+def _count_votes(starts, voters, weights, covered, labels):
+    count, pixels = len(labels), len(covered)
+    maps = np.zeros((count, pixels), np.int32)
+    for p in prange(pixels):
+        if not covered[p]:
+            continue
+        first, end = starts[p], starts[p + 1]
+        candidates = np.empty(end - first, np.int32)
+        tally = np.empty(end - first, np.float32)
+        for k in range(count):
+            found = 0
+            for e in range(first, end):
+                label, at = labels[k, voters[e]], 0
+                while at < found and candidates[at] != label:
+                    at += 1
+                if at == found:
+                    candidates[found], tally[found] = label, np.float32(0)
+                    found += 1
+                tally[at] += weights[e]
+            best = 0
+            for at in range(1, found):
+                if tally[at] > tally[best]:
+                    best = at
+            maps[k, p] = candidates[best] if found else 0
+    return maps
