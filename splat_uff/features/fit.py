@@ -1,8 +1,5 @@
 """The contrastive fit: one feature per Gaussian, from the masks of all views, geometry frozen."""
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -13,6 +10,7 @@ from splat_uff.capture import Capture
 from splat_uff.checkpoints import Checkpoint, Log, no_log
 from splat_uff.errors import InputError
 from splat_uff.features.blend import FrozenViews, blend_pixels
+from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.losses import contrastive_loss, norm_loss
 from splat_uff.features.pairs import Pairs, draw_pairs
 from splat_uff.features.ultrametric import average_linkage_similarity, spanning_tree_similarity
@@ -22,36 +20,6 @@ from splat_uff.progress import progress_bar
 STAGE = 2
 """Number of this stage's stream of random draws."""
 LOG_EVERY = 25
-
-
-@dataclass(frozen=True)
-class FeaturesConfig:
-    """Settings of the contrastive fit."""
-
-    steps: int = 1500
-    """Optimisation steps, one image each."""
-    dimension: int = 32
-    """Numbers per Gaussian."""
-    pixels: int = 1024
-    """Pixels drawn per step."""
-    foreground: float = 0.9
-    """Share of them drawn from opaque pixels; the rest come from the whole image."""
-    pairs_per_group: int = 64
-    """Positive pairs per mask, remainder and step of a climb."""
-    neg_ratio: int = 1
-    """Negative pairs per positive pair."""
-    tau: float = 0.1
-    """Temperature of the contrastive losses."""
-    euclidean_weight: float = 1.0
-    """Weight of the loss on plain cosine similarity."""
-    ultrametric_weight: float = 0.0
-    """Weight of the loss on ultrametric similarity."""
-    ultrametric: Literal["spanning-tree", "average-linkage"] = "spanning-tree"
-    """Which ultrametric: the paper's minimum spanning tree, or average linkage."""
-    norm_weight: float = 1.0
-    """Weight of the loss that keeps blended features near length 1."""
-    lr: float = 1e-2
-    """Learning rate at the start; falls along a cosine to a thirtieth."""
 
 
 def fit_features(

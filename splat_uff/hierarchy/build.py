@@ -8,7 +8,6 @@ leaks in small steps and average linkage does not.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import higra as hg
 import numpy as np
@@ -16,24 +15,9 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
 from splat_uff.features.linkage import average_linkage, join
+from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
-
-
-@dataclass(frozen=True)
-class HierarchyConfig:
-    """Settings of the tree."""
-
-    linkage: Literal["average", "watershed"] = "average"
-    """Average linkage of superpoints, or the paper's watershed (single linkage)."""
-    neighbours: int = 16
-    """Neighbours of each Gaussian in the graph."""
-    superpoints: int = 2000
-    """Most superpoints that average linkage starts from."""
-    min_weight: float = 0.1
-    """Gaussians that reach no such blend weight in any view do not shape the tree."""
-    crumb_exponent: float = 0.1
-    """Merges are ranked by distance times the size of the smaller side to this power."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from splat_uff.hierarchy import HierarchyConfig, build_hierarchy, cut, cut_into
+from splat_uff.hierarchy.build import build_hierarchy
+from splat_uff.hierarchy.config import HierarchyConfig
+from splat_uff.hierarchy.dendrogram import cut, cut_into
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splat_uff.hierarchy import Dendrogram, cut, cut_into, segment_counts
+from splat_uff.hierarchy.dendrogram import Dendrogram, cut, cut_into, segment_counts
 
 
 def random_tree(rng, leaves=12):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from splat_uff.cameras import camera_from_opengl
-from splat_uff.hierarchy import Votes, blended_votes, label_maps, nearest_votes
+from splat_uff.hierarchy.labels import Votes, blended_votes, label_maps, nearest_votes
 from splat_uff.render import Gaussians
 
 
