@@ -102,13 +102,13 @@ def builtin_folder(name: str) -> Path:
     package = Path(splat_uff.__file__).parent
     recipe = RECIPES[name]
     # Changing one scene, or listing another, must not make all the rest again.
-    other = {f"{each.build.__module__.rpartition('.')[2]}.py" for each in RECIPES.values()}
-    other -= {f"{recipe.build.__module__.rpartition('.')[2]}.py"}
+    module = recipe.build.__module__.rpartition(".")[2]
+    other = {each.build.__module__.rpartition(".")[2] for each in RECIPES.values()} - {module}
     digest = hashlib.sha256(repr(recipe.sizes).encode())
     for source in GENERATOR_FILES:
         path = package / source
         for file in [path] if path.is_file() else sorted(path.glob("*.py")):
-            if file.name not in other | {"catalogue.py"}:
+            if file.stem.split("_")[0] not in other | {"catalogue"}:
                 digest.update(file.read_bytes())
     cache = Path(platformdirs.user_cache_dir("splat-uff"))
     return cache / "scenes" / f"{name}-{digest.hexdigest()[:8]}"

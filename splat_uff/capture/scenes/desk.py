@@ -14,7 +14,7 @@ from splat_uff.capture.scenes.materials import (
     WHITE_FILM,
     WHITE_PLASTIC,
 )
-from splat_uff.capture.scenes.parts import Material, Part, colour, join
+from splat_uff.capture.scenes.parts import Material, Mesh, Part, colour, join
 from splat_uff.capture.scenes.shapes import (
     Point,
     box,
@@ -112,7 +112,8 @@ def _keyboard() -> list[Part]:
     return [part.turned("z", degrees=3).moved(-0.08, -0.26) for part in parts]
 
 
-def _key(width: float):
+def _key(width: float) -> Mesh:
+    """A key cap of the given width, on top of the keyboard's case."""
     return box(width, 0.046, 0.03, bevel=0.007).moved(z=0.047)
 
 

@@ -5,6 +5,7 @@ How open the sky is over a point is worked out once per vertex, so it is the sam
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ def build_scene(parts: list[Part]) -> TracedScene:
         caster,
         surface,
         surface.normals.astype(np.float32),
-        sky_light(surface, lambda origins, ways: _blocked(caster, origins, ways)),
+        sky_light(surface, partial(_blocked, caster)),
         {name: np.array([getattr(m, name) for m in materials], np.float32) for name in fields},
         np.array([object_ids[part.path] for part in parts]),
         np.array([collection_ids[part.collection] for part in parts]),
@@ -154,8 +155,7 @@ def _colours(
     sky = np.einsum("rk,rk->r", weights, scene.sky[corners])
     points = Points(positions, normals, to_eye, sky)
     material = {name: values[hits.part[seen]] for name, values in scene.materials.items()}
-    blocked = lambda origins, ways: _blocked(scene.caster, origins, ways)  # noqa: E731
-    image[seen, :3] = shade(points, material, blocked)
+    image[seen, :3] = shade(points, material, partial(_blocked, scene.caster))
     image[seen, 3] = 1
     return image
 
