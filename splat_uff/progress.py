@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -55,6 +55,11 @@ def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
         for item in items:
             yield item
             bar.advance()
+
+
+def print_result(renderable: RenderableType) -> None:
+    """Print a result on stdout."""
+    Console(width=max(80, min(120, console.width))).print(renderable)
 
 
 def notice(message: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from numba import njit
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from splat_uff.features.linkage import average_linkage, lay_out
@@ -75,7 +75,7 @@ def neighbour_edges(
 ) -> tuple[Int[np.ndarray, "E"], Int[np.ndarray, "E"]]:
     """Edges from each pixel to its nearest ones, each undirected edge once."""
     count = min(NEIGHBOURS + 1, len(directions))
-    _, nearest = cKDTree(directions).query(directions, k=count)
+    _, nearest = KDTree(directions).query(directions, k=count)
     sources = np.repeat(np.arange(len(directions)), count - 1)
     targets = nearest[:, 1:].ravel()
     low, high = np.minimum(sources, targets), np.maximum(sources, targets)

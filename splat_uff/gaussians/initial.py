@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from scipy.ndimage import binary_erosion
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from splat_uff.cameras import project
 from splat_uff.capture import Capture, View
@@ -40,7 +40,7 @@ def initial_gaussians(
     else:
         points = rng.uniform(-half, half, (count, 3))
     colours = _mean_colours(capture.train, points)
-    distances, _ = cKDTree(points).query(points, k=min(4, len(points)))
+    distances, _ = KDTree(points).query(points, k=min(4, len(points)))
     spacing = np.clip(distances[:, 1:].mean(axis=1), 1e-4, 0.1 * half)
     return Gaussians(
         means=_tensor(points),
@@ -71,7 +71,7 @@ def _hull_surface(
     cells = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     kept = np.arange(len(cells))
     for view in views:  # Each view carves the cells that the views before it left.
-        kept = kept[~_outside(view, cells[kept])]
+        kept = kept[np.flatnonzero(~_outside(view, cells[kept]))]
     if len(kept) == 0:
         raise InputError(
             "no point of space lies inside the alpha of all training photos; check the poses and "

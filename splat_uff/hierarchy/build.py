@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import higra as hg
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from splat_uff.features.linkage import average_linkage, join
 from splat_uff.hierarchy.config import HierarchyConfig
@@ -59,7 +59,7 @@ def build_hierarchy(
     else:
         group = _superpoints(unit, sources, targets, config.superpoints)
         below, heights = _merge_groups(unit, group, config.crumb_exponent)
-    _, nearest = cKDTree(points).query(means)
+    _, nearest = KDTree(points).query(means)
     return Hierarchy(_hang_leaves(group[nearest], below, heights), shaping)
 
 
@@ -73,7 +73,7 @@ def _superpoints(
     """
     if len(unit) <= 2:
         return np.zeros(len(unit), np.int64)
-    graph = hg.UndirectedGraph(len(unit))
+    graph = hg.UndirectedGraph(len(unit))  # pyright: ignore[reportAttributeAccessIssue]
     graph.add_edges(sources, targets)
     lengths = np.linalg.norm(unit[sources] - unit[targets], axis=1)
     tree, areas = hg.watershed_hierarchy_by_area(graph, lengths, vertex_area=np.ones(len(unit)))
@@ -107,7 +107,7 @@ def _single_linkage(
     """Binary tree of the minimum spanning tree over feature distances."""
     if len(unit) == 1:
         return np.zeros((0, 2), np.int64), np.zeros(0)
-    graph = hg.UndirectedGraph(len(unit))
+    graph = hg.UndirectedGraph(len(unit))  # pyright: ignore[reportAttributeAccessIssue]
     graph.add_edges(sources, targets)
     lengths = np.linalg.norm(unit[sources] - unit[targets], axis=1)
     tree, altitudes = hg.bpt_canonical(graph, lengths)

@@ -1,0 +1,158 @@
+"""The command line: one typed function per subcommand; parses, calls one stage, prints."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from splat_uff import __version__
+from splat_uff.errors import InputError
+from splat_uff.run import TrainConfig, read_settings
+
+
+def train_with(defaults: TrainConfig) -> Callable[..., None]:
+    """The `train` command with the settings of a configuration as defaults."""
+
+    def train(
+        settings: Annotated[TrainConfig, tyro.conf.arg(name="")] = defaults,
+        *,
+        scene: str | None = None,
+        data: Path | None = None,
+        data_root: Path | None = None,
+        config: Path | None = None,
+        output: Path | None = None,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        """Take a scene apart: photos and masks in, a tree of 3D segments over Gaussians out.
+
+        Args:
+            settings: Settings of the stages.
+            scene: A folder of that name under --data-root, else a built-in scene ("splat-uff
+                scenes" lists them).
+            data: Folder of a capture in NeRF-synthetic or Blender-HS layout.
+            data_root: Folder of scenes; the variable SPLAT_UFF_DATA stands in for it.
+            config: TOML file with the settings that differ from the defaults; a built-in scene may
+                have one of its own.
+            output: Run folder; runs/SCENE unless given.
+            device: Where tensors live; auto is CUDA when torch can use it, else the CPU.
+            resume: Go on with a run that was cut off.
+            overwrite: Begin again where a run stands already.
+        """
+        if (scene is None) == (data is None):
+            raise InputError("give either --scene NAME or --data DIR, and not both.")
+        if scene is not None:
+            from splat_uff.builtin import find_scene
+
+            found = find_scene(scene, data_root=data_root)
+            folder, name, origin = found.folder, scene, found.origin
+        else:
+            assert data is not None
+            folder, name, origin = data, data.resolve().name, f"capture {data}"
+        print(origin, flush=True)
+        output = output or Path("runs") / name
+
+        from splat_uff import pipeline
+        from splat_uff.evaluate.tables import score_table
+        from splat_uff.progress import print_result
+
+        chosen = _choose_device(device)
+        metrics = pipeline.train(
+            folder, output, settings,
+            scene=name, device=chosen, resume=resume, overwrite=overwrite,
+        )  # fmt: skip
+        print_result(score_table(metrics))
+        print(f"picture: {output / 'overview.png'}\nreport:  {output / 'report.html'}")
+
+    return train
+
+
+def metrics(run: tyro.conf.Positional[Path]) -> None:
+    """Score a finished run again and print the table.
+
+    Args:
+        run: Run folder, for example runs/drums.
+    """
+    from splat_uff.evaluate.tables import score_table
+    from splat_uff.pipeline import score_run
+    from splat_uff.progress import print_result
+
+    print_result(score_table(score_run(run)))
+
+
+def scenes() -> None:
+    """List the built-in scenes."""
+    from splat_uff.builtin import list_scenes
+
+    for scene in list_scenes():
+        made = f"made, in {scene.folder}" if scene.made else "made on first use"
+        views = f"{scene.num_train} + {scene.num_val} views at {scene.photo_size} px"
+        print(f"{scene.name:<8} {scene.description}; {views}; {made}")
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run one command; mistakes are one line on stderr and exit code 2."""
+    args = sys.argv[1:] if args is None else args
+    if args == ["--version"]:
+        print(f"splat-uff {__version__}")
+        return
+    try:
+        commands = {"train": train_with(_defaults(args)), "metrics": metrics, "scenes": scenes}
+        tyro.extras.subcommand_cli_from_dict(
+            commands, prog="splat-uff", description=_DESCRIPTION, args=args
+        )
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command with --resume goes on.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # The reader of our output, `head` say, has had enough.
+        sys.stderr.close()
+        sys.exit(141)
+    except OSError as error:  # A full disk, a folder without permission.
+        print(f"error: {error}; make room or pass another folder.", file=sys.stderr)
+        sys.exit(1)
+
+
+_DESCRIPTION = "Hierarchical, view-consistent 3D segmentation of Gaussian splats."
+
+
+def _defaults(args: list[str]) -> TrainConfig:
+    """Defaults of the settings: our own, then the built-in scene's, then --config's."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--scene")
+    parser.add_argument("--config", type=Path)
+    known, _ = parser.parse_known_args(args)
+    defaults = TrainConfig()
+    preset = _config_folder() / f"{known.scene}.toml"
+    if known.config is None and known.scene in _presets():
+        return read_settings(preset, defaults)
+    return defaults if known.config is None else read_settings(known.config, defaults)
+
+
+def _presets() -> set[str]:
+    """Scenes that have a settings file of their own."""
+    return {path.stem for path in _config_folder().glob("*.toml")}
+
+
+def _config_folder() -> Path:
+    """`configs/`, in the package once installed and beside it in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def _choose_device(device: str) -> str:
+    """Resolve `auto`; asks torch, never for nvcc, which may be there without a GPU."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda, but torch finds no CUDA device; use --device cpu.")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device

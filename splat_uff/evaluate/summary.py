@@ -1,0 +1,93 @@
+"""From a finished run to the pictures of its report."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from splat_uff.capture import Capture
+from splat_uff.evaluate.config import EvaluateConfig
+from splat_uff.evaluate.curves import read_log
+from splat_uff.evaluate.palette import feature_colours, nested_colours
+from splat_uff.evaluate.pictures import Report, ReportView, write_overview
+from splat_uff.evaluate.report import write_report
+from splat_uff.evaluate.score import WHITE, Evaluation, label_view
+from splat_uff.hierarchy.build import Hierarchy
+from splat_uff.render import Gaussians, blend_weights
+
+VIEWS = 4
+"""Held-out views that are shown."""
+
+
+def write_pictures(
+    page: Path,
+    overview: Path,
+    *,
+    capture: Capture,
+    gaussians: Gaussians,
+    features: Float[np.ndarray, "N D"],
+    hierarchy: Hierarchy,
+    evaluation: Evaluation,
+    metrics: dict[str, Any],
+    config: EvaluateConfig,
+    log: Path,
+    settings: dict[str, Any],
+) -> None:
+    """Write the report page and the overview picture of a run.
+
+    Args:
+        page: Where the HTML goes.
+        overview: Where the PNG goes.
+        capture: Its held-out views are shown, or training views where none is held out.
+        gaussians: As fitted.
+        features: One per Gaussian.
+        hierarchy: Over the same Gaussians.
+        evaluation: Scores and cuts.
+        metrics: The whole of `metrics.json`.
+        config: How pixels get their labels.
+        log: The run's `log.jsonl`.
+        settings: The run's configuration.
+    """
+    shown = capture.val or capture.train
+    indices = np.unique(np.linspace(0, len(shown) - 1, VIEWS).round().astype(int))
+    colours = np.full((len(features), 3), 0.5)
+    colours[hierarchy.shaping] = feature_colours(features[hierarchy.shaping])
+    views = []
+    for index in indices:
+        view = shown[index]
+        weights = blend_weights(gaussians, view.camera)
+        labels = label_view(gaussians, hierarchy, view, evaluation.cuts, config)
+        height, width = view.image.shape[:2]
+        blended = weights @ colours + (1 - np.asarray(weights.sum(axis=1)).reshape(-1, 1))
+        photo = view.composite(WHITE)
+        rendering = evaluation.renderings[index] if capture.val else photo
+        views.append(
+            ReportView(
+                view.name,
+                photo,
+                rendering,
+                np.clip(blended, 0, 1).reshape(height, width, 3),
+                _enlarge(labels, height, width),
+                None if view.truth is None else view.truth.objects,
+                None if view.truth is None else view.truth.collections,
+            )
+        )
+    report = Report(
+        scene=capture.name,
+        metrics=metrics,
+        views=tuple(views),
+        colours=tuple(nested_colours(list(evaluation.cuts))),
+        masks=capture.masks,
+        curves=read_log(log) if log.exists() else {},
+        settings=settings,
+    )
+    write_report(page, report)
+    write_overview(overview, report)
+
+
+def _enlarge(labels: Int[np.ndarray, "K h w"], height: int, width: int) -> Int[np.ndarray, "K H W"]:
+    """Label maps at the size of the photo, by the nearest pixel."""
+    rows = (np.arange(height) * labels.shape[1]) // height
+    columns = (np.arange(width) * labels.shape[2]) // width
+    return labels[:, rows][:, :, columns].astype(np.int32)

@@ -1,0 +1,301 @@
+"""The stages of a run in order: capture, masks, Gaussians, features, tree, scores."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from splat_uff import __version__
+from splat_uff.capture import Capture, read_capture
+from splat_uff.checkpoints import Checkpoint
+from splat_uff.errors import InputError
+from splat_uff.evaluate.score import Evaluation, evaluate
+from splat_uff.evaluate.summary import write_pictures
+from splat_uff.features.blend import FrozenViews
+from splat_uff.features.fit import fit_features
+from splat_uff.files import write_json
+from splat_uff.gaussians.fit import fit_gaussians
+from splat_uff.gaussians.ply import load_ply, save_ply
+from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
+from splat_uff.hierarchy.dendrogram import Dendrogram
+from splat_uff.masks.folders import read_masks
+from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.progress import notice
+from splat_uff.render import Gaussians
+from splat_uff.run import (
+    Provenance,
+    Run,
+    TrainConfig,
+    load_arrays,
+    read_provenance,
+    save_arrays,
+    start_run,
+    write_log,
+)
+
+STAGES = ("capture", "masks", "gaussians", "features", "hierarchy", "evaluate")
+
+
+def train(
+    folder: Path,
+    output: Path,
+    settings: TrainConfig,
+    *,
+    scene: str | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Take a scene apart: from photos and masks to a tree over Gaussians, scored and pictured.
+
+    Args:
+        folder: Of the capture.
+        output: Run folder; see `splat_uff.run` for what ends up in it.
+        settings: Settings of all stages.
+        scene: Name of the scene; the folder's unless given.
+        device: Where tensors live, `cpu` or `cuda`.
+        resume: Go on with a run that was cut off; a finished one is left as it is.
+        overwrite: Begin again where a run stands already.
+
+    Returns:
+        The content of `metrics.json`.
+
+    Raises:
+        InputError: If the capture is bad, has no masks, or the output must not be replaced.
+    """
+    clock = Clock()
+    with clock.stage("capture"):
+        capture = read_capture(folder, size=settings.size)
+        scene = scene or capture.name
+    if capture.masks == "none":
+        raise InputError(
+            f"{folder} has photos but no masks (no train_seg folder); add one folder of mask PNGs "
+            "per training photo, as Blender-HS has them."
+        )
+    provenance = Provenance(
+        scene, str(folder.resolve()), capture.masks, _fingerprint(folder), settings
+    )
+    run = start_run(output, provenance, resume=resume, overwrite=overwrite)
+    if run.finished:
+        notice(f"{output} is finished already.")
+        return json.loads(run.metrics.read_text())
+    clock.keep_in(run.checkpoints / "seconds.json")
+    with clock.stage("masks"):
+        bags = read_masks(capture)
+    with clock.stage("gaussians"):
+        gaussians = _fit_gaussians(capture, run, settings, device)
+    with clock.stage("features"):
+        features, largest = _fit_features(capture, bags, gaussians, run, provenance, device)
+    with clock.stage("hierarchy"):
+        hierarchy = build_hierarchy(
+            gaussians.means.numpy().astype(np.float64), features, largest, settings.hierarchy
+        )
+        _save_hierarchy(run, provenance, hierarchy, capture)
+    with clock.stage("evaluate"):
+        evaluation = _evaluate(capture, gaussians, hierarchy, settings)
+    return _finish(
+        run, provenance, capture, gaussians, features, hierarchy, evaluation, clock.seconds
+    )
+
+
+def score_run(folder: Path) -> dict[str, Any]:
+    """Score a finished run again, from its files and its capture.
+
+    Returns:
+        As `metrics.json`, with the seconds of the run.
+
+    Raises:
+        InputError: If there is no finished run, or its files or capture are missing or damaged.
+    """
+    run = Run(folder)
+    provenance = read_provenance(run)
+    if not run.finished:
+        raise InputError(f"the run in {folder} is not finished; train it with --resume first.")
+    try:
+        seconds = json.loads(run.metrics.read_text())["seconds"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{run.metrics} is damaged; train again with --overwrite.") from None
+    settings = provenance.settings
+    capture = read_capture(Path(provenance.data), size=settings.size)
+    gaussians, hierarchy = load_ply(run.gaussians), load_hierarchy(run)
+    if len(gaussians) != hierarchy.tree.num_leaves:
+        raise InputError(
+            f"{run.gaussians} has {len(gaussians)} Gaussians, {run.hierarchy} "
+            f"{hierarchy.tree.num_leaves} leaves; train again with --overwrite."
+        )
+    evaluation = _evaluate(capture, gaussians, hierarchy, settings)
+    return _metrics(provenance, evaluation, seconds)
+
+
+def load_hierarchy(run: Run) -> Hierarchy:
+    """Read the tree of a run.
+
+    Raises:
+        InputError: If it is missing or damaged.
+    """
+    arrays = load_arrays(run.hierarchy, ("parents", "altitudes", "num_leaves", "shaping"))
+    tree = Dendrogram(arrays["parents"], arrays["altitudes"], int(arrays["num_leaves"]))
+    return Hierarchy(tree, arrays["shaping"])
+
+
+def _fit_gaussians(capture: Capture, run: Run, settings: TrainConfig, device: str) -> Gaussians:
+    """Fit the Gaussians, unless an earlier part of this run did."""
+    if not run.gaussians.exists():
+        gaussians = fit_gaussians(
+            capture,
+            settings.gaussians,
+            seed=settings.seed,
+            device=device,
+            checkpoint=Checkpoint(run.checkpoints / "gaussians.npz"),
+            log=write_log(run, "gaussians"),
+        )
+        save_ply(run.gaussians, gaussians)
+    return load_ply(run.gaussians)
+
+
+def _fit_features(
+    capture: Capture,
+    bags: list[tuple[MaskSet, MaskTree]],
+    gaussians: Gaussians,
+    run: Run,
+    provenance: Provenance,
+    device: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features and largest blend weights, fitted unless an earlier part of this run did."""
+    if not run.features.exists():
+        settings = provenance.settings
+        views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
+        features = fit_features(
+            views,
+            len(gaussians),
+            capture,
+            bags,
+            settings.features,
+            seed=settings.seed,
+            device=device,
+            checkpoint=Checkpoint(run.checkpoints / "features.npz"),
+            log=write_log(run, "features"),
+        )
+        largest = views.largest_weights(len(gaussians))
+        save_arrays(run.features, provenance, features=features, largest_weights=largest)
+    arrays = load_arrays(run.features, ("features", "largest_weights"))
+    return arrays["features"], arrays["largest_weights"]
+
+
+def _save_hierarchy(
+    run: Run, provenance: Provenance, hierarchy: Hierarchy, capture: Capture
+) -> None:
+    save_arrays(
+        run.hierarchy,
+        provenance,
+        parents=hierarchy.tree.parents,
+        altitudes=hierarchy.tree.altitudes,
+        num_leaves=np.array(hierarchy.tree.num_leaves),
+        shaping=hierarchy.shaping,
+        source_from_world=capture.source_from_world,
+    )
+
+
+def _evaluate(
+    capture: Capture, gaussians: Gaussians, hierarchy: Hierarchy, settings: TrainConfig
+) -> Evaluation:
+    val_masks: list[MaskSet] = []
+    if capture.val and (capture.folder / f"{capture.held_out}_seg").is_dir():
+        val_masks = [masks for masks, _ in read_masks(capture, split="val")]
+    return evaluate(capture, gaussians, hierarchy, val_masks, settings.evaluate, seed=settings.seed)
+
+
+def _finish(
+    run: Run,
+    provenance: Provenance,
+    capture: Capture,
+    gaussians: Gaussians,
+    features: np.ndarray,
+    hierarchy: Hierarchy,
+    evaluation: Evaluation,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """Write the pictures, and the scores last of all."""
+    metrics = _metrics(provenance, evaluation, seconds)
+    write_pictures(
+        run.report,
+        run.overview,
+        capture=capture,
+        gaussians=gaussians,
+        features=features,
+        hierarchy=hierarchy,
+        evaluation=evaluation,
+        metrics=metrics,
+        config=provenance.settings.evaluate,
+        log=run.log,
+        settings=msgspec.to_builtins(provenance),
+    )
+    write_json(run.metrics, metrics)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    return metrics
+
+
+def _metrics(
+    provenance: Provenance, evaluation: Evaluation, seconds: dict[str, float]
+) -> dict[str, Any]:
+    return {
+        "scene": provenance.scene,
+        "masks": provenance.masks,
+        **evaluation.metrics,
+        "seconds": seconds,
+        "seed": provenance.settings.seed,
+        "version": __version__,
+    }
+
+
+def _fingerprint(folder: Path) -> str:
+    """Of the poses, and of the name and size of every file of the capture."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("transforms_*.json")):
+        digest.update(path.read_bytes())
+    for path in sorted(folder.glob("*/**/*")):
+        if path.is_file():
+            digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+class Clock:
+    """Seconds that each stage took, also over runs that were cut off and gone on with."""
+
+    def __init__(self) -> None:
+        self._spent: dict[str, float] = {}
+        self._path: Path | None = None
+
+    def keep_in(self, path: Path) -> None:
+        """Start from what an earlier part of the run spent, and keep the sums in this file."""
+        if path.is_file():
+            try:
+                earlier = json.loads(path.read_text())
+                self._spent = {stage: float(earlier[stage]) for stage in earlier}
+            except (ValueError, TypeError, AttributeError):
+                notice(f"{path} is damaged; the seconds of the earlier part are not counted.")
+        self._path = path
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one stage; the time counts also when the stage is cut off by an exception."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._spent[name] = self._spent.get(name, 0.0) + time.perf_counter() - start
+            if self._path is not None:
+                write_json(self._path, self._spent)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """By stage, rounded, with their total."""
+        rounded = {stage: round(self._spent.get(stage, 0.0), 2) for stage in STAGES}
+        return {**rounded, "total": round(sum(rounded.values()), 2)}
