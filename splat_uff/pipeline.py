@@ -90,7 +90,7 @@ def train(
     with clock.stage("masks"):
         bags = read_masks(capture)
     with clock.stage("gaussians"):
-        gaussians = _fit_gaussians(capture, run, settings, device)
+        gaussians = _fit_gaussians(capture, bags, run, settings, device)
     with clock.stage("features"):
         features, largest = _fit_features(capture, bags, gaussians, run, provenance, device)
     with clock.stage("hierarchy"):
@@ -145,12 +145,19 @@ def load_hierarchy(run: Run) -> Hierarchy:
     return Hierarchy(tree, arrays["shaping"])
 
 
-def _fit_gaussians(capture: Capture, run: Run, settings: TrainConfig, device: str) -> Gaussians:
+def _fit_gaussians(
+    capture: Capture,
+    bags: list[tuple[MaskSet, MaskTree]],
+    run: Run,
+    settings: TrainConfig,
+    device: str,
+) -> Gaussians:
     """Fit the Gaussians, unless an earlier part of this run did."""
     if not run.gaussians.exists():
         gaussians = fit_gaussians(
             capture,
             settings.gaussians,
+            bags,
             seed=settings.seed,
             device=device,
             checkpoint=Checkpoint(run.checkpoints / "gaussians.npz"),

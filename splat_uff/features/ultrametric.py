@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from numba import njit
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from splat_uff.features.linkage import average_linkage, lay_out
+from splat_uff.neighbours import find_nearest
 
 NEIGHBOURS = 10
 """Nearest sampled pixels that each pixel is joined to (METHOD.md section 4)."""
@@ -75,7 +75,7 @@ def neighbour_edges(
 ) -> tuple[Int[np.ndarray, "E"], Int[np.ndarray, "E"]]:
     """Edges from each pixel to its nearest ones, each undirected edge once."""
     count = min(NEIGHBOURS + 1, len(directions))
-    _, nearest = KDTree(directions).query(directions, k=count)
+    _, nearest = find_nearest(directions, directions, k=count)
     sources = np.repeat(np.arange(len(directions)), count - 1)
     targets = nearest[:, 1:].ravel()
     low, high = np.minimum(sources, targets), np.maximum(sources, targets)

@@ -31,3 +31,7 @@ class GaussiansConfig:
     refine_every: int = 100
     grow_grad2d: float = 1e-4
     """Mean gradient of a projected centre above which a Gaussian is cloned or split."""
+    depth_weight: float = 0.0
+    """Weight of the depth-continuity loss inside leaf masks."""
+    depth_start: float = 0.25
+    """Share of the steps after which it is switched on."""

@@ -7,14 +7,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splat_uff.capture import Capture, View
+from splat_uff.capture import Capture
 from splat_uff.checkpoints import Checkpoint, Log, no_log
 from splat_uff.gaussians.config import GaussiansConfig
 from splat_uff.gaussians.density import Density
+from splat_uff.gaussians.depth import Runs, depth_continuity_loss, find_runs
 from splat_uff.gaussians.initial import initial_gaussians
 from splat_uff.gaussians.losses import photometric_loss
+from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.progress import progress_bar
-from splat_uff.render import Gaussians, Render, render_colours
+from splat_uff.render import Gaussians, Render, render_colours, render_colours_and_depth
 
 STAGE = 1
 """Number of this stage's stream of random draws."""
@@ -24,6 +26,7 @@ LOG_EVERY = 50
 def fit_gaussians(
     capture: Capture,
     config: GaussiansConfig,
+    bags: list[tuple[MaskSet, MaskTree]] | None = None,
     *,
     seed: int,
     device: str = "cpu",
@@ -38,13 +41,14 @@ def fit_gaussians(
     Args:
         capture: Photos and cameras.
         config: Settings.
+        bags: Masks of the training views and their tree, for the depth-continuity loss.
         seed: Seeds every draw of the stage.
         device: Where tensors live.
         checkpoint: Where the stage leaves its state.
         log: Called every so many steps with loss, psnr and num_gaussians.
     """
     checkpoint = checkpoint or Checkpoint()
-    fit = _Fit(capture, config, seed, device)
+    fit = _Fit(capture, config, bags, seed, device)
     fit.restore(checkpoint.restore())
     with progress_bar("gaussians", config.steps, done=fit.step) as bar:
         while fit.step < config.steps:
@@ -59,8 +63,17 @@ def fit_gaussians(
 class _Fit:
     """The fit between two steps: parameters, optimizers and the density schedule."""
 
-    def __init__(self, capture: Capture, config: GaussiansConfig, seed: int, device: str) -> None:
+    def __init__(
+        self,
+        capture: Capture,
+        config: GaussiansConfig,
+        bags: list[tuple[MaskSet, MaskTree]] | None,
+        seed: int,
+        device: str,
+    ) -> None:
         self.config, self.seed, self.device, self.step = config, seed, device, 0
+        self.bags = bags if config.depth_weight > 0 else None
+        self.runs: dict[int, Runs] = {}
         self.views, self.has_alpha = capture.train, capture.has_alpha
         self.photos = [torch.from_numpy(view.image).to(device) for view in capture.train]
         self.extent = 1.1 * max(float(np.linalg.norm(v.camera.centre)) for v in capture.train)
@@ -83,20 +96,28 @@ class _Fit:
 
     def advance(self) -> Callable[[], dict[str, float]]:
         """Take one step; returns a function for its figures, since most are never read."""
-        view, photo = self._next_photo()
+        index = self._next_view()
+        view, photo = self.views[index], self.photos[index]
         for group in self.optimizers["means"].param_groups:
             group["lr"] = (
                 self.config.means_lr * self.extent * 0.01 ** (self.step / self.config.steps)
             )
         degree = min(self.config.sh_degree, self.step // 500)
-        render = render_colours(self.gaussians(), view.camera, degree=degree)
+        gaussians = self.gaussians()
+        with_depth = self.bags and self.step >= self.config.depth_start * self.config.steps
+        if with_depth:
+            render = render_colours_and_depth(gaussians, view.camera, degree=degree)
+        else:
+            render = render_colours(gaussians, view.camera, degree=degree)
         render.means2d.retain_grad()
         background, truth = self._background(), photo[..., :3]
-        image = render.values
+        image = render.values[..., :3]
         if self.has_alpha:
             image = image + (1 - render.alpha[..., None]) * background
             truth = truth + (1 - photo[..., 3:]) * background
         loss = photometric_loss(image, truth, ssim_weight=self.config.ssim_weight)
+        if with_depth:
+            loss = loss + self.config.depth_weight * self._depth_loss(index, render)
         loss.backward()
         self._apply(render)
         self.step += 1
@@ -108,11 +129,19 @@ class _Fit:
 
         return figures
 
-    def _next_photo(self) -> tuple[View, Tensor]:
+    def _next_view(self) -> int:
         """A fresh shuffle of the photos every epoch."""
         epoch, index = divmod(self.step, len(self.views))
         order = np.random.default_rng([self.seed, STAGE, 1, epoch]).permutation(len(self.views))
-        return self.views[order[index]], self.photos[order[index]]
+        return int(order[index])
+
+    def _depth_loss(self, index: int, render: Render) -> Float[Tensor, ""]:
+        assert self.bags is not None
+        if index not in self.runs:
+            self.runs[index] = find_runs(*self.bags[index])
+        rng = np.random.default_rng([self.seed, STAGE, 4, self.step])
+        camera, depth = self.views[index].camera, render.values[..., 3]
+        return depth_continuity_loss(depth, render.alpha, camera, self.runs[index], rng=rng)
 
     def _background(self) -> Float[Tensor, "3"]:
         """Another colour every step, so that nothing opaque hides in front of the background."""

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from scipy.ndimage import binary_erosion
-from scipy.spatial import KDTree
 
 from splat_uff.cameras import project
 from splat_uff.capture import Capture, View
 from splat_uff.errors import InputError
+from splat_uff.neighbours import find_nearest
 from splat_uff.render.harmonics import C0
 from splat_uff.render.records import Gaussians
 
@@ -40,7 +40,7 @@ def initial_gaussians(
     else:
         points = rng.uniform(-half, half, (count, 3))
     colours = _mean_colours(capture.train, points)
-    distances, _ = KDTree(points).query(points, k=min(4, len(points)))
+    distances, _ = find_nearest(points, points, k=min(4, len(points)))
     spacing = np.clip(distances[:, 1:].mean(axis=1), 1e-4, 0.1 * half)
     return Gaussians(
         means=_tensor(points),
@@ -80,7 +80,7 @@ def _hull_surface(
     hull = np.zeros(GRID**3, dtype=bool)
     hull[kept] = True
     hull = hull.reshape(GRID, GRID, GRID)
-    surface = np.flatnonzero(hull & ~binary_erosion(hull))
+    surface = np.flatnonzero(np.logical_xor(hull, binary_erosion(hull)))
     chosen = rng.choice(surface, count, replace=count > len(surface))
     return cells[chosen] + rng.uniform(-0.5, 0.5, (count, 3)) * cell
 
@@ -111,7 +111,8 @@ def _pixels(
     pixels, depth = project(view.camera, points)
     pixels = np.where(depth[:, None] > 0, pixels, -1.0)
     height, width = view.image.shape[:2]
-    columns, rows = np.floor(pixels).astype(np.int64).T
+    cells = np.floor(pixels).astype(np.int64)
+    columns, rows = cells[:, 0], cells[:, 1]
     framed = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
     return np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1), framed
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import higra as hg
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import KDTree
 
 from splat_uff.features.linkage import average_linkage, join
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
+from splat_uff.neighbours import find_nearest
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def build_hierarchy(
     else:
         group = _superpoints(unit, sources, targets, config.superpoints)
         below, heights = _merge_groups(unit, group, config.crumb_exponent)
-    _, nearest = KDTree(points).query(means)
-    return Hierarchy(_hang_leaves(group[nearest], below, heights), shaping)
+    _, nearest = find_nearest(points, means, k=1)
+    return Hierarchy(_hang_leaves(group[nearest[:, 0]], below, heights), shaping)
 
 
 def _superpoints(

@@ -4,7 +4,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import KDTree
+
+from splat_uff.neighbours import find_nearest
 
 
 def neighbour_graph(
@@ -20,7 +21,7 @@ def neighbour_graph(
         Sources and targets of the edges, each undirected edge once; the graph is connected.
     """
     count = min(k + 1, len(points))
-    _, nearest = KDTree(points).query(points, k=[*range(1, count + 1)])
+    _, nearest = find_nearest(points, points, k=count)
     sources = np.repeat(np.arange(len(points)), count)
     sources, targets = _each_once(sources, nearest.ravel(), len(points))
     while True:
@@ -43,8 +44,8 @@ def find_outliers(
     """Points whose third neighbour is more than `reach` times as far as is usual in the scene."""
     if len(points) <= neighbours:
         return np.zeros(len(points), dtype=bool)
-    distances, _ = KDTree(points).query(points, k=[neighbours + 1])
-    return distances[:, 0] > reach * np.median(distances)
+    distances, _ = find_nearest(points, points, k=neighbours + 1)
+    return distances[:, -1] > reach * np.median(distances[:, -1])
 
 
 def _bridges(points: Float[np.ndarray, "N 3"], piece: Int[np.ndarray, "N"]) -> np.ndarray:
@@ -57,9 +58,9 @@ def _bridges(points: Float[np.ndarray, "N 3"], piece: Int[np.ndarray, "N"]) -> n
         if index == largest:
             continue
         outside = np.flatnonzero(piece != index)
-        distances, nearest = KDTree(points[outside]).query(points[inside])
+        distances, nearest = find_nearest(points[outside], points[inside], k=1)
         at = int(np.argmin(distances))
-        bridges.append((inside[at], outside[nearest[at]]))
+        bridges.append((inside[at], outside[nearest[at, 0]]))
     return np.array(bridges)
 
 

@@ -11,9 +11,9 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numba import njit, prange
-from scipy.spatial import KDTree
 
 from splat_uff.cameras import Camera, pixel_centres, project, unproject
+from splat_uff.neighbours import find_nearest
 from splat_uff.render import Gaussians, blend_weights
 
 OPAQUE = 0.5
@@ -55,7 +55,7 @@ def nearest_votes(gaussians: Gaussians, camera: Camera, labelled: Bool[np.ndarra
     points = unproject(camera, pixel_centres(camera), depth)
     voters = np.flatnonzero(labelled)
     count = min(NEAREST_VOTERS, len(voters))
-    distances, nearest = KDTree(means[voters]).query(points, k=[*range(1, count + 1)])
+    distances, nearest = find_nearest(means[voters], points, k=count)
     covered = (alpha >= OPAQUE) & (distances[:, -1] ** 2 <= NEAREST_REACH)
     return Votes(
         np.arange(len(points) + 1) * count,

@@ -1,5 +1,6 @@
 """The one seam for devices: everything that looks through a camera calls `rasterize`."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,7 +11,14 @@ from splat_uff.render.harmonics import colours_seen
 from splat_uff.render.records import Gaussians, Render
 from splat_uff.render.weights import blend_weights
 
-__all__ = ["Gaussians", "Render", "blend_weights", "rasterize", "render_colours"]
+__all__ = [
+    "Gaussians",
+    "Render",
+    "blend_weights",
+    "rasterize",
+    "render_colours",
+    "render_colours_and_depth",
+]
 
 
 def rasterize(gaussians: Gaussians, camera: Camera, values: Float[Tensor, "N C"]) -> Render:
@@ -33,3 +41,14 @@ def render_colours(gaussians: Gaussians, camera: Camera, *, degree: int | None =
     degree = gaussians.sh_degree if degree is None else degree
     colours = colours_seen(gaussians.means, gaussians.sh0, gaussians.shN, camera.centre, degree)
     return rasterize(gaussians, camera, colours)
+
+
+def render_colours_and_depth(
+    gaussians: Gaussians, camera: Camera, *, degree: int | None = None
+) -> Render:
+    """As `render_colours`, with blended depth (z, not divided by alpha) as a fourth channel."""
+    degree = gaussians.sh_degree if degree is None else degree
+    colours = colours_seen(gaussians.means, gaussians.sh0, gaussians.shN, camera.centre, degree)
+    axis = torch.as_tensor(camera.cam_from_world[2], dtype=colours.dtype, device=colours.device)
+    depths = gaussians.means @ axis[:3, None] + axis[3]
+    return rasterize(gaussians, camera, torch.cat([colours, depths], dim=1))
