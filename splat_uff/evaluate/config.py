@@ -3,16 +3,19 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from splat_uff.ranges import Count
+
 
 @dataclass(frozen=True)
 class EvaluateConfig:
     """Settings of the evaluation."""
 
-    cuts: int = 50
+    cuts: Count = 50
     """Nested cuts that are scored; NC grows with their number, so headline figures use 50."""
-    most_segments: int = 300
+    most_segments: Count = 300
     """Segments of the finest cut; the cuts are even in the logarithm of their number."""
     labels: Literal["blended", "nearest"] = "blended"
-    """Label of a pixel: argmax of blended one-hot labels, or the paper's mode of the 5 nearest."""
-    clicks: int = 100
-    """Random clicks per true segment."""
+    """Label of a pixel: the one with the largest share of its colour, or the paper's commonest among
+    the 5 Gaussians nearest to its surface point."""
+    clicks: Count = 100
+    """Random clicks on each true segment; more make the scores steadier, and slower."""

@@ -1,34 +1,40 @@
 """Settings of the contrastive fit."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from splat_uff.ranges import Count, Positive, Share, Weight
 
 
 @dataclass(frozen=True)
 class FeaturesConfig:
-    """Settings of the contrastive fit."""
+    """Settings of the contrastive fit: one feature per Gaussian, from the masks."""
 
-    steps: int = 1500
-    """Optimisation steps, one image each."""
-    dimension: int = 32
-    """Numbers per Gaussian."""
-    pixels: int = 1024
-    """Pixels drawn per step."""
-    foreground: float = 0.9
-    """Share of them drawn from opaque pixels; the rest come from the whole image."""
-    pairs_per_group: int = 64
-    """Positive pairs per mask, remainder and step of a climb."""
-    neg_ratio: int = 1
-    """Negative pairs per positive pair."""
-    tau: float = 0.1
-    """Temperature of the contrastive losses."""
-    euclidean_weight: float = 1.0
-    """Weight of the loss on plain cosine similarity."""
-    ultrametric_weight: float = 0.0
-    """Weight of the loss on ultrametric similarity."""
+    steps: Count = 1500
+    """Steps of the optimiser, one image each; time grows with them."""
+    dimension: Annotated[int, Meta(ge=1, le=1024)] = 32
+    """Length of the feature vectors."""
+    pixels: Count = 1024
+    """Pixels drawn from the image of a step."""
+    foreground: Share = 0.9
+    """Share of them drawn from where the scene is; the rest come from the whole image."""
+    pairs_per_group: Count = 64
+    """Pairs of pixels drawn from each mask, from what its parts leave of it, and from each step up
+    the tree of masks."""
+    neg_ratio: Count = 1
+    """Pairs that should differ, for each pair that should be alike."""
+    tau: Positive = 0.1
+    """Temperature of the contrastive losses; lower is stricter with the hardest pairs."""
+    euclidean_weight: Weight = 1.0
+    """Weight of the loss on the cosine similarity of two pixels."""
+    ultrametric_weight: Weight = 0.0
+    """Weight of the loss on their ultrametric similarity, in a tree of the drawn pixels; 0 leaves
+    it out."""
     ultrametric: Literal["spanning-tree", "average-linkage"] = "spanning-tree"
-    """Which ultrametric: the paper's minimum spanning tree, or average linkage."""
-    norm_weight: float = 1.0
+    """Which tree that is: the paper's minimum spanning tree, or average linkage."""
+    norm_weight: Weight = 1.0
     """Weight of the loss that keeps blended features near length 1."""
-    lr: float = 1e-2
+    lr: Positive = 1e-2
     """Learning rate at the start; falls along a cosine to a thirtieth."""

@@ -1,37 +1,50 @@
 """Settings of the photometric fit."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
+
+from splat_uff.ranges import Count, Natural, Positive, Share, Weight
 
 
 @dataclass(frozen=True)
 class GaussiansConfig:
     """Settings of the photometric fit."""
 
-    steps: int = 3000
-    """Optimisation steps, one photo each."""
-    start: int = 6000
-    """Gaussians at the start."""
-    most: int = 16000
-    """Cap on the number of Gaussians."""
-    sh_degree: int = 1
-    """Degree of the spherical harmonics, 0 to 3."""
-    ssim_weight: float = 0.2
-    """Weight of 1 - SSIM against L1."""
-    means_lr: float = 4e-4
+    steps: Count = 3000
+    """Steps of the optimiser, one photo each; time grows with them."""
+    start: Count = 6000
+    """Gaussians to start from."""
+    most: Count = 16000
+    """Most Gaussians; more show finer detail and take longer."""
+    sh_degree: Annotated[int, Meta(ge=0, le=3)] = 1
+    """How finely colour may depend on the direction of view: degree of the spherical harmonics,
+    0 (not at all) to 3."""
+    ssim_weight: Share = 0.2
+    """Weight of structural dissimilarity (1 - SSIM); the absolute error (L1) has the rest of 1."""
+    means_lr: Positive = 4e-4
     """Learning rate of the centres at the start, in scene extents; falls a hundredfold."""
-    scales_lr: float = 1e-2
-    quats_lr: float = 2e-3
-    opacities_lr: float = 5e-2
-    sh0_lr: float = 5e-3
-    shN_lr: float = 5e-4
-    refine_start: int = 300
-    """First step that may add or remove Gaussians."""
-    refine_stop: float = 0.6
-    """Share of the steps after which their number stays."""
-    refine_every: int = 100
-    grow_grad2d: float = 1e-4
-    """Mean gradient of a projected centre above which a Gaussian is cloned or split."""
-    depth_weight: float = 0.0
-    """Weight of the depth-continuity loss inside leaf masks."""
-    depth_start: float = 0.25
+    scales_lr: Positive = 1e-2
+    """Learning rate of the logarithms of the three radii."""
+    quats_lr: Positive = 2e-3
+    """Learning rate of the rotations (quaternions)."""
+    opacities_lr: Positive = 5e-2
+    """Learning rate of the opacities (logits)."""
+    sh0_lr: Positive = 5e-3
+    """Learning rate of the colours."""
+    shN_lr: Positive = 5e-4
+    """Learning rate of what changes in the colours with the direction of view."""
+    refine_start: Natural = 300
+    """First step that may clone, split or prune Gaussians."""
+    refine_stop: Share = 0.6
+    """Share of the steps after which their number stays as it is."""
+    refine_every: Count = 100
+    """Steps from one such refinement to the next."""
+    grow_grad2d: Positive = 1e-4
+    """Least mean gradient of a projected centre, in half images, at which a Gaussian is cloned or
+    split."""
+    depth_weight: Weight = 0.0
+    """Weight of the loss that keeps depth smooth inside the smallest masks; 0 leaves it out."""
+    depth_start: Share = 0.25
     """Share of the steps after which it is switched on."""
