@@ -15,7 +15,6 @@ class EvaluateConfig:
     most_segments: Count = 300
     """Segments of the finest cut; the cuts are even in the logarithm of their number."""
     labels: Literal["blended", "nearest"] = "blended"
-    """Label of a pixel: the one with the largest share of its colour, or the paper's commonest among
-    the 5 Gaussians nearest to its surface point."""
+    """Label of a pixel: largest blended share, or the commonest of the 5 nearest Gaussians."""
     clicks: Count = 100
     """Random clicks on each true segment; more make the scores steadier, and slower."""

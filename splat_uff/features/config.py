@@ -21,8 +21,7 @@ class FeaturesConfig:
     foreground: Share = 0.9
     """Share of them drawn from where the scene is; the rest come from the whole image."""
     pairs_per_group: Count = 64
-    """Pairs of pixels drawn from each mask, from what its parts leave of it, and from each step up
-    the tree of masks."""
+    """Pairs of pixels drawn from each mask, and as many from each step up the tree of masks."""
     neg_ratio: Count = 1
     """Pairs that should differ, for each pair that should be alike."""
     tau: Positive = 0.1
@@ -30,8 +29,7 @@ class FeaturesConfig:
     euclidean_weight: Weight = 1.0
     """Weight of the loss on the cosine similarity of two pixels."""
     ultrametric_weight: Weight = 0.0
-    """Weight of the loss on their ultrametric similarity, in a tree of the drawn pixels; 0 leaves
-    it out."""
+    """Weight of the loss on their similarity in a tree of the drawn pixels; 0 leaves it out."""
     ultrametric: Literal["spanning-tree", "average-linkage"] = "spanning-tree"
     """Which tree that is: the paper's minimum spanning tree, or average linkage."""
     norm_weight: Weight = 1.0

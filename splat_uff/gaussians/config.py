@@ -19,8 +19,7 @@ class GaussiansConfig:
     most: Count = 16000
     """Most Gaussians; more show finer detail and take longer."""
     sh_degree: Annotated[int, Meta(ge=0, le=3)] = 1
-    """How finely colour may depend on the direction of view: degree of the spherical harmonics,
-    0 (not at all) to 3."""
+    """Degree of the spherical harmonics: 0 (same colour from everywhere) to 3 (shiny)."""
     ssim_weight: Share = 0.2
     """Weight of structural dissimilarity (1 - SSIM); the absolute error (L1) has the rest of 1."""
     means_lr: Positive = 4e-4
@@ -42,8 +41,7 @@ class GaussiansConfig:
     refine_every: Count = 100
     """Steps from one such refinement to the next."""
     grow_grad2d: Positive = 1e-4
-    """Least mean gradient of a projected centre, in half images, at which a Gaussian is cloned or
-    split."""
+    """Mean gradient of its centre, in half images, from which a Gaussian is cloned or split."""
     depth_weight: Weight = 0.0
     """Weight of the loss that keeps depth smooth inside the smallest masks; 0 leaves it out."""
     depth_start: Share = 0.25

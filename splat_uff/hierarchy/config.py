@@ -17,8 +17,6 @@ class HierarchyConfig:
     superpoints: Count = 2000
     """Most groups of neighbouring Gaussians (superpoints) that average linkage starts from."""
     min_weight: Share = 0.1
-    """Gaussians that never contribute this share of a pixel do not shape the tree; they join the
-    nearest that does."""
+    """Gaussians that are nowhere this share of a pixel join the nearest one that is."""
     crumb_exponent: Share = 0.1
-    """Merges are ranked by distance times the size of the smaller side to this power; 0 is distance
-    alone, more keeps small crumbs from counting as segments."""
+    """Keeps crumbs from being segments: merge heights grow as the smaller side to this power."""
