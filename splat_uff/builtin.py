@@ -66,7 +66,7 @@ def find_scene(name: str, *, data_root: Path | None = None) -> SceneFolder:
     Raises:
         InputError: If there is no such scene, the name is a path, or `data_root` is no folder.
     """
-    root = _data_root(data_root)
+    root = data_root_folder(data_root)
     if name in ("", ".", "..") or "/" in name or "\\" in name:
         raise InputError(
             f'scene "{name}" is a path; --scene takes a name, use --data for a folder.'
@@ -79,6 +79,23 @@ def find_scene(name: str, *, data_root: Path | None = None) -> SceneFolder:
     if not folder.is_dir():
         _make_scene(name, folder)
     return SceneFolder(folder, f"scene {name}: built in, simulated masks, kept in {folder}")
+
+
+def data_root_folder(given: Path | None) -> Path | None:
+    """The folder of scenes to look in, if the user has one.
+
+    Raises:
+        InputError: If it is no folder.
+    """
+    variable = os.environ.get(DATA_VARIABLE)
+    if given is None and not variable:
+        return None
+    root, source = (
+        (given, "--data-root") if given is not None else (Path(variable or ""), f"${DATA_VARIABLE}")
+    )
+    if not root.is_dir():
+        raise InputError(f"{source} is {root}, which is no folder; pass one that holds scenes.")
+    return root
 
 
 def list_scenes() -> list[BuiltinScene]:
@@ -161,19 +178,6 @@ def _score_masks(folder: Path, masks: dict[str, MaskSet], size: int) -> Covering
 def _read_ids(folder: Path, view: str, kind: str) -> Int[np.ndarray, "H W"]:
     image = tifffile.imread(folder / "gt_seg" / "val" / f"{view}_seg_{kind}.tif")
     return image[..., 0].astype(np.int32)
-
-
-def _data_root(given: Path | None) -> Path | None:
-    """The folder of scenes to look in, if the user has one."""
-    variable = os.environ.get(DATA_VARIABLE)
-    if given is None and not variable:
-        return None
-    root, source = (
-        (given, "--data-root") if given is not None else (Path(variable or ""), f"${DATA_VARIABLE}")
-    )
-    if not root.is_dir():
-        raise InputError(f"{source} is {root}, which is no folder; pass one that holds scenes.")
-    return root
 
 
 def _unknown_scene(name: str, root: Path | None) -> str:

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from splat_uff.errors import InputError
 from splat_uff.files import read_arrays, write_arrays
+from splat_uff.progress import notice
+
+SECONDS = 15.0
+"""Between two checkpoints, unless told otherwise."""
+
+
+def _ignore() -> None:
+    pass
 
 
 @dataclass
@@ -16,21 +25,28 @@ class Checkpoint:
 
     path: Path | None = None
     """None keeps nothing, for stages called as plain functions."""
-    seconds: float = 15.0
+    seconds: float = SECONDS
     """Most work, in seconds, that a kill can lose."""
+    on_keep: Callable[[], None] = _ignore
+    """Called whenever the state was saved."""
     _saved: float = field(default_factory=time.monotonic)
 
     def restore(self) -> dict[str, np.ndarray] | None:
-        """The state last saved, or None when there is none."""
+        """The state last saved, or None when there is none or it is damaged."""
         if self.path is None or not self.path.exists():
             return None
-        return read_arrays(self.path)
+        try:
+            return read_arrays(self.path)
+        except InputError as error:
+            notice(f"{error} The stage begins again.")
+            return None
 
     def keep(self, state: Callable[[], dict[str, np.ndarray]]) -> None:
         """Save what `state()` returns if the last save is too long ago."""
         if self.path is None or time.monotonic() - self._saved < self.seconds:
             return
         write_arrays(self.path, **state())
+        self.on_keep()
         self._saved = time.monotonic()
 
 

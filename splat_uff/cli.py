@@ -1,6 +1,7 @@
 """The command line: one typed function per subcommand; parses, calls one stage, prints."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,14 @@ from typing import Annotated, Literal
 import tyro
 
 from splat_uff import __version__
+from splat_uff.checkpoints import SECONDS
 from splat_uff.errors import InputError
-from splat_uff.run import TrainConfig, read_settings
+from splat_uff.settings import TrainConfig, check_settings, read_settings
+
+Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
+File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 
 def train_with(defaults: TrainConfig) -> Callable[..., None]:
@@ -19,32 +26,38 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
     def train(
         settings: Annotated[TrainConfig, tyro.conf.arg(name="")] = defaults,
         *,
-        scene: str | None = None,
-        data: Path | None = None,
-        data_root: Path | None = None,
-        config: Path | None = None,
-        output: Path | None = None,
+        scene: Name = None,
+        data: Folder = None,
+        data_root: Folder = None,
+        config: File = None,
+        output: Folder = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
-        resume: bool = False,
-        overwrite: bool = False,
+        resume: Switch = False,
+        overwrite: Switch = False,
+        checkpoint_seconds: float = SECONDS,
     ) -> None:
         """Take a scene apart: photos and masks in, a tree of 3D segments over Gaussians out.
 
+        Start with "splat-uff train --scene drums", or --scene toy for a run of seconds; "splat-uff
+        scenes" lists more.
+
         Args:
             settings: Settings of the stages.
-            scene: A folder of that name under --data-root, else a built-in scene ("splat-uff
-                scenes" lists them).
-            data: Folder of a capture in NeRF-synthetic or Blender-HS layout.
-            data_root: Folder of scenes; the variable SPLAT_UFF_DATA stands in for it.
-            config: TOML file with the settings that differ from the defaults; a built-in scene may
-                have one of its own.
-            output: Run folder; runs/SCENE unless given.
-            device: Where tensors live; auto is CUDA when torch can use it, else the CPU.
+            scene: Train on the folder of that name under --data-root, else on this built-in scene.
+            data: Train on this capture, a folder in NeRF-synthetic or Blender-HS layout with masks.
+            data_root: Folder of scenes, for --scene; the variable SPLAT_UFF_DATA stands in for it.
+            config: TOML file of settings, or the config.toml of another run; flags have the last word.
+            output: Folder for the results; runs/NAME unless given.
+            device: What computes; auto is cuda where torch finds it, else cpu.
             resume: Go on with a run that was cut off.
             overwrite: Begin again where a run stands already.
+            checkpoint_seconds: Most work, in seconds, that is lost when a run is cut off.
         """
         if (scene is None) == (data is None):
             raise InputError("give either --scene NAME or --data DIR, and not both.")
+        if not checkpoint_seconds >= 0:
+            raise InputError(f"--checkpoint-seconds is {checkpoint_seconds}; expected 0 or more.")
+        check_settings(settings)  # Before a scene is made, which takes a minute.
         if scene is not None:
             from splat_uff.builtin import find_scene
 
@@ -64,6 +77,7 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
         metrics = pipeline.train(
             folder, output, settings,
             scene=name, device=chosen, resume=resume, overwrite=overwrite,
+            checkpoint_seconds=checkpoint_seconds,
         )  # fmt: skip
         print_result(score_table(metrics))
         print(f"picture: {output / 'overview.png'}\nreport:  {output / 'report.html'}")
@@ -100,6 +114,8 @@ def main(args: list[str] | None = None) -> None:
     if args == ["--version"]:
         print(f"splat-uff {__version__}")
         return
+    # Like Ctrl-C, a plain `kill` leaves time to clear away what is half-written.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         commands = {"train": train_with(_defaults(args)), "metrics": metrics, "scenes": scenes}
         tyro.extras.subcommand_cli_from_dict(
@@ -109,7 +125,8 @@ def main(args: list[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("stopped; the same command with --resume goes on.", file=sys.stderr)
+        hint = "; the same command with --resume goes on" if args[:1] == ["train"] else ""
+        print(f"stopped{hint}.", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # The reader of our output, `head` say, has had enough.
         sys.stderr.close()
@@ -123,16 +140,32 @@ _DESCRIPTION = "Hierarchical, view-consistent 3D segmentation of Gaussian splats
 
 
 def _defaults(args: list[str]) -> TrainConfig:
-    """Defaults of the settings: our own, then the built-in scene's, then --config's."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    """Defaults of the settings: our own, then the built-in scene's, then --config's.
+
+    They have to be known before the flags are parsed, which then have the last word.
+    """
+    defaults = TrainConfig()
+    if args[:1] != ["train"]:
+        return defaults
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--scene")
     parser.add_argument("--config", type=Path)
-    known, _ = parser.parse_known_args(args)
-    defaults = TrainConfig()
-    preset = _config_folder() / f"{known.scene}.toml"
-    if known.config is None and known.scene in _presets():
-        return read_settings(preset, defaults)
+    parser.add_argument("--data-root", "--data_root", type=Path)
+    try:
+        known, _ = parser.parse_known_args(args)
+    except argparse.ArgumentError:  # A flag without its value, of which tyro will complain.
+        return defaults
+    if known.scene in _presets() and not _is_users_own(known.scene, known.data_root):
+        defaults = read_settings(_config_folder() / f"{known.scene}.toml", defaults)
     return defaults if known.config is None else read_settings(known.config, defaults)
+
+
+def _is_users_own(scene: str, data_root: Path | None) -> bool:
+    """Whether a scene is a folder of the user, to which no settings of ours belong."""
+    from splat_uff.builtin import data_root_folder
+
+    root = data_root_folder(data_root)
+    return root is not None and (root / scene).is_dir()
 
 
 def _presets() -> set[str]:

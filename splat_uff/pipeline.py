@@ -1,11 +1,7 @@
 """The stages of a run in order: capture, masks, Gaussians, features, tree, scores."""
 
 import hashlib
-import json
 import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +10,8 @@ import numpy as np
 
 from splat_uff import __version__
 from splat_uff.capture import Capture, read_capture
-from splat_uff.checkpoints import Checkpoint
+from splat_uff.checkpoints import SECONDS, Checkpoint
+from splat_uff.clock import Clock
 from splat_uff.errors import InputError
 from splat_uff.evaluate.score import Evaluation, evaluate
 from splat_uff.evaluate.summary import write_pictures
@@ -32,15 +29,15 @@ from splat_uff.render import Gaussians
 from splat_uff.run import (
     Provenance,
     Run,
-    TrainConfig,
     load_arrays,
+    open_run,
+    read_metrics,
     read_provenance,
     save_arrays,
     start_run,
     write_log,
 )
-
-STAGES = ("capture", "masks", "gaussians", "features", "hierarchy", "evaluate")
+from splat_uff.settings import TrainConfig, check_settings
 
 
 def train(
@@ -52,6 +49,7 @@ def train(
     device: str = "cpu",
     resume: bool = False,
     overwrite: bool = False,
+    checkpoint_seconds: float = SECONDS,
 ) -> dict[str, Any]:
     """Take a scene apart: from photos and masks to a tree over Gaussians, scored and pictured.
 
@@ -63,6 +61,7 @@ def train(
         device: Where tensors live, `cpu` or `cuda`.
         resume: Go on with a run that was cut off; a finished one is left as it is.
         overwrite: Begin again where a run stands already.
+        checkpoint_seconds: Most work that a kill can lose; does not change the result.
 
     Returns:
         The content of `metrics.json`.
@@ -70,6 +69,8 @@ def train(
     Raises:
         InputError: If the capture is bad, has no masks, or the output must not be replaced.
     """
+    check_settings(settings)
+    run = open_run(output, resume=resume, overwrite=overwrite)
     clock = Clock()
     with clock.stage("capture"):
         capture = read_capture(folder, size=settings.size)
@@ -80,19 +81,25 @@ def train(
             "per training photo, as Blender-HS has them."
         )
     provenance = Provenance(
-        scene, str(folder.resolve()), capture.masks, _fingerprint(folder), settings
+        scene, str(folder.resolve()), capture.masks, _fingerprint(folder, output), settings
     )
-    run = start_run(output, provenance, resume=resume, overwrite=overwrite)
+    start_run(run, provenance, overwrite=overwrite)
     if run.finished:
         notice(f"{output} is finished already.")
-        return json.loads(run.metrics.read_text())
+        return read_metrics(run)
+
+    def checkpoint(stage: str) -> Checkpoint:
+        return Checkpoint(run.checkpoints / f"{stage}.npz", checkpoint_seconds, clock.save)
+
     clock.keep_in(run.checkpoints / "seconds.json")
     with clock.stage("masks"):
         bags = read_masks(capture)
     with clock.stage("gaussians"):
-        gaussians = _fit_gaussians(capture, bags, run, settings, device)
+        gaussians = _fit_gaussians(capture, bags, run, settings, device, checkpoint("gaussians"))
     with clock.stage("features"):
-        features, largest = _fit_features(capture, bags, gaussians, run, provenance, device)
+        features, largest = _fit_features(
+            capture, bags, gaussians, run, provenance, device, checkpoint("features")
+        )
     with clock.stage("hierarchy"):
         hierarchy = build_hierarchy(
             gaussians.means.numpy().astype(np.float64), features, largest, settings.hierarchy
@@ -116,14 +123,12 @@ def score_run(folder: Path) -> dict[str, Any]:
     """
     run = Run(folder)
     provenance = read_provenance(run)
-    if not run.finished:
-        raise InputError(f"the run in {folder} is not finished; train it with --resume first.")
-    try:
-        seconds = json.loads(run.metrics.read_text())["seconds"]
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{run.metrics} is damaged; train again with --overwrite.") from None
+    seconds = read_metrics(run)["seconds"]
     settings = provenance.settings
-    capture = read_capture(Path(provenance.data), size=settings.size)
+    data = Path(provenance.data)
+    capture = read_capture(data, size=settings.size)
+    if _fingerprint(data, folder) != provenance.fingerprint:
+        notice(f"{data} has changed since this run was trained on it.")
     gaussians, hierarchy = load_ply(run.gaussians), load_hierarchy(run)
     if len(gaussians) != hierarchy.tree.num_leaves:
         raise InputError(
@@ -141,8 +146,26 @@ def load_hierarchy(run: Run) -> Hierarchy:
         InputError: If it is missing or damaged.
     """
     arrays = load_arrays(run.hierarchy, ("parents", "altitudes", "num_leaves", "shaping"))
-    tree = Dendrogram(arrays["parents"], arrays["altitudes"], int(arrays["num_leaves"]))
-    return Hierarchy(tree, arrays["shaping"])
+    parents, altitudes, shaping = (arrays[name] for name in ("parents", "altitudes", "shaping"))
+    if not (
+        _is_tree(parents)
+        and altitudes.shape == parents.shape
+        and shaping.dtype == bool
+        and shaping.shape == tuple(np.atleast_1d(arrays["num_leaves"]))
+        and len(shaping) < len(parents)
+    ):
+        raise InputError(f"{run.hierarchy} holds no tree; train again with --overwrite.")
+    return Hierarchy(Dendrogram(parents, altitudes, len(shaping)), shaping)
+
+
+def _is_tree(parents: np.ndarray) -> bool:
+    """Whether parents come after their children, and the root, its own parent, last."""
+    if parents.ndim != 1 or parents.dtype.kind != "i" or len(parents) == 0:
+        return False
+    nodes = np.arange(len(parents))
+    return bool((parents[:-1] > nodes[:-1]).all() and (parents <= nodes[-1]).all()) and (
+        parents[-1] == nodes[-1]
+    )
 
 
 def _fit_gaussians(
@@ -151,6 +174,7 @@ def _fit_gaussians(
     run: Run,
     settings: TrainConfig,
     device: str,
+    checkpoint: Checkpoint,
 ) -> Gaussians:
     """Fit the Gaussians, unless an earlier part of this run did."""
     if not run.gaussians.exists():
@@ -160,7 +184,7 @@ def _fit_gaussians(
             bags,
             seed=settings.seed,
             device=device,
-            checkpoint=Checkpoint(run.checkpoints / "gaussians.npz"),
+            checkpoint=checkpoint,
             log=write_log(run, "gaussians"),
         )
         save_ply(run.gaussians, gaussians)
@@ -174,6 +198,7 @@ def _fit_features(
     run: Run,
     provenance: Provenance,
     device: str,
+    checkpoint: Checkpoint,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features and largest blend weights, fitted unless an earlier part of this run did."""
     if not run.features.exists():
@@ -187,7 +212,7 @@ def _fit_features(
             settings.features,
             seed=settings.seed,
             device=device,
-            checkpoint=Checkpoint(run.checkpoints / "features.npz"),
+            checkpoint=checkpoint,
             log=write_log(run, "features"),
         )
         largest = views.largest_weights(len(gaussians))
@@ -262,47 +287,19 @@ def _metrics(
     }
 
 
-def _fingerprint(folder: Path) -> str:
-    """Of the poses, and of the name and size of every file of the capture."""
+def _fingerprint(folder: Path, output: Path) -> str:
+    """Of the poses, and of the name and size of every file of the capture.
+
+    Runs are often kept inside the capture (`--data .`), and no part of it: the entry of `folder`
+    that leads to `output` does not count.
+    """
+    folder, output = folder.resolve(), output.resolve()
+    runs = output.relative_to(folder).parts[:1] if output.is_relative_to(folder) else ()
     digest = hashlib.sha256()
     for path in sorted(folder.glob("transforms_*.json")):
         digest.update(path.read_bytes())
     for path in sorted(folder.glob("*/**/*")):
-        if path.is_file():
-            digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
+        place = path.relative_to(folder)
+        if path.is_file() and place.parts[:1] != runs:
+            digest.update(f"{place} {path.stat().st_size}\n".encode())
     return digest.hexdigest()[:16]
-
-
-class Clock:
-    """Seconds that each stage took, also over runs that were cut off and gone on with."""
-
-    def __init__(self) -> None:
-        self._spent: dict[str, float] = {}
-        self._path: Path | None = None
-
-    def keep_in(self, path: Path) -> None:
-        """Start from what an earlier part of the run spent, and keep the sums in this file."""
-        if path.is_file():
-            try:
-                earlier = json.loads(path.read_text())
-                self._spent = {stage: float(earlier[stage]) for stage in earlier}
-            except (ValueError, TypeError, AttributeError):
-                notice(f"{path} is damaged; the seconds of the earlier part are not counted.")
-        self._path = path
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time one stage; the time counts also when the stage is cut off by an exception."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._spent[name] = self._spent.get(name, 0.0) + time.perf_counter() - start
-            if self._path is not None:
-                write_json(self._path, self._spent)
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """By stage, rounded, with their total."""
-        rounded = {stage: round(self._spent.get(stage, 0.0), 2) for stage in STAGES}
-        return {**rounded, "total": round(sum(rounded.values()), 2)}

@@ -1,6 +1,7 @@
-"""Progress bars for people, silence for pipes."""
+"""Progress bars for people; for pipes and log files, now and then a line."""
 
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -13,8 +14,15 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 T = TypeVar("T")
+
+LINE_EVERY = 30.0
+"""Seconds between two lines about the same bar where bars cannot be drawn."""
+WORTH_A_LINE = 1.0
+"""Bars that are done within so many seconds are not mentioned there."""
+FIGURE_NAMES = {"psnr": "PSNR", "num_gaussians": "Gaussians"}
 
 console = Console(stderr=True)
 """Progress and notices go to stderr, so that stdout carries only results."""
@@ -23,30 +31,54 @@ console = Console(stderr=True)
 class Bar:
     """One running bar: `bar.advance(loss=0.12)` moves it one step and updates its figures."""
 
-    def __init__(self, progress: Progress, task: "object") -> None:
-        self._progress, self._task = progress, task
+    def __init__(self, title: str, total: int, done: int, progress: Progress) -> None:
+        self._title, self._total, self._done, self._progress = title, total, done, progress
+        self._task = progress.add_task(title, total=total, completed=done, figures="")
+        self._figures: dict[str, float | int | str] = {}
+        self._start = self._last_line = time.monotonic()
 
     def advance(self, steps: int = 1, **figures: float | int | str) -> None:
         """Move `steps` on; `figures` replace what is shown behind the bar."""
-        shown = "  ".join(f"{name} {_short(value)}" for name, value in figures.items())
-        fields = {"figures": shown} if figures else {}
-        self._progress.update(self._task, advance=steps, **fields)  # pyright: ignore
+        self._done = min(self._total, self._done + steps)
+        self._figures = figures or self._figures
+        shown = "  ".join(self._named_figures())
+        self._progress.update(self._task, completed=self._done, figures=shown)
+        if self._progress.disable and time.monotonic() - self._last_line > LINE_EVERY:
+            self.say()
+
+    def finish(self) -> None:
+        """Say how it went where no bar could show it."""
+        if self._progress.disable and time.monotonic() - self._start > WORTH_A_LINE:
+            self.say()
+
+    def say(self) -> None:
+        """Print where the bar stands as a line."""
+        self._last_line = time.monotonic()
+        seconds = self._last_line - self._start
+        steps = f"{self._done} of {self._total} in {seconds:.0f} s"
+        notice(f"{self._title}: {', '.join([steps, *self._named_figures()])}")
+
+    def _named_figures(self) -> list[str]:
+        return [
+            f"{FIGURE_NAMES.get(name, name)} {_short(value)}"
+            for name, value in self._figures.items()
+        ]
 
 
 @contextmanager
 def progress_bar(title: str, total: int, *, done: int = 0) -> Iterator[Bar]:
-    """Show a bar of `total` steps, `done` of them taken already; nothing when not a terminal."""
+    """Show a bar of `total` steps, `done` of them taken already; few lines if not a terminal."""
     columns = (
-        TextColumn("[bold]{task.description:<14}"),
-        BarColumn(bar_width=30),
+        TextColumn("[bold]{task.description:<12}"),
+        BarColumn(bar_width=max(8, min(30, console.width - 71))),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True)),
     )
-    hidden = not sys.stderr.isatty()
-    with Progress(*columns, console=console, disable=hidden) as progress:
-        task = progress.add_task(title, total=total, completed=done, figures="")
-        yield Bar(progress, task)
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+        bar = Bar(title, total, done, progress)
+        yield bar
+    bar.finish()
 
 
 def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:

@@ -2,38 +2,18 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from splat_uff import __version__
 from splat_uff.errors import InputError
-from splat_uff.evaluate.config import EvaluateConfig
-from splat_uff.features.config import FeaturesConfig
 from splat_uff.files import read_arrays, replacing, write_arrays
-from splat_uff.gaussians.config import GaussiansConfig
-from splat_uff.hierarchy.config import HierarchyConfig
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Settings of a run; the defaults reproduce the README's table."""
-
-    size: int = 200
-    """Pixels of the longer side of the images to train on; photos are averaged down to it."""
-    seed: int = 0
-    """Seeds every random draw."""
-    gaussians: GaussiansConfig = field(default_factory=GaussiansConfig)
-    features: FeaturesConfig = field(default_factory=FeaturesConfig)
-    hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+from splat_uff.settings import TrainConfig, convert, flatten, read_toml
 
 
 @dataclass(frozen=True)
@@ -107,44 +87,74 @@ class Run:
         return self.metrics.is_file()
 
 
-def start_run(folder: Path, provenance: Provenance, *, resume: bool, overwrite: bool) -> Run:
-    """Make a run folder, or go on in one that was cut off.
+def open_run(folder: Path, *, resume: bool, overwrite: bool) -> Run:
+    """See that a run may go into a folder, before any work is done for it.
 
     Args:
         folder: Where the run goes.
-        provenance: What it is made from.
-        resume: Go on with a run that was cut off.
+        resume: Go on with a run that was cut off; without one, begin.
         overwrite: Begin again where a run stands already.
 
     Raises:
-        InputError: If something stands there that must not be replaced unasked, or a run that is to
-            be gone on with was made from something else.
+        InputError: If something stands there that must not be replaced unasked.
     """
+    if resume and overwrite:
+        raise InputError("--resume goes on and --overwrite begins again; give one of them.")
     run = Run(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; pass a folder as --output.")
-    if not folder.exists() or not any(folder.iterdir()):
-        _begin(run, provenance)
-    elif not run.config.is_file():
+    if not _is_taken(folder):
+        return run
+    if not run.config.is_file():
         raise InputError(f"{folder} holds files but no run; pass another --output.")
-    elif resume:
-        differences = _differences(read_provenance(run), provenance)
-        if differences:
-            raise InputError(
-                f"the run in {folder} was made with {'; '.join(differences)}; go on with the same "
-                "command, or pass --overwrite or another --output."
-            )
-    elif overwrite:
-        shutil.rmtree(folder)
-        _begin(run, provenance)
-    elif run.finished:
+    try:
+        read_provenance(run)
+    except InputError as error:
+        # It may be the configuration of anything else, which --overwrite must not touch.
+        raise InputError(f"{folder} holds no whole run; pass another --output ({error})") from None
+    if run.finished and not (resume or overwrite):
         raise InputError(f"{folder} holds a finished run; pass --overwrite or another --output.")
-    else:
+    if not (resume or overwrite):
         raise InputError(
             f"{folder} holds a run that was cut off; pass --resume to go on, or --overwrite to "
             "begin again."
         )
     return run
+
+
+def start_run(run: Run, provenance: Provenance, *, overwrite: bool) -> None:
+    """Begin an opened run, or see that it can be gone on with.
+
+    Args:
+        run: As `open_run` returns it.
+        provenance: What it is made from.
+        overwrite: Begin again where a run stands already.
+
+    Raises:
+        InputError: If the folder cannot be written, or the run that is to be gone on with was made
+            from something else.
+    """
+    if run.config.is_file() and not overwrite:
+        differences = _differences(read_provenance(run), provenance)
+        if differences:
+            raise InputError(
+                f"the run in {run.folder} was made with {'; '.join(differences)}; go on with the "
+                "same command, or pass --overwrite or another --output."
+            )
+        for leftover in run.folder.glob(".*-????????.*"):
+            leftover.unlink()  # What a kill left half-written.
+        return
+    import tomli_w
+
+    try:
+        _clear(run)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(run.config) as temporary:
+            temporary.write_text(tomli_w.dumps(msgspec.to_builtins(provenance)), encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {run.folder} ({error.strerror}); pass another --output."
+        ) from None
 
 
 def read_provenance(run: Run) -> Provenance:
@@ -155,34 +165,24 @@ def read_provenance(run: Run) -> Provenance:
     """
     if not run.config.is_file():
         raise InputError(f"no run in {run.folder} (no config.toml); pass the folder of a run.")
-    return _convert(read_toml(run.config), Provenance, run.config)
+    return convert(read_toml(run.config), Provenance, source=f"{run.config}: ")
 
 
-def read_settings(path: Path, base: TrainConfig) -> TrainConfig:
-    """Read a settings file that says only what differs from `base`.
+def read_metrics(run: Run) -> dict[str, Any]:
+    """Read the scores of a run.
 
     Raises:
-        InputError: If it is missing, no TOML, or names a setting that does not exist.
+        InputError: If the run is not finished, or its `metrics.json` is damaged.
     """
-    merged = msgspec.to_builtins(base)
-    for name, value in read_toml(path).items():
-        if isinstance(value, dict) and isinstance(merged.get(name), dict):
-            merged[name] = {**merged[name], **value}
-        else:
-            merged[name] = value
-    return _convert(merged, TrainConfig, path)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; bad ones are an `InputError`."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
+    if not run.finished:
+        raise InputError(f"the run in {run.folder} is not finished; train it with --resume first.")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} is no readable TOML ({error}); mend or remove it.") from None
+        metrics = json.loads(run.metrics.read_text(encoding="utf-8"))
+    except ValueError:
+        metrics = None
+    if not isinstance(metrics, dict) or not isinstance(metrics.get("seconds"), dict):
+        raise InputError(f"{run.metrics} is damaged; train again with --overwrite.")
+    return metrics
 
 
 def write_log(run: Run, stage: str) -> Callable[..., None]:
@@ -215,40 +215,24 @@ def load_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _begin(run: Run, provenance: Provenance) -> None:
-    import tomli_w
+def _is_taken(folder: Path) -> bool:
+    """Whether there is anything but hidden files, which desktops put everywhere."""
+    return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
 
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with replacing(run.config) as temporary:
-        temporary.write_text(tomli_w.dumps(msgspec.to_builtins(provenance)), encoding="utf-8")
+
+def _clear(run: Run) -> None:
+    """Remove the files of a run and no others; the one that says it is finished goes first."""
+    files = (run.metrics, run.gaussians, run.features, run.hierarchy, run.report, run.overview)
+    for file in (*files, run.log, run.config):
+        file.unlink(missing_ok=True)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
 
 
 def _differences(was: Provenance, now: Provenance) -> list[str]:
     """Settings that differ, as `name = old (now new)`."""
-    old, new = (_flat(msgspec.to_builtins(each)) for each in (was, now))
+    old, new = (flatten(msgspec.to_builtins(each)) for each in (was, now))
     return [
         f"{name} = {old.get(name)} (now {new.get(name)})"
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
-
-
-def _convert(settings: dict[str, Any], kind: type[T], path: Path) -> T:
-    try:
-        converted = msgspec.convert(settings, kind)
-    except msgspec.ValidationError as error:
-        raise InputError(f"{path}: {error}; mend that setting.") from None
-    unknown = _flat(settings).keys() - _flat(msgspec.to_builtins(converted)).keys()
-    if unknown:
-        raise InputError(f"{path} has no setting {', '.join(sorted(unknown))}; see train --help.")
-    return converted

@@ -1,0 +1,60 @@
+"""How long each stage of a run took, also when the run was cut off and gone on with."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from splat_uff.files import write_json
+from splat_uff.progress import notice
+
+STAGES = ("capture", "masks", "gaussians", "features", "hierarchy", "evaluate")
+
+
+class Clock:
+    """Adds up seconds by stage."""
+
+    def __init__(self) -> None:
+        self._spent: dict[str, float] = {}
+        self._running: tuple[str, float] | None = None
+        self._path: Path | None = None
+
+    def keep_in(self, path: Path) -> None:
+        """Start from what an earlier part of the run spent, and keep the sums in this file."""
+        if path.is_file():
+            try:
+                earlier = json.loads(path.read_text())
+                for stage in STAGES:
+                    self._spent[stage] = self._spent.get(stage, 0) + float(earlier.get(stage, 0))
+            except (ValueError, TypeError, AttributeError):
+                notice(f"{path} is damaged; the seconds of the earlier part are not counted.")
+        self._path = path
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one stage; the time counts also when the stage is cut off by an exception."""
+        self._running = name, time.perf_counter()
+        try:
+            yield
+        finally:
+            self._spent = self._so_far()
+            self._running = None
+            self.save()
+
+    def save(self) -> None:
+        """Write the sums, the running stage included: a kill gives no time to do so."""
+        if self._path is not None:
+            write_json(self._path, self._so_far())
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """By stage, rounded, with their total."""
+        rounded = {stage: round(self._spent.get(stage, 0.0), 2) for stage in STAGES}
+        return {**rounded, "total": round(sum(rounded.values()), 2)}
+
+    def _so_far(self) -> dict[str, float]:
+        if self._running is None:
+            return self._spent
+        name, start = self._running
+        return self._spent | {name: self._spent.get(name, 0.0) + time.perf_counter() - start}

@@ -1,0 +1,144 @@
+"""The settings of a run: what may be set, read from TOML, and checked wherever it comes from."""
+
+import difflib
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from splat_uff.errors import InputError
+from splat_uff.evaluate.config import EvaluateConfig
+from splat_uff.features.config import FeaturesConfig
+from splat_uff.gaussians.config import GaussiansConfig
+from splat_uff.hierarchy.config import HierarchyConfig
+from splat_uff.ranges import Natural
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a run; the defaults reproduce the README's table."""
+
+    size: Annotated[int, msgspec.Meta(ge=16, le=4096)] = 200
+    """Pixels of the longer side of the images to train on; photos are averaged down to it."""
+    seed: Natural = 0
+    """Seeds every random draw: the same seed gives the same result."""
+    gaussians: GaussiansConfig = field(default_factory=GaussiansConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+def read_settings(path: Path, base: TrainConfig) -> TrainConfig:
+    """Read a settings file that says only what differs from `base`.
+
+    The `config.toml` of a run will do too, to train with its settings again.
+
+    Raises:
+        InputError: If it is missing, no TOML, names a setting that does not exist, or gives one a
+            value that it cannot have.
+    """
+    merged = msgspec.to_builtins(base)
+    record = read_toml(path)
+    settings = record.get("settings")
+    for name, value in (settings if isinstance(settings, dict) else record).items():
+        if isinstance(value, dict) and isinstance(merged.get(name), dict):
+            merged[name] = {**merged[name], **value}
+        else:
+            merged[name] = value
+    return convert(merged, TrainConfig, source=f"{path}: ")
+
+
+def check_settings(settings: TrainConfig, *, source: str = "") -> None:
+    """See that every setting is in its range and that they agree with each other.
+
+    Args:
+        settings: From wherever.
+        source: Put before the message.
+
+    Raises:
+        InputError: If a setting cannot have its value.
+    """
+    _convert_checked(msgspec.to_builtins(settings), TrainConfig, source)
+    gaussians, features = settings.gaussians, settings.features
+    if gaussians.start > gaussians.most:
+        raise InputError(
+            f"{source}gaussians.start is {gaussians.start}, above gaussians.most, which is "
+            f"{gaussians.most}; raise the one or lower the other."
+        )
+    if features.euclidean_weight == 0 and features.ultrametric_weight == 0:
+        raise InputError(
+            f"{source}features.euclidean_weight and features.ultrametric_weight are both 0; set "
+            "one above 0."
+        )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; bad ones are an `InputError`."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    if not path.is_file():
+        raise InputError(f"no file {path}; expected settings in TOML.")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path} is no readable TOML ({error}); mend or remove it.") from None
+
+
+def convert(record: dict[str, Any], kind: type[T], *, source: str) -> T:
+    """Make a record of `kind` from what a file holds, every name known and every value in range.
+
+    Args:
+        record: Nested names and values.
+        kind: A dataclass.
+        source: Put before messages, for example the name of the file and a colon.
+
+    Raises:
+        InputError: If a name is unknown, or a value is missing, of another type or out of range.
+    """
+    converted = _convert_checked(record, kind, source)
+    known = flatten(msgspec.to_builtins(converted))
+    unknown = sorted(flatten(record).keys() - known.keys())
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "see splat-uff train --help."
+        raise InputError(f"{source}there is no setting {unknown[0]}; {hint}")
+    if isinstance(converted, TrainConfig):
+        check_settings(converted, source=source)
+    return converted
+
+
+def flatten(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested names joined by dots: `gaussians.steps`."""
+    flat: dict[str, Any] = {}
+    for name, value in record.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _convert_checked(record: dict[str, Any], kind: type[T], source: str) -> T:
+    try:
+        return msgspec.convert(record, kind)
+    except msgspec.ValidationError as error:
+        raise InputError(source + _explain(str(error), record)) from None
+
+
+def _explain(message: str, record: dict[str, Any]) -> str:
+    """Turn msgspec's "Expected `int` >= 1 - at `$.gaussians.steps`" into a line for people."""
+    expected, _, place = message.replace("`", "").partition(" - at $.")
+    value: Any = record
+    for part in place.split(".") if place else ():
+        value = value.get(part) if isinstance(value, dict) else None
+    if expected.startswith("Invalid enum"):
+        expected = "that is none of its choices, see splat-uff train --help"
+    expected = expected.replace("object", "a section")
+    found = f"{place} is {value!r}; " if place and not isinstance(value, dict) else f"{place}: "
+    return f"{found if place else ''}{expected[0].lower()}{expected[1:]}."
