@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Bool, Int
+from scipy import sparse
 
 from splat_uff.masks.records import MaskSet, MaskTree
 
@@ -59,11 +60,17 @@ def _compose(
 def _intersections(masks: MaskSet) -> Int[np.ndarray, "M M"]:
     """Pixels shared by every two masks.
 
-    A matrix product of bits as float32, exact since a chunk has far fewer than 2**24 pixels.
+    A sparse product, as a pixel lies in few of the masks. A dense one would hand each view to the
+    threads of BLAS, which stall each other when several views are at work.
     """
     total = np.zeros((len(masks), len(masks)), dtype=np.int64)
     for start in range(0, masks.packed.shape[1], _CHUNK):
         # The bits that fill the last byte are zero and count for nothing.
-        bits = np.unpackbits(masks.packed[:, start : start + _CHUNK], axis=1).astype(np.float32)
-        total += (bits @ bits.T).astype(np.int64)
+        bits = np.unpackbits(masks.packed[:, start : start + _CHUNK], axis=1)
+        width = bits.shape[1]
+        filled = np.flatnonzero(bits)
+        rows = np.searchsorted(filled, np.arange(len(masks) + 1) * width)
+        ones = np.ones(len(filled), dtype=np.int32)
+        pixels = sparse.csr_matrix((ones, filled % width, rows), shape=bits.shape)
+        total += (pixels @ pixels.T).toarray()
     return total
