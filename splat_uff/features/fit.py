@@ -11,6 +11,7 @@ from splat_uff.checkpoints import Checkpoint, Log, no_log
 from splat_uff.errors import InputError
 from splat_uff.features.blend import FrozenViews, blend_pixels
 from splat_uff.features.config import FeaturesConfig
+from splat_uff.features.cosines import pair_cosines
 from splat_uff.features.losses import contrastive_loss, norm_loss
 from splat_uff.features.pairs import Pairs, draw_pairs
 from splat_uff.features.ultrametric import average_linkage_similarity, spanning_tree_similarity
@@ -65,16 +66,19 @@ def fit_features(
     features = torch.nn.Parameter(torch.from_numpy(start.astype(np.float32)).to(device))
     optimizer = torch.optim.Adam([features], lr=config.lr, fused=True)
     step = _restore(checkpoint.restore(), features, optimizer)
-    opaque = views.alpha() > 0.5
+    alpha = views.alpha()
     with progress_bar("features", config.steps, done=step) as bar:
         while step < config.steps:
             rng = np.random.default_rng([seed, STAGE, 1, step])
             epoch, index = divmod(step, len(usable))
             order = np.random.default_rng([seed, STAGE, 2, epoch]).permutation(usable)
             view = int(order[index])
-            pixels = _draw_pixels(opaque[view], config, rng)
+            pixels = _draw_pixels(alpha[view] > 0.5, config, rng)
             optimizer.param_groups[0]["lr"] = config.lr * _cosine(step / config.steps)
-            losses = _losses(features, views, view, pixels, capture, bags[view], config, rng)
+            through = torch.from_numpy(1 - alpha[view, pixels]).to(device)
+            losses = _losses(
+                features, views, view, pixels, through, capture, bags[view], config, rng
+            )
             optimizer.zero_grad(set_to_none=True)
             losses["loss"].backward()
             optimizer.step()
@@ -92,18 +96,18 @@ def _losses(
     views: FrozenViews,
     view: int,
     pixels: Int[np.ndarray, "S"],
+    through: Float[Tensor, "S"],
     capture: Capture,
     bag: tuple[MaskSet, MaskTree],
     config: FeaturesConfig,
     rng: np.random.Generator,
 ) -> dict[str, Tensor]:
-    """The losses of one step by name, `loss` their weighted sum."""
+    """The losses of one step by name, `loss` their weighted sum; `through` is what alpha leaves."""
     masks, tree = bag
     rows = view * views.pixels_per_view + pixels
     blended = blend_pixels(features, views, rows)
-    alpha = torch.as_tensor(_row_sums(views, rows), device=features.device)
     # Background has a feature too: the constant unit vector.
-    blended = blended + (1 - alpha)[:, None] / config.dimension**0.5
+    blended = blended + through[:, None] / config.dimension**0.5
     unit = torch.nn.functional.normalize(blended, dim=1)
     members = masks.at(pixels)
     pairs = draw_pairs(
@@ -116,7 +120,7 @@ def _losses(
     losses = {"norm": norm_loss(blended)}
     total = config.norm_weight * losses["norm"]
     if len(pairs.positives) and config.euclidean_weight > 0:
-        losses["euclidean"] = _contrast(pairs, config.tau, lambda ends: _cosines(unit, ends))
+        losses["euclidean"] = _contrast(pairs, config.tau, lambda ends: pair_cosines(unit, ends))
         total = total + config.euclidean_weight * losses["euclidean"]
     if len(pairs.positives) and config.ultrametric_weight > 0:
         if config.ultrametric == "spanning-tree":
@@ -142,11 +146,6 @@ def _contrast(pairs: Pairs, tau: float, similarity) -> Tensor:
     return contrastive_loss(both[:count], both[count:].reshape(count, ratio), tau=tau)
 
 
-def _cosines(unit: Float[Tensor, "S D"], ends: Int[np.ndarray, "P 2"]) -> Float[Tensor, "P"]:
-    """Cosine of each pair: all cosines of the few pixels at once are cheaper than gathering."""
-    return (unit @ unit.T).flatten()[torch.as_tensor(ends[:, 0] * len(unit) + ends[:, 1])]
-
-
 def _draw_pixels(
     opaque: np.ndarray, config: FeaturesConfig, rng: np.random.Generator
 ) -> Int[np.ndarray, "S"]:
@@ -159,12 +158,6 @@ def _draw_pixels(
     left[chosen] = False
     rest = rng.choice(np.flatnonzero(left), wanted - most, replace=False)
     return np.sort(np.concatenate([chosen, rest]))
-
-
-def _row_sums(views: FrozenViews, rows: Int[np.ndarray, "S"]) -> Float[np.ndarray, "S"]:
-    """Accumulated opacity of the pixels `rows`."""
-    ones = torch.ones(int(views.indices.max(initial=0)) + 1, 1)
-    return blend_pixels(ones, views, rows)[:, 0].numpy()
 
 
 def _cosine(progress: float) -> float:

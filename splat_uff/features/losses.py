@@ -1,8 +1,8 @@
 """The contrastive and norm losses of METHOD.md section 4."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import softplus
 
 
 def contrastive_loss(
@@ -15,8 +15,8 @@ def contrastive_loss(
         negative: Similarities of the negative pairs it is told apart from.
         tau: Temperature.
     """
-    logits = torch.cat([positive[:, None], negative], dim=1) / tau
-    return (torch.logsumexp(logits, dim=1) - logits[:, 0]).mean()
+    rivals = negative[:, 0] / tau if negative.shape[1] == 1 else (negative / tau).logsumexp(dim=1)
+    return softplus(rivals - positive / tau).mean()
 
 
 def norm_loss(blended: Float[Tensor, "S D"]) -> Float[Tensor, ""]:

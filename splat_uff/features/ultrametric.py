@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from numba import njit
 from torch import Tensor
 
+from splat_uff.features.cosines import pair_cosines
 from splat_uff.features.linkage import average_linkage, lay_out
 from splat_uff.neighbours import find_nearest
 
@@ -41,13 +42,13 @@ def spanning_tree_similarity(
     """
     sources, targets = neighbour_edges(directions)
     with torch.no_grad():
-        lengths = 1 - (features[sources] * features[targets]).sum(1).cpu().numpy()
+        lengths = 1 - pair_cosines(features, np.stack([sources, targets], axis=1)).cpu().numpy()
     lengths += APART * (members[:, sources] != members[:, targets]).any(axis=0)
     bottlenecks = bottleneck_edges(sources, targets, lengths, len(features), pairs)
     joined = bottlenecks >= 0
     firsts = np.where(joined, sources[bottlenecks], pairs[:, 0])
     seconds = np.where(joined, targets[bottlenecks], pairs[:, 1])
-    return (features[firsts] * features[seconds]).sum(1)
+    return pair_cosines(features, np.stack([firsts, seconds], axis=1))
 
 
 def average_linkage_similarity(
