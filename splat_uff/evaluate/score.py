@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 
 from splat_uff.capture import Capture, View
+from splat_uff.capture.images import area_resize
+from splat_uff.capture.records import GroundTruth
 from splat_uff.evaluate.config import EvaluateConfig
 from splat_uff.evaluate.covering import masks_covering, normalized_covering
 from splat_uff.evaluate.images import score_images
@@ -79,7 +81,8 @@ def evaluate(
         metrics |= {"nc": covering.record(), "nc_standard_errors": covering.standard_errors}
         if val_masks and all(len(bag) for bag in val_masks) and len(known) == len(capture.val):
             rng = np.random.default_rng([seed, STAGE])
-            metrics["nc_masks"] = masks_covering(val_masks, truths, rng=rng, **clicks).record()
+            bags = [_at_size(bag, truth) for bag, truth in zip(val_masks, truths, strict=True)]
+            metrics["nc_masks"] = masks_covering(bags, truths, rng=rng, **clicks).record()
     return Evaluation(metrics, cuts, renderings)
 
 
@@ -118,6 +121,15 @@ def render_over_white(gaussians: Gaussians, view: View) -> Float[np.ndarray, "H 
         render = render_colours(gaussians, view.camera)
         image = render.values + (1 - render.alpha[..., None])
     return image.clamp(0, 1).cpu().numpy()
+
+
+def _at_size(masks: MaskSet, truth: GroundTruth) -> MaskSet:
+    """Masks at the size of the truth, which need not be the size that was trained on."""
+    height, width = truth.objects.shape
+    if (masks.height, masks.width) == (height, width):
+        return masks
+    resized = [area_resize(mask.astype(np.float32), height, width) for mask in masks.unpack()]
+    return MaskSet.of(np.stack(resized) >= 0.5)
 
 
 def _keep_largest(labels: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
