@@ -59,19 +59,26 @@ def lay_out(merges: Merges) -> tuple[Int[np.ndarray, "S"], Int[np.ndarray, "K 3"
 @njit(fastmath=True, **_options)
 @no_type_check
 def _chain(vectors, sizes):
-    """Nearest-neighbour chain on cluster sums: merges as pairs of representatives, any order."""
+    """Nearest-neighbour chain on cluster means: merges as pairs of representatives, any order.
+
+    In exact arithmetic the chain never comes back to itself and no merge is more alike than those
+    it contains. Rounding can break both where many vectors are almost equal, so both are enforced.
+    """
     count, channels = vectors.shape
     means, sizes = vectors.copy(), sizes.copy()
     alive = np.arange(count)
     place = np.arange(count)  # Where each cluster stands in `alive`.
     living = count
     chain = np.empty(count, np.int64)
+    chained = np.zeros(count, np.bool_)
+    ceilings = np.full(count, np.inf)  # Similarity at which each cluster formed.
     depth = 0
     lefts, rights = np.empty(count - 1, np.int64), np.empty(count - 1, np.int64)
     similarities = np.empty(count - 1, np.float64)
     for merge in range(count - 1):
         if depth == 0:
             chain[0], depth = alive[0], 1
+            chained[alive[0]] = True
         while True:
             top = chain[depth - 1]
             best, best_similarity = -1, -np.inf
@@ -83,7 +90,7 @@ def _chain(vectors, sizes):
                 best_similarity = total
             for k in range(living):
                 other = alive[k]
-                if other == top:
+                if chained[other]:
                     continue
                 total = np.float32(0)
                 for c in range(channels):
@@ -93,11 +100,14 @@ def _chain(vectors, sizes):
             if depth > 1 and best == chain[depth - 2]:
                 break
             chain[depth] = best
+            chained[best] = True
             depth += 1
         a, b = chain[depth - 2], chain[depth - 1]
         depth -= 2
+        chained[a] = chained[b] = False
         a, b = min(a, b), max(a, b)
-        lefts[merge], rights[merge], similarities[merge] = a, b, best_similarity
+        ceilings[a] = min(best_similarity, ceilings[a], ceilings[b])
+        lefts[merge], rights[merge], similarities[merge] = a, b, ceilings[a]
         share = sizes[a] / (sizes[a] + sizes[b])
         for c in range(channels):
             means[a, c] = share * means[a, c] + (np.float32(1) - share) * means[b, c]
