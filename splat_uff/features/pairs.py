@@ -53,7 +53,8 @@ def draw_pairs(
         return Pairs(nothing, nothing[:, None].repeat(neg_ratio, axis=1))
     parents = minimal_parents(inside)
     children, uppers = np.nonzero(parents)
-    remainders = members & ~_union_of_children(members, parents)
+    # Masks lie inside others up to a tolerance, so a child's child can reach out of the child.
+    remainders = members & ~_union_of_children(members, inside)
     rings = members[uppers] & ~members[children]
     sets = _Sets(np.concatenate([members, ~members, remainders, rings]), per_group, rng)
     count = len(members)
@@ -140,10 +141,10 @@ class _Sets:
 
 
 def _union_of_children(
-    members: Bool[np.ndarray, "M S"], parents: Bool[np.ndarray, "M M"]
+    members: Bool[np.ndarray, "M S"], inside: Bool[np.ndarray, "M M"]
 ) -> Bool[np.ndarray, "M S"]:
-    """Pixels of each mask that some child covers."""
-    return parents.T.astype(np.float32) @ members.astype(np.float32) > 0
+    """Pixels covered by some mask that lies inside each mask."""
+    return inside.T.astype(np.float32) @ members.astype(np.float32) > 0
 
 
 def _ramp(counts: Int[np.ndarray, "K"]) -> Int[np.ndarray, "L"]:
