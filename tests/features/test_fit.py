@@ -1,0 +1,179 @@
+"""The contrastive fit on three small blobs: it separates them, and only the seed decides how."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from splat_uff.checkpoints import Checkpoint
+from splat_uff.errors import InputError
+from splat_uff.features.blend import FrozenViews
+from splat_uff.features.config import FeaturesConfig
+from splat_uff.features.fit import fit_features
+from splat_uff.masks import MaskSet, build_tree
+from splat_uff.render import rasterize
+from tests.features.scenes import look_at_origin, tiny_scene
+
+CONFIG = FeaturesConfig(steps=120, dimension=8, pixels=200, ultrametric_weight=0.0)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return tiny_scene()
+
+
+@pytest.fixture(scope="module")
+def views(scene):
+    return FrozenViews.of(scene.gaussians, scene.cameras)
+
+
+def fit(scene, views, config=CONFIG, *, seed=0, bags=None, **options):
+    bags = scene.bags if bags is None else bags
+    count = len(scene.gaussians)
+    return fit_features(views, count, scene.capture, bags, config, seed=seed, **options)
+
+
+def similarities(scene, features):
+    """Mean cosine between pixels from blob to blob, in a view that was never fitted to."""
+    shares = np.eye(3, dtype=np.float32)[scene.blobs]
+    values = torch.from_numpy(np.concatenate([features, shares], axis=1))
+    render = rasterize(scene.gaussians, look_at_origin(1.0, 0.3), values).values.numpy()
+    blended, shares = render[..., :-3], render[..., -3:]
+    unit = blended / np.linalg.norm(blended, axis=2, keepdims=True).clip(1e-6)
+    means = np.stack([unit[shares[..., blob] > 0.8].mean(axis=0) for blob in range(3)])
+    return means @ means.T
+
+
+class Cut(Exception):
+    """Stands for a kill."""
+
+
+def cut_at(step):
+    def log(reached, **_):
+        if reached == step:
+            raise Cut
+
+    return log
+
+
+@pytest.mark.parametrize(
+    ("euclidean", "ultrametric", "tree"),
+    [
+        (1.0, 0.0, "spanning-tree"),
+        (0.0, 1.0, "average-linkage"),
+        (1.0, 1.0, "spanning-tree"),
+        (1.0, 1.0, "average-linkage"),
+    ],
+)
+def test_fit_features_makes_blobs_alike_within_and_unlike_across(
+    scene, views, euclidean, ultrametric, tree
+):
+    config = replace(
+        CONFIG, euclidean_weight=euclidean, ultrametric_weight=ultrametric, ultrametric=tree
+    )
+    alike = similarities(scene, fit(scene, views, config))
+    assert alike.diagonal().min() > alike[~np.eye(3, dtype=bool)].max() + 0.3
+
+
+def test_fit_features_puts_blobs_that_share_a_mask_nearer_than_others(scene, views):
+    alike = similarities(scene, fit(scene, views))
+    assert alike[0, 1] > max(alike[0, 2], alike[1, 2])
+
+
+def test_fit_features_lowers_its_losses(scene, views):
+    curve = []
+    fit(scene, views, log=lambda step, **figures: curve.append((step, figures)))
+    assert [step for step, _ in curve] == [25, 50, 75, 100, 120]
+    for name in ("loss", "norm", "euclidean"):
+        assert curve[-1][1][name] < curve[0][1][name]
+
+
+def test_fit_features_gives_seen_gaussians_about_unit_length(scene, views):
+    features = fit(scene, views)
+    assert features.dtype == np.float32
+    assert features.shape == (len(scene.gaussians), 8)
+    rows = views.starts
+    for row in np.flatnonzero(views.alpha().ravel() > 0.99)[::50]:
+        span = slice(rows[row], rows[row + 1])
+        blended = views.weights[span] @ features[views.indices[span]]
+        assert np.linalg.norm(blended) == pytest.approx(1, abs=0.3)
+
+
+def test_fit_features_of_one_seed_is_the_same_to_the_bit(scene, views):
+    config = replace(CONFIG, steps=10, ultrametric_weight=1.0)
+    first, second, other = (fit(scene, views, config, seed=seed) for seed in (0, 0, 1))
+    assert (first == second).all()
+    assert (first != other).any()
+
+
+def test_fit_features_does_not_depend_on_threads(scene, views):
+    config = replace(CONFIG, steps=10)
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(fit(scene, views, config))
+    finally:
+        torch.set_num_threads(threads)
+    assert (found[0] == found[1]).all()
+
+
+@pytest.mark.parametrize("step", [25, 50])
+def test_fit_features_cut_off_and_resumed_equals_a_straight_run(scene, views, step, tmp_path):
+    config = replace(CONFIG, steps=60, ultrametric_weight=0.5, ultrametric="average-linkage")
+    straight = fit(scene, views, config)
+    checkpoint = Checkpoint(tmp_path / "features.npz", seconds=0)
+    with pytest.raises(Cut):
+        fit(scene, views, config, checkpoint=checkpoint, log=cut_at(step))
+    state = checkpoint.restore()
+    assert state is not None
+    assert state["step"] == step - 1
+    steps = []
+    resumed = fit(
+        scene, views, config, checkpoint=checkpoint, log=lambda step, **_: steps.append(step)
+    )
+    assert steps[0] == step
+    assert (resumed == straight).all()
+
+
+def test_fit_features_resumed_when_done_changes_nothing(scene, views, tmp_path):
+    config = replace(CONFIG, steps=3)
+    checkpoint = Checkpoint(tmp_path / "features.npz", seconds=0)
+    straight = fit(scene, views, config, checkpoint=checkpoint)
+    assert (fit(scene, views, config, checkpoint=checkpoint) == straight).all()
+
+
+def test_fit_features_learns_from_the_views_that_have_masks(scene, views):
+    nothing = MaskSet.of(np.zeros((0, 24, 24), dtype=bool))
+    bags = [scene.bags[0], *[(nothing, build_tree(nothing))] * 3]
+    losses = []
+    config = replace(CONFIG, steps=25)
+    fit(scene, views, config, bags=bags, log=lambda step, **figures: losses.append(figures))
+    assert "euclidean" in losses[-1]
+
+
+def test_fit_features_passes_over_masks_too_small_to_draw_from(scene, views):
+    dot = np.zeros((1, 24, 24), dtype=bool)
+    dot[0, 5, 5] = True
+    bag = MaskSet.of(dot), build_tree(MaskSet.of(dot))
+    features = fit(scene, views, replace(CONFIG, steps=3), bags=[bag] * 4)
+    assert np.isfinite(features).all()
+
+
+def test_fit_features_draws_no_more_pixels_than_there_are(scene, views):
+    config = replace(CONFIG, steps=2, pixels=10_000)
+    assert np.isfinite(fit(scene, views, config)).all()
+
+
+def test_fit_features_refuses_captures_without_masks(scene, views):
+    nothing = MaskSet.of(np.zeros((0, 24, 24), dtype=bool))
+    with pytest.raises(InputError, match="no training view has a mask"):
+        fit(scene, views, bags=[(nothing, build_tree(nothing))] * 4)
+
+
+def test_fit_features_refuses_to_fit_without_a_loss(scene, views):
+    config = replace(CONFIG, euclidean_weight=0.0, ultrametric_weight=0.0)
+    with pytest.raises(InputError, match="both 0"):
+        fit(scene, views, config)
