@@ -16,13 +16,13 @@ class FeaturesConfig:
     """Steps of the optimiser, one image each; time grows with them."""
     dimension: Annotated[int, Meta(ge=1, le=1024)] = 32
     """Length of the feature vectors."""
-    pixels: Count = 1024
+    pixels: Count = 4096
     """Pixels drawn from the image of a step."""
     foreground: Share = 0.9
     """Share of them drawn from where the scene is; the rest come from the whole image."""
     pairs_per_group: Count = 64
     """Pairs of pixels drawn from each mask, and as many from each step up the tree of masks."""
-    neg_ratio: Count = 1
+    neg_ratio: Count = 4
     """Pairs that should differ, for each pair that should be alike."""
     tau: Positive = 0.1
     """Temperature of the contrastive losses; lower is stricter with the hardest pairs."""

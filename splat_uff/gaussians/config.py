@@ -12,11 +12,11 @@ from splat_uff.ranges import Count, Natural, Positive, Share, Weight
 class GaussiansConfig:
     """Settings of the photometric fit."""
 
-    steps: Count = 3000
+    steps: Count = 4000
     """Steps of the optimiser, one photo each; time grows with them."""
     start: Count = 6000
     """Gaussians to start from."""
-    most: Count = 16000
+    most: Count = 30000
     """Most Gaussians; more show finer detail and take longer."""
     sh_degree: Annotated[int, Meta(ge=0, le=3)] = 1
     """Degree of the spherical harmonics: 0 (same colour from everywhere) to 3 (shiny)."""

@@ -16,7 +16,7 @@ class HierarchyConfig:
     """Neighbours of each Gaussian in the graph."""
     superpoints: Count = 2000
     """Most groups of neighbouring Gaussians (superpoints) that average linkage starts from."""
-    min_weight: Share = 0.1
+    min_weight: Share = 0.2
     """Gaussians that are nowhere this share of a pixel join the nearest one that is."""
     crumb_exponent: Share = 0.1
     """Keeps crumbs from being segments: merge heights grow as the smaller side to this power."""
