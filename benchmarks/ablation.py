@@ -1,0 +1,105 @@
+"""Measure what each choice is worth: losses, negatives, tree and labels, on fixed geometry.
+
+    python benchmarks/ablation.py --scenes desk truck plant --output benchmarks/ablation.json
+
+For every scene the Gaussians are fitted once with the defaults (or taken from a finished run in
+runs/SCENE); every variant then fits its own features, builds its own tree and is scored by NC.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from stages import commit, describe_machine
+
+from splat_uff.builtin import find_scene
+from splat_uff.capture import read_capture
+from splat_uff.evaluate.score import evaluate
+from splat_uff.features.blend import FrozenViews
+from splat_uff.features.config import FeaturesConfig
+from splat_uff.features.fit import fit_features
+from splat_uff.gaussians.fit import fit_gaussians
+from splat_uff.gaussians.ply import load_ply
+from splat_uff.hierarchy.build import build_hierarchy
+from splat_uff.masks.folders import read_masks
+from splat_uff.run import TrainConfig
+
+DEFAULTS = TrainConfig()
+LOSSES = {
+    "Euclidean only": FeaturesConfig(euclidean_weight=1, ultrametric_weight=0),
+    "ultrametric only, spanning tree": FeaturesConfig(euclidean_weight=0, ultrametric_weight=1),
+    "both, spanning tree (the paper's)": FeaturesConfig(euclidean_weight=1, ultrametric_weight=1),
+    "ultrametric only, average linkage": FeaturesConfig(
+        euclidean_weight=0, ultrametric_weight=1, ultrametric="average-linkage"
+    ),
+    "both, average linkage": FeaturesConfig(
+        euclidean_weight=1, ultrametric_weight=1, ultrametric="average-linkage"
+    ),
+    "Euclidean only, 4:1 negatives": FeaturesConfig(
+        euclidean_weight=1, ultrametric_weight=0, neg_ratio=4
+    ),
+}
+READINGS = {
+    "average linkage, blended": ("average", "blended"),
+    "average linkage, 5 nearest": ("average", "nearest"),
+    "watershed, blended": ("watershed", "blended"),
+    "watershed, 5 nearest (the paper's)": ("watershed", "nearest"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenes", nargs="+", default=["desk", "truck", "plant"])
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    rows = [row for scene in options.scenes for row in ablate(scene, options.runs)]
+    record = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": describe_machine(),
+        "commit": commit(),
+        "rows": rows,
+    }
+    options.output.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def ablate(scene: str, runs: Path) -> list[dict[str, object]]:
+    """Score every variant on one scene."""
+    capture = read_capture(find_scene(scene).folder, size=DEFAULTS.size)
+    bags = read_masks(capture)
+    ply = runs / scene / "gaussians.ply"
+    gaussians = (
+        load_ply(ply)
+        if ply.exists()
+        else fit_gaussians(capture, DEFAULTS.gaussians, bags, seed=DEFAULTS.seed)
+    )
+    views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
+    largest = views.largest_weights(len(gaussians))
+    rows = []
+    for losses, config in LOSSES.items():
+        start = time.perf_counter()
+        features = fit_features(views, len(gaussians), capture, bags, config, seed=DEFAULTS.seed)
+        seconds = time.perf_counter() - start
+        for reading, (linkage, labels) in READINGS.items():
+            tree = replace(DEFAULTS.hierarchy, linkage=linkage)
+            means = gaussians.means.numpy().astype(np.float64)
+            hierarchy = build_hierarchy(means, features, largest, tree)
+            settings = replace(DEFAULTS.evaluate, labels=labels)
+            scores = evaluate(capture, gaussians, hierarchy, [], settings, seed=DEFAULTS.seed)
+            row = {
+                "scene": scene,
+                "losses": losses,
+                "reading": reading,
+                "feature_seconds": round(seconds, 1),
+                "nc": scores.metrics["nc"],
+            }
+            print(json.dumps(row), flush=True)
+            rows.append(row)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

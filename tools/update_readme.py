@@ -1,0 +1,136 @@
+"""Fill the README's tables from measured files, so that no figure is typed by hand.
+
+    python tools/update_readme.py                                 # from benchmarks/*.json
+    python tools/update_readme.py --record runs/drums runs/radar   # take the scores of finished runs first
+
+Between `<!-- NAME -->` and `<!-- /NAME -->` in README.md everything is replaced.
+"""
+
+import argparse
+import ast
+import json
+import re
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results.json"
+ABLATION = ROOT / "benchmarks" / "ablation.json"
+LEVELS = ("objects", "collections", "scene", "mean")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--record", type=Path, nargs="+", default=[], help="finished runs")
+    options = parser.parse_args()
+    if options.record:
+        record(options.record)
+    README.write_text(render(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def render(readme: str) -> str:
+    """The README with every marked part made anew."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    ablation = json.loads(ABLATION.read_text(encoding="utf-8"))
+    parts = {
+        "results": results_table(results),
+        "losses": ablation_table(ablation, "losses", "reading", "average linkage, blended"),
+        "readings": ablation_table(ablation, "reading", "losses", "Euclidean only, 4:1 negatives"),
+        "modules": module_tree(),
+    }
+    for name, text in parts.items():
+        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)"
+        readme, count = re.subn(
+            pattern, lambda found, text=text: found[1] + text + found[2], readme, flags=re.DOTALL
+        )
+        if count != 1:
+            raise SystemExit(f"README.md has {count} parts <!-- {name} -->; expected one.")
+    return readme
+
+
+def record(runs: list[Path]) -> None:
+    """Put the scores of finished runs into benchmarks/results.json."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from stages import commit, describe_machine
+
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for run in runs:
+        metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+        written = (run / "metrics.json").stat().st_mtime
+        known[metrics["scene"]] = {
+            "date": time.strftime("%Y-%m-%d", time.gmtime(written)),
+            "machine": describe_machine(),
+            "commit": commit(),
+            "metrics": metrics,
+        }
+    RESULTS.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+
+
+def results_table(results: dict[str, Any]) -> str:
+    """Scores of the recorded runs, with the paper's as context."""
+    head = ("scene", *(f"NC {level}" for level in LEVELS), "masks' NC", "PSNR", "SSIM")
+    lines = [row([*head, "Gaussians", "training", "measured"]), row(["---"] * 11)]
+    for scene, entry in results.items():
+        metrics, seconds = entry["metrics"], entry["metrics"]["seconds"]
+        scores = [f"{metrics['nc'][level]:.3f}" for level in LEVELS]
+        scores[-1] = f"**{scores[-1]}**"
+        masks = f"{metrics['nc_masks']['mean']:.3f}" if "nc_masks" in metrics else "–"  # noqa: RUF001
+        quality = [f"{metrics['psnr']:.1f} dB", f"{metrics['ssim']:.3f}"]
+        counts = [f"{metrics['num_gaussians']}", f"{seconds['total']:.0f} s"]
+        lines.append(row([scene, *scores, masks, *quality, *counts, entry["date"]]))
+    machine = next(iter(results.values()))["machine"]
+    commits = ", ".join(sorted({entry["commit"] for entry in results.values()}))
+    return "\n".join(
+        [*lines, "", f"{machine['cores']} cores of {machine['cpu']}, no GPU; commit {commits}."]
+    )
+
+
+def ablation_table(ablation: dict[str, Any], rows: str, fixed: str, value: str) -> str:
+    """Mean NC by scene for every value of one choice, the other choice held fixed."""
+    table: dict[str, dict[str, Any]] = defaultdict(dict)
+    for entry in ablation["rows"]:
+        if entry[fixed] == value:
+            table[entry[rows]][entry["scene"]] = entry
+    scenes = list(next(iter(table.values())))
+    timed = rows == "losses"
+    head = [rows, *scenes, "mean", *(["seconds"] if timed else [])]
+    lines = [row(head), row(["---"] * len(head))]
+    means = {
+        name: sum(entries[scene]["nc"]["mean"] for scene in scenes) / len(scenes)
+        for name, entries in table.items()
+    }
+    for name, entries in table.items():
+        scores = [f"{entries[scene]['nc']['mean']:.3f}" for scene in scenes]
+        mean = f"{means[name]:.3f}"
+        mean = f"**{mean}**" if means[name] == max(means.values()) else mean
+        seconds = sum(entries[scene]["feature_seconds"] for scene in scenes) / len(scenes)
+        lines.append(row([name, *scores, mean, *([f"{seconds:.0f}"] if timed else [])]))
+    return "\n".join(lines)
+
+
+def module_tree() -> str:
+    """Every room with the first line of its docstring."""
+    lines = []
+    for init in [ROOT / "splat_uff" / "cameras.py", *_rooms()]:
+        name = init.parent.name + "/" if init.name == "__init__.py" else init.name
+        doc = ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))) or ""
+        lines.append(f"{name:<12} {doc.splitlines()[0]}")
+    return "```\n" + "\n".join(lines) + "\n```"
+
+
+def _rooms() -> list[Path]:
+    order = ("capture", "masks", "render", "gaussians", "features", "hierarchy", "evaluate")
+    return [ROOT / "splat_uff" / room / "__init__.py" for room in order]
+
+
+def row(cells: list[str]) -> str:
+    """One line of a Markdown table."""
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()
