@@ -24,29 +24,49 @@ from splat_uff.features.fit import fit_features
 from splat_uff.gaussians.fit import fit_gaussians
 from splat_uff.gaussians.ply import load_ply
 from splat_uff.hierarchy.build import build_hierarchy
+from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.masks.folders import read_masks
 from splat_uff.run import TrainConfig
 
 DEFAULTS = TrainConfig()
 LOSSES = {
-    "Euclidean only": FeaturesConfig(euclidean_weight=1, ultrametric_weight=0),
-    "ultrametric only, spanning tree": FeaturesConfig(euclidean_weight=0, ultrametric_weight=1),
-    "both, spanning tree (the paper's)": FeaturesConfig(euclidean_weight=1, ultrametric_weight=1),
+    "Euclidean only": FeaturesConfig(euclidean_weight=1, ultrametric_weight=0, neg_ratio=1),
+    "ultrametric only, spanning tree": FeaturesConfig(
+        euclidean_weight=0, ultrametric_weight=1, neg_ratio=1
+    ),
+    "both, spanning tree (the paper's)": FeaturesConfig(
+        euclidean_weight=1, ultrametric_weight=1, neg_ratio=1
+    ),
     "ultrametric only, average linkage": FeaturesConfig(
-        euclidean_weight=0, ultrametric_weight=1, ultrametric="average-linkage"
+        euclidean_weight=0, ultrametric_weight=1, ultrametric="average-linkage", neg_ratio=1
     ),
     "both, average linkage": FeaturesConfig(
-        euclidean_weight=1, ultrametric_weight=1, ultrametric="average-linkage"
+        euclidean_weight=1, ultrametric_weight=1, ultrametric="average-linkage", neg_ratio=1
     ),
     "Euclidean only, 4:1 negatives": FeaturesConfig(
         euclidean_weight=1, ultrametric_weight=0, neg_ratio=4
     ),
 }
+LOSSES["Euclidean only, 4:1 negatives, 1024 pixels"] = FeaturesConfig(
+    euclidean_weight=1, ultrametric_weight=0, neg_ratio=4, pixels=1024
+)
+CHOSEN = "Euclidean only, 4:1 negatives"
+"""The losses that the settings of the tree are compared under."""
 READINGS = {
     "average linkage, blended": ("average", "blended"),
     "average linkage, 5 nearest": ("average", "nearest"),
     "watershed, blended": ("watershed", "blended"),
     "watershed, 5 nearest (the paper's)": ("watershed", "nearest"),
+}
+
+TREES = {
+    f"{name} {value}": replace(DEFAULTS.hierarchy, **{name: value})
+    for name, values in {
+        "min_weight": (0.05, 0.1, 0.2, 0.3),
+        "crumb_exponent": (0.0, 0.05, 0.1, 0.2, 0.3),
+        "superpoints": (500, 1000, 2000),
+    }.items()
+    for value in values
 }
 
 
@@ -78,24 +98,28 @@ def ablate(scene: str, runs: Path) -> list[dict[str, object]]:
     )
     views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
     largest = views.largest_weights(len(gaussians))
+    means = gaussians.means.numpy().astype(np.float64)
+
+    def score(features: np.ndarray, tree: HierarchyConfig, labels: str) -> dict[str, float]:
+        hierarchy = build_hierarchy(means, features, largest, tree)
+        settings = replace(DEFAULTS.evaluate, labels=labels)
+        scores = evaluate(capture, gaussians, hierarchy, [], settings, seed=DEFAULTS.seed)
+        return scores.metrics["nc"]
+
     rows = []
     for losses, config in LOSSES.items():
         start = time.perf_counter()
         features = fit_features(views, len(gaussians), capture, bags, config, seed=DEFAULTS.seed)
-        seconds = time.perf_counter() - start
-        for reading, (linkage, labels) in READINGS.items():
-            tree = replace(DEFAULTS.hierarchy, linkage=linkage)
-            means = gaussians.means.numpy().astype(np.float64)
-            hierarchy = build_hierarchy(means, features, largest, tree)
-            settings = replace(DEFAULTS.evaluate, labels=labels)
-            scores = evaluate(capture, gaussians, hierarchy, [], settings, seed=DEFAULTS.seed)
-            row = {
-                "scene": scene,
-                "losses": losses,
-                "reading": reading,
-                "feature_seconds": round(seconds, 1),
-                "nc": scores.metrics["nc"],
-            }
+        seconds = round(time.perf_counter() - start, 1)
+        readings = {
+            name: (replace(DEFAULTS.hierarchy, linkage=linkage), labels)
+            for name, (linkage, labels) in READINGS.items()
+        }
+        if losses == CHOSEN:
+            readings |= {name: (tree, "blended") for name, tree in TREES.items()}
+        for reading, (tree, labels) in readings.items():
+            row = {"scene": scene, "losses": losses, "reading": reading, "seconds": seconds}
+            row["nc"] = score(features, tree, labels)
             print(json.dumps(row), flush=True)
             rows.append(row)
     return rows

@@ -1,9 +1,9 @@
-"""Fill the README's tables from measured files, so that no figure is typed by hand.
+"""Fill the tables of README.md and docs/choices.md from measured files; none is typed by hand.
 
     python tools/update_readme.py                                 # from benchmarks/*.json
-    python tools/update_readme.py --record runs/drums runs/radar   # take the scores of finished runs first
+    python tools/update_readme.py --record runs/drums runs/radar   # scores of these runs first
 
-Between `<!-- NAME -->` and `<!-- /NAME -->` in README.md everything is replaced.
+Between `<!-- NAME -->` and `<!-- /NAME -->` everything is replaced.
 """
 
 import argparse
@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results.json"
 ABLATION = ROOT / "benchmarks" / "ablation.json"
+PAGES = (README, ROOT / "docs" / "choices.md")
+CHOSEN = "Euclidean only, 4:1 negatives"
 LEVELS = ("objects", "collections", "scene", "mean")
 
 
@@ -29,27 +31,39 @@ def main() -> None:
     options = parser.parse_args()
     if options.record:
         record(options.record)
-    README.write_text(render(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(fill(page.read_text(encoding="utf-8"), parts()), encoding="utf-8")
 
 
-def render(readme: str) -> str:
-    """The README with every marked part made anew."""
+def parts() -> dict[str, str]:
+    """Every part that a page can hold, by name."""
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
     ablation = json.loads(ABLATION.read_text(encoding="utf-8"))
-    parts = {
+    rows = ablation["rows"]
+    by_loss = [row for row in rows if row["reading"] == "average linkage, blended"]
+    chosen = [row for row in rows if row["losses"] == CHOSEN]
+    readings = [row for row in chosen if "," in row["reading"]]
+    trees = [row for row in chosen if "," not in row["reading"]]
+    return {
         "results": results_table(results),
-        "losses": ablation_table(ablation, "losses", "reading", "average linkage, blended"),
-        "readings": ablation_table(ablation, "reading", "losses", "Euclidean only, 4:1 negatives"),
+        "losses": ablation_table(by_loss, "losses", timed=True),
+        "readings": ablation_table(readings, "reading"),
+        "trees": ablation_table(trees, "reading"),
+        "measured": measured(ablation),
         "modules": module_tree(),
     }
-    for name, text in parts.items():
-        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)"
-        readme, count = re.subn(
-            pattern, lambda found, text=text: found[1] + text + found[2], readme, flags=re.DOTALL
+
+
+def fill(page: str, texts: dict[str, str]) -> str:
+    """The page with every marked part made anew."""
+    for name, text in texts.items():
+        page = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+            lambda found, text=text: found[1] + text + "\n" + found[2],
+            page,
+            flags=re.DOTALL,
         )
-        if count != 1:
-            raise SystemExit(f"README.md has {count} parts <!-- {name} -->; expected one.")
-    return readme
+    return page
 
 
 def record(runs: list[Path]) -> None:
@@ -89,15 +103,13 @@ def results_table(results: dict[str, Any]) -> str:
     )
 
 
-def ablation_table(ablation: dict[str, Any], rows: str, fixed: str, value: str) -> str:
-    """Mean NC by scene for every value of one choice, the other choice held fixed."""
+def ablation_table(rows: list[dict[str, Any]], key: str, *, timed: bool = False) -> str:
+    """Mean NC by scene for every value of one choice."""
     table: dict[str, dict[str, Any]] = defaultdict(dict)
-    for entry in ablation["rows"]:
-        if entry[fixed] == value:
-            table[entry[rows]][entry["scene"]] = entry
+    for entry in rows:
+        table[entry[key]][entry["scene"]] = entry
     scenes = list(next(iter(table.values())))
-    timed = rows == "losses"
-    head = [rows, *scenes, "mean", *(["seconds"] if timed else [])]
+    head = ["", *scenes, "mean", *(["seconds"] if timed else [])]
     lines = [row(head), row(["---"] * len(head))]
     means = {
         name: sum(entries[scene]["nc"]["mean"] for scene in scenes) / len(scenes)
@@ -107,9 +119,17 @@ def ablation_table(ablation: dict[str, Any], rows: str, fixed: str, value: str) 
         scores = [f"{entries[scene]['nc']['mean']:.3f}" for scene in scenes]
         mean = f"{means[name]:.3f}"
         mean = f"**{mean}**" if means[name] == max(means.values()) else mean
-        seconds = sum(entries[scene]["feature_seconds"] for scene in scenes) / len(scenes)
+        seconds = sum(entries[scene]["seconds"] for scene in scenes) / len(scenes)
         lines.append(row([name, *scores, mean, *([f"{seconds:.0f}"] if timed else [])]))
     return "\n".join(lines)
+
+
+def measured(entry: dict[str, Any]) -> str:
+    """When, on what and at which commit something was measured."""
+    machine = entry["machine"]
+    return (
+        f"{entry['date']}, {machine['cores']} cores of {machine['cpu']}, commit {entry['commit']}."
+    )
 
 
 def module_tree() -> str:
