@@ -29,28 +29,20 @@ from splat_uff.masks.folders import read_masks
 from splat_uff.run import TrainConfig
 
 DEFAULTS = TrainConfig()
+FEW = FeaturesConfig(pixels=1024, neg_ratio=1)
+"""Trees over pixels cost their square, so losses are compared on fewer pixels than the default."""
+SPANNING = replace(FEW, ultrametric_weight=1.0, ultrametric="spanning-tree")
+AVERAGE = replace(FEW, ultrametric_weight=1.0, ultrametric="average-linkage")
 LOSSES = {
-    "Euclidean only": FeaturesConfig(euclidean_weight=1, ultrametric_weight=0, neg_ratio=1),
-    "ultrametric only, spanning tree": FeaturesConfig(
-        euclidean_weight=0, ultrametric_weight=1, neg_ratio=1
-    ),
-    "both, spanning tree (the paper's)": FeaturesConfig(
-        euclidean_weight=1, ultrametric_weight=1, neg_ratio=1
-    ),
-    "ultrametric only, average linkage": FeaturesConfig(
-        euclidean_weight=0, ultrametric_weight=1, ultrametric="average-linkage", neg_ratio=1
-    ),
-    "both, average linkage": FeaturesConfig(
-        euclidean_weight=1, ultrametric_weight=1, ultrametric="average-linkage", neg_ratio=1
-    ),
-    "Euclidean only, 4:1 negatives": FeaturesConfig(
-        euclidean_weight=1, ultrametric_weight=0, neg_ratio=4
-    ),
+    "Euclidean only": FEW,
+    "ultrametric only, spanning tree": replace(SPANNING, euclidean_weight=0.0),
+    "both, spanning tree (the paper's)": SPANNING,
+    "ultrametric only, average linkage": replace(AVERAGE, euclidean_weight=0.0),
+    "both, average linkage": AVERAGE,
+    "Euclidean only, 4:1 negatives": replace(FEW, neg_ratio=4),
+    "Euclidean only, 4:1 negatives, 4096 pixels (default)": FeaturesConfig(),
 }
-LOSSES["Euclidean only, 4:1 negatives, 1024 pixels"] = FeaturesConfig(
-    euclidean_weight=1, ultrametric_weight=0, neg_ratio=4, pixels=1024
-)
-CHOSEN = "Euclidean only, 4:1 negatives"
+CHOSEN = "Euclidean only, 4:1 negatives, 4096 pixels (default)"
 """The losses that the settings of the tree are compared under."""
 READINGS = {
     "average linkage, blended": ("average", "blended"),
@@ -76,14 +68,16 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    rows = [row for scene in options.scenes for row in ablate(scene, options.runs)]
-    record = {
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": describe_machine(),
-        "commit": commit(),
-        "rows": rows,
-    }
-    options.output.write_text(json.dumps(record, indent=2) + "\n")
+    rows: list[dict[str, object]] = []
+    for scene in options.scenes:
+        rows += ablate(scene, options.runs)
+        record = {
+            "date": time.strftime("%Y-%m-%d"),
+            "machine": describe_machine(),
+            "commit": commit(),
+            "rows": rows,
+        }
+        options.output.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def ablate(scene: str, runs: Path) -> list[dict[str, object]]:
