@@ -1,5 +1,8 @@
 """The contrastive fit: one feature per Gaussian, from the masks of all views, geometry frozen."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -67,7 +70,7 @@ def fit_features(
     optimizer = torch.optim.Adam([features], lr=config.lr, fused=True)
     step = _restore(checkpoint.restore(), features, optimizer)
     alpha = views.alpha()
-    with progress_bar("features", config.steps, done=step) as bar:
+    with _one_thread(), progress_bar("features", config.steps, done=step) as bar:
         while step < config.steps:
             rng = np.random.default_rng([seed, STAGE, 1, step])
             epoch, index = divmod(step, len(usable))
@@ -89,6 +92,17 @@ def fit_features(
                 bar.advance(LOG_EVERY if step % LOG_EVERY == 0 else 1, **figures)
             checkpoint.keep(lambda done=step: _state(done, features, optimizer))
     return features.detach().cpu().numpy()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread: a step's tensors are so small that two take three times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _losses(
