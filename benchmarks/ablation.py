@@ -69,6 +69,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     rows: list[dict[str, object]] = []
+    if options.output.exists():  # Other scenes may have been measured already.
+        kept = json.loads(options.output.read_text())["rows"]
+        rows = [row for row in kept if row["scene"] not in options.scenes]
     for scene in options.scenes:
         rows += ablate(scene, options.runs)
         record = {
