@@ -46,7 +46,7 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
             scene: Train on the folder of that name under --data-root, else on this built-in scene.
             data: Train on this capture, a folder in NeRF-synthetic or Blender-HS layout with masks.
             data_root: Folder of scenes, for --scene; the variable SPLAT_UFF_DATA stands in for it.
-            config: TOML file of settings, or the config.toml of another run; flags have the last word.
+            config: TOML file of settings, as the config.toml of a run; flags have the last word.
             output: Folder for the results; runs/NAME unless given.
             device: What computes; auto is cuda where torch finds it, else cpu.
             resume: Go on with a run that was cut off.

@@ -162,10 +162,9 @@ def _is_tree(parents: np.ndarray) -> bool:
     """Whether parents come after their children, and the root, its own parent, last."""
     if parents.ndim != 1 or parents.dtype.kind != "i" or len(parents) == 0:
         return False
-    nodes = np.arange(len(parents))
-    return bool((parents[:-1] > nodes[:-1]).all() and (parents <= nodes[-1]).all()) and (
-        parents[-1] == nodes[-1]
-    )
+    nodes, root = np.arange(len(parents)), len(parents) - 1
+    rising = (parents[:-1] > nodes[:-1]) & (parents[:-1] <= root)
+    return bool(rising.all()) and int(parents[-1]) == root
 
 
 def _fit_gaussians(

@@ -1,0 +1,22 @@
+"""What several tests share: a cache folder of their own, and the toy scene made in it once."""
+
+from pathlib import Path
+
+import pytest
+
+from splat_uff.builtin import DATA_VARIABLE, find_scene
+
+
+@pytest.fixture(scope="session")
+def own_cache(tmp_path_factory):
+    """Keep the user's cache out of the tests, also out of the processes that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv(DATA_VARIABLE, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def toy(own_cache) -> Path:
+    """Folder of the built-in scene `toy`; tests only read it."""
+    return find_scene("toy").folder

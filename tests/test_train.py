@@ -1,0 +1,268 @@
+"""A run from end to end: what it leaves behind, and that it can be cut off and repeated."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from plyfile import PlyData
+
+from splat_uff.cli import main
+
+SMALL = (
+    *("--size", "32", "--evaluate.cuts", "10", "--evaluate.clicks", "10"),
+    *("--gaussians.steps", "150", "--gaussians.start", "300", "--gaussians.most", "400"),
+    *("--features.steps", "75", "--features.pixels", "128"),
+)
+"""Settings of a run of two seconds, for tests that do not look at its quality."""
+
+pytestmark = pytest.mark.usefixtures("toy")
+
+
+def train(output, *flags):
+    main(["train", "--scene", "toy", "--output", str(output), *SMALL, *flags])
+    return scores(output)
+
+
+def scores(output):
+    """The content of `metrics.json` but the seconds, which no two runs share."""
+    metrics = json.loads((output / "metrics.json").read_text())
+    del metrics["seconds"]
+    return metrics
+
+
+def stop_amid(stage, number, output, *flags):
+    """Train in a process of its own and send it a signal once a stage is under way.
+
+    Returns:
+        The exit code and what was said on stderr.
+    """
+    # A shell that started the tests in the background may have left Ctrl-C ignored.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from splat_uff.cli import main; main()"
+    )
+    often = ["--checkpoint-seconds", "0"]
+    given = ["train", "--scene", "toy", "--output", str(output), *SMALL, *often, *flags]
+    log, checkpoint = output / "log.jsonl", output / "checkpoint" / f"{stage}.npz"
+    command = [sys.executable, "-c", code, *given]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            end = time.monotonic() + 120
+            while not (checkpoint.exists() and stage in logged_stages(log)):
+                assert process.poll() is None, process.communicate()[1]
+                assert time.monotonic() < end, f"{stage} is not reached"
+                time.sleep(0.005)
+            process.send_signal(number)
+            said = process.communicate()[1]
+        finally:
+            process.kill()
+    return process.returncode, said
+
+
+def logged_stages(log):
+    """Stage of each line of a log, which may not be there yet."""
+    return re.findall(r'"stage": "(\w+)"', log.read_text()) if log.exists() else []
+
+
+@pytest.fixture(scope="module")
+def toy_run(toy, tmp_path_factory):
+    """The end-to-end run, with the settings that a user gets."""
+    output = tmp_path_factory.mktemp("runs") / "toy"
+    main(["train", "--scene", "toy", "--output", str(output)])
+    return output
+
+
+@pytest.fixture(scope="module")
+def small_run(toy, tmp_path_factory):
+    """A finished run of small settings; tests copy it before they change it."""
+    output = tmp_path_factory.mktemp("runs") / "small"
+    train(output)
+    return output
+
+
+@pytest.fixture
+def copied_run(small_run, tmp_path):
+    return Path(shutil.copytree(small_run, tmp_path / "run"))
+
+
+@pytest.mark.slow
+def test_train_leaves_a_run_folder(toy_run):
+    assert sorted(path.name for path in toy_run.iterdir()) == [
+        "config.toml",
+        "features.npz",
+        "gaussians.ply",
+        "hierarchy.npz",
+        "log.jsonl",
+        "metrics.json",
+        "overview.png",
+        "report.html",
+    ]
+    lines = [json.loads(line) for line in (toy_run / "log.jsonl").read_text().splitlines()]
+    assert {line["stage"] for line in lines} == {"gaussians", "features"}
+    assert all("loss" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_train_scores_the_toy_scene(toy_run):
+    metrics = json.loads((toy_run / "metrics.json").read_text())
+    assert metrics["scene"] == "toy"
+    assert metrics["masks"] == "simulated"
+    assert metrics["num_cuts"] == 50
+    assert metrics["seed"] == 0
+    assert metrics["version"]
+    stages = ("capture", "masks", "gaussians", "features", "hierarchy", "evaluate", "total")
+    assert tuple(metrics["seconds"]) == stages
+    assert metrics["psnr"] > 27
+    assert set(metrics["nc"]) == {"objects", "collections", "scene", "mean"}
+    assert metrics["nc"]["mean"] > 0.85
+    assert metrics["nc_masks"]["mean"] < 0.75, "the masks alone must not solve the scene"
+
+
+@pytest.mark.slow
+def test_train_writes_a_report_that_needs_nothing_else(toy_run):
+    page = (toy_run / "report.html").read_text()
+    assert "simulated" in page
+    resources = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", page)
+    assert resources
+    assert all(each.startswith(("data:", "#")) for each in resources)
+
+
+@pytest.mark.slow
+def test_train_writes_standard_gaussians(toy_run):
+    vertex = PlyData.read(str(toy_run / "gaussians.ply"))["vertex"]
+    metrics = json.loads((toy_run / "metrics.json").read_text())
+    assert vertex.count == metrics["num_gaussians"]
+    assert [prop.name for prop in vertex.properties] == [
+        *("x", "y", "z", "nx", "ny", "nz"),
+        *(f"f_dc_{i}" for i in range(3)),
+        *(f"f_rest_{i}" for i in range(9)),
+        "opacity",
+        *(f"scale_{i}" for i in range(3)),
+        *(f"rot_{i}" for i in range(4)),
+    ]
+
+
+@pytest.mark.slow
+def test_metrics_scores_a_run_as_training_did(toy_run, capsys):
+    before = (toy_run / "metrics.json").read_bytes()
+    main(["metrics", str(toy_run)])
+    mean = json.loads(before)["nc"]["mean"]
+    assert f"{mean:.3f}" in capsys.readouterr().out
+    assert (toy_run / "metrics.json").read_bytes() == before
+
+
+def test_train_repeats_itself_for_the_same_seed_only(small_run, tmp_path):
+    assert train(tmp_path / "again") == scores(small_run)
+    for name in ("gaussians.ply", "log.jsonl"):
+        assert (tmp_path / "again" / name).read_bytes() == (small_run / name).read_bytes()
+    assert train(tmp_path / "other", "--seed", "1") != scores(small_run) | {"seed": 1}
+
+
+@pytest.mark.slow
+def test_train_resumed_after_kills_ends_like_a_straight_run(small_run, tmp_path):
+    output = tmp_path / "run"
+    assert stop_amid("gaussians", signal.SIGKILL, output)[0] == -signal.SIGKILL
+    assert not (output / "gaussians.ply").exists()
+    assert stop_amid("features", signal.SIGKILL, output, "--resume")[0] == -signal.SIGKILL
+    assert not (output / "features.npz").exists()
+    logged = logged_stages(output / "log.jsonl")
+    assert logged.count("gaussians") == 3, "150 steps, logged every 50, are taken once"
+    assert train(output, "--resume") == scores(small_run)
+    for name in ("gaussians.ply", "features.npz", "hierarchy.npz"):
+        assert (output / name).read_bytes() == (small_run / name).read_bytes()
+    assert not list(output.glob(".*")), "what the kills left half-written is cleared away"
+    assert not (output / "checkpoint").exists()
+
+
+@pytest.mark.slow
+def test_train_interrupted_stops_in_one_line(tmp_path):
+    output = tmp_path / "run"
+    code, said = stop_amid("gaussians", signal.SIGINT, output)
+    assert code == 130
+    assert said.splitlines()[-1] == "stopped; the same command with --resume goes on."
+    assert "Traceback" not in said
+    assert {path.name for path in output.iterdir()} == {"config.toml", "log.jsonl", "checkpoint"}
+    kept = {path.name for path in (output / "checkpoint").iterdir()}
+    assert kept == {"gaussians.npz", "seconds.json"}
+
+
+def test_train_begins_a_stage_again_whose_checkpoint_is_damaged(copied_run, small_run, capsys):
+    expected = scores(small_run)
+    for name in ("metrics.json", "features.npz"):
+        (copied_run / name).unlink()
+    (copied_run / "checkpoint").mkdir()
+    (copied_run / "checkpoint" / "features.npz").write_bytes(b"PK\x03\x04 no more")
+    (copied_run / "checkpoint" / "seconds.json").write_text("{")
+    assert train(copied_run, "--resume") == expected
+    said = capsys.readouterr().err
+    assert "features.npz" in said
+    assert "begins again" in said
+
+
+def test_train_goes_on_with_whatever_is_there(copied_run, small_run):
+    gaussians = (copied_run / "gaussians.ply").stat()
+    for name in ("metrics.json", "hierarchy.npz", "report.html"):
+        (copied_run / name).unlink()
+    assert train(copied_run, "--resume") == scores(small_run)
+    assert (copied_run / "gaussians.ply").stat().st_mtime_ns == gaussians.st_mtime_ns
+    assert (copied_run / "report.html").exists()
+
+
+def test_train_leaves_a_finished_run_alone_unless_told_otherwise(copied_run, capsys):
+    before = {path.name: path.read_bytes() for path in copied_run.iterdir()}
+    with pytest.raises(SystemExit) as stopped:
+        train(copied_run)
+    assert stopped.value.code == 2
+    assert "finished run" in capsys.readouterr().err
+    train(copied_run, "--resume")
+    assert "finished already" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in copied_run.iterdir()} == before
+
+
+def test_train_overwrites_only_files_of_a_run(copied_run):
+    (copied_run / "notes.txt").write_text("mine")
+    (copied_run / "checkpoint").mkdir()
+    scored = train(copied_run, "--overwrite", "--seed", "3", "--gaussians.steps", "60")
+    assert scored["seed"] == 3
+    assert (copied_run / "notes.txt").read_text() == "mine"
+    assert not (copied_run / "checkpoint").exists()
+
+
+def test_train_refuses_to_go_on_with_other_settings(copied_run, capsys):
+    (copied_run / "metrics.json").unlink()
+    with pytest.raises(SystemExit) as stopped:
+        train(copied_run, "--resume", "--seed", "7")
+    assert stopped.value.code == 2
+    assert "settings.seed = 0 (now 7)" in capsys.readouterr().err
+
+
+def test_train_needs_neither_ground_truth_nor_held_out_views(toy, tmp_path, capsys):
+    capture = tmp_path / "capture"
+    capture.mkdir()
+    shutil.copy(toy / "transforms_train.json", capture)
+    for name in ("train", "train_seg"):
+        shutil.copytree(toy / name, capture / name)
+    # The run lies inside the capture and must not count as part of it.
+    output = capture / "runs" / "mine"
+    given = ["train", "--data", str(capture), "--output", str(output), *SMALL]
+    main([*given, "--gaussians.steps", "60", "--features.steps", "20"])
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics["masks"] == "imported"
+    assert not metrics.keys() & {"nc", "psnr", "nc_masks"}
+    assert "No ground truth" in capsys.readouterr().out
+    assert (output / "report.html").exists()
+    main([*given, "--gaussians.steps", "60", "--features.steps", "20", "--resume"])
+    assert "finished already" in capsys.readouterr().err
+
+
+def test_train_takes_the_settings_of_another_run(copied_run, tmp_path):
+    output = tmp_path / "again"
+    config = str(copied_run / "config.toml")
+    main(["train", "--scene", "toy", "--output", str(output), "--config", config])
+    assert scores(output) == scores(copied_run)
