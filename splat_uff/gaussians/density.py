@@ -10,14 +10,34 @@ from splat_uff.render import Render
 
 
 @dataclass
+class CappedStrategy(DefaultStrategy):
+    """Raises `grow_grad2d` so that the number of Gaussians rises evenly up to a cap."""
+
+    most: int = 0
+    """Cap on the number of Gaussians; refinements share what is left below it evenly."""
+    least_gradient: float = 0.0
+    """Weaker gradients never grow a Gaussian."""
+
+    def _grow_gs(self, params, optimizers, state, step):
+        # Here, since only here the step's own gradients are counted in and nothing has grown yet.
+        remaining = max(1, (self.refine_stop_iter - 1 - step) // self.refine_every + 1)
+        gradients = state["grad2d"] / state["count"].clamp_min(1)
+        share = max(0, self.most - len(gradients)) // remaining
+        if share == 0:
+            self.grow_grad2d = float("inf")
+        elif share < len(gradients):
+            strongest = torch.topk(gradients, share + 1).values[-1].item()
+            self.grow_grad2d = max(self.least_gradient, strongest)
+        else:
+            self.grow_grad2d = self.least_gradient
+        return super()._grow_gs(params, optimizers, state, step)
+
+
+@dataclass
 class Density:
     """Grows Gaussians where the picture pulls at them and prunes those that fade."""
 
-    strategy: DefaultStrategy
-    most: int
-    """Cap on the number of Gaussians; refinements share what is left below it evenly."""
-    least_gradient: float
-    """Weaker gradients never grow a Gaussian."""
+    strategy: CappedStrategy
     state: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
@@ -37,14 +57,15 @@ class Density:
             most: Cap on the number of Gaussians.
             scale: Extent of the scene, world units.
         """
-        strategy = DefaultStrategy(
+        strategy = CappedStrategy(
             refine_start_iter=start,
             refine_stop_iter=stop,
             refine_every=every,
             reset_every=stop + 1,
-            grow_grad2d=grow_grad2d,
+            most=most,
+            least_gradient=grow_grad2d,
         )
-        return Density(strategy, most, grow_grad2d, strategy.initialize_state(scene_scale=scale))
+        return Density(strategy, strategy.initialize_state(scene_scale=scale))
 
     def step(
         self,
@@ -67,34 +88,15 @@ class Density:
             return
         grad = render.means2d.grad
         assert grad is not None, "retain_grad() was not called on means2d."
-        means2d = render.means2d.detach()[None]
-        means2d.grad = grad[None]
         height, width = render.alpha.shape
         meta = {
-            "means2d": means2d,
-            "radii": render.radii[None],
+            "means2d": render.means2d,
+            "radii": render.radii,
             "width": width,
             "height": height,
             "n_cameras": 1,
             "gaussian_ids": None,
         }
-        self._spend_evenly(step)
         with torch.random.fork_rng(devices=[grad.device] if grad.is_cuda else []):
             torch.manual_seed(seed)  # noqa: TID251 - gsplat takes no generator.
             self.strategy.step_post_backward(params, optimizers, self.state, step, meta)
-
-    def _spend_evenly(self, step: int) -> None:
-        """Set the threshold so that the number of Gaussians rises evenly up to the cap."""
-        strategy, sums = self.strategy, self.state["grad2d"]
-        if sums is None or step % strategy.refine_every or step <= strategy.refine_start_iter:
-            return
-        remaining = max(1, (strategy.refine_stop_iter - 1 - step) // strategy.refine_every + 1)
-        share = max(0, self.most - len(sums)) // remaining
-        gradients = sums / self.state["count"].clamp_min(1)
-        if share == 0:
-            strategy.grow_grad2d = float("inf")
-        elif share < len(gradients):
-            strongest = torch.topk(gradients, share + 1).values[-1].item()
-            strategy.grow_grad2d = max(self.least_gradient, strongest)
-        else:
-            strategy.grow_grad2d = self.least_gradient

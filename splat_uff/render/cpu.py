@@ -24,7 +24,7 @@ def rasterize_numba(gaussians: Gaussians, camera: Camera, values: Float[Tensor, 
         gaussians.means, gaussians.quats, gaussians.scales, opacities.detach(), camera
     )
     image, alpha = _Blend.apply(means2d, conics, opacities, values, depths, extents, camera)
-    return Render(image, alpha, means2d, extents.ceil().int())
+    return Render(image, alpha, means2d, extents.ceil().int()[None])
 
 
 def pixel_weights(
@@ -63,7 +63,7 @@ class _Project(torch.autograd.Function):
         shapes = _array(means), _array(quats), _array(scales)
         means2d, conics, depths, extents = _project(*shapes, _array(opacities), camera)
         ctx.shapes, ctx.camera, ctx.conics, ctx.extents = shapes, camera, conics, extents
-        outputs = [torch.from_numpy(array) for array in (means2d, conics, depths, extents)]
+        outputs = [torch.from_numpy(array) for array in (means2d[None], conics, depths, extents)]
         ctx.mark_non_differentiable(*outputs[2:])
         return tuple(outputs)
 
@@ -73,7 +73,7 @@ class _Project(torch.autograd.Function):
         means, quats, scales = ctx.shapes
         gradients = projection.project_backward(
             means, quats, scales, camera.cam_from_world, camera.K, camera.width, camera.height,
-            ctx.extents, ctx.conics, _array(v_means2d), _array(v_conics),
+            ctx.extents, ctx.conics, _array(v_means2d[0]), _array(v_conics),
         )  # fmt: skip
         return (*(torch.from_numpy(gradient) for gradient in gradients), None, None)
 
@@ -81,7 +81,7 @@ class _Project(torch.autograd.Function):
 class _Blend(torch.autograd.Function):
     @staticmethod
     def forward(ctx, means2d, conics, opacities, values, depths, extents, camera):
-        centres, shapes, faint = _array(means2d), _array(conics), _array(opacities)
+        centres, shapes, faint = _array(means2d[0]), _array(conics), _array(opacities)
         boxes, shades = _array(extents), _array(values)
         width, height = camera.width, camera.height
         tiles = bin_into_tiles(centres, boxes, _array(depths), width, height)
@@ -102,8 +102,8 @@ class _Blend(torch.autograd.Function):
             _array(v_image), _array(v_alpha),
         )  # fmt: skip
         (means2d,) = ctx.saved_tensors
-        means2d.absgrad = torch.from_numpy(absolute)  # Where gsplat's density schedule looks.
-        gradients = v_means2d, v_conics, v_opacities, v_values
+        means2d.absgrad = torch.from_numpy(absolute[None])  # Where gsplat's density schedule looks.
+        gradients = v_means2d[None], v_conics, v_opacities, v_values
         return (*(torch.from_numpy(gradient) for gradient in gradients), None, None, None)
 
 

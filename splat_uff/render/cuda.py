@@ -26,4 +26,4 @@ def rasterize_gsplat(gaussians: Gaussians, camera: Camera, values: Float[Tensor,
         packed=False,  # Keeps means2d and radii aligned with the Gaussians.
         absgrad=True,
     )
-    return Render(image[0], alpha[0, ..., 0], meta["means2d"], meta["radii"][0])
+    return Render(image[0], alpha[0, ..., 0], meta["means2d"], meta["radii"])

@@ -65,7 +65,10 @@ class Render:
     """Blended values, not divided by `alpha`; nothing is composited behind them."""
     alpha: Float[Tensor, "H W"]
     """Accumulated opacity: the blend weights of a pixel sum to this."""
-    means2d: Float[Tensor, "N 2"]
-    """Projected centres in pixels; the density schedule reads their gradient."""
-    radii: Int[Tensor, "N 2"]
+    means2d: Float[Tensor, "1 N 2"]
+    """Projected centres in pixels; the density schedule reads their gradient.
+
+    The first axis is gsplat's axis of cameras: gradients are kept only on its own tensor.
+    """
+    radii: Int[Tensor, "1 N 2"]
     """Half extents in pixels of what is drawn of each Gaussian; 0 for those not seen."""
