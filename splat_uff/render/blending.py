@@ -179,48 +179,25 @@ def blend_backward(
 
 @njit(parallel=True, **_options)
 @no_type_check
-def count_weights(means2d, conics, opacities, extents, tile_starts, entries, width, height):
-    """Number of Gaussians that each pixel blends, int64 [height * width]."""
-    counts = np.zeros(height * width, np.int64)
-    tiles_x = (width + TILE - 1) // TILE
-    for tile in prange(len(tile_starts) - 1):
-        first, length = tile_starts[tile], tile_starts[tile + 1] - tile_starts[tile]
-        if length == 0:
-            continue
-        parameters = _gather(means2d, conics, opacities, extents, entries, first, length)
-        state = np.empty(6 * LANES, np.float32)
-        chosen = np.empty(length, np.int32)
-        listed = np.empty((length, LIST_ROW), np.float32)
-        top, left = (tile // tiles_x) * TILE, (tile % tiles_x) * TILE
-        for y in range(top, min(top + TILE, height), BLOCK):
-            for x in range(left, min(left + TILE, width), BLOCK):
-                hits = _list_block(parameters, length, x, y, width, height, state, chosen, listed)
-                for lane in range(LANES):
-                    row, column = y + (lane >> 2), x + (lane & 3)
-                    if row < height and column < width:
-                        total = 0
-                        for hit in range(hits):
-                            total += listed[hit, WEIGHT + lane] > ZERO
-                        counts[row * width + column] = total
-    return counts
+def list_weights(
+    means2d, conics, opacities, extents, tile_starts, entries, width, height,
+    pixel_starts, indices, weights,
+):  # fmt: skip
+    """Count the blend weights of every pixel and, where there is room, write them.
 
-
-@njit(parallel=True, **_options)
-@no_type_check
-def write_weights(
-    means2d, conics, opacities, extents, tile_starts, entries, width, height, pixel_starts
-):
-    """Blend weights as compressed sparse rows over pixels, front to back within a pixel.
+    Call it once with empty `indices` to count, then with room for the running sum of the counts.
 
     Args:
         means2d, conics, opacities, extents, tile_starts, entries, width, height: As above.
-        pixel_starts: int64 [height * width + 1], running sum of `count_weights`.
+        pixel_starts: int64 [height * width + 1], where each pixel's weights go.
+        indices: int32, receives the Gaussian of each weight, front to back; or empty.
+        weights: float32, receives the weights; or empty.
 
     Returns:
-        Gaussian of each weight, int32 [pixel_starts[-1]], and the weights, float32.
+        Number of weights of each pixel, int64 [height * width].
     """
-    indices = np.empty(pixel_starts[-1], np.int32)
-    weights = np.empty(pixel_starts[-1], np.float32)
+    counts = np.zeros(height * width, np.int64)
+    writing = len(indices) > 0
     tiles_x = (width + TILE - 1) // TILE
     for tile in prange(len(tile_starts) - 1):
         first, length = tile_starts[tile], tile_starts[tile + 1] - tile_starts[tile]
@@ -237,13 +214,16 @@ def write_weights(
                 for lane in range(LANES):
                     row, column = y + (lane >> 2), x + (lane & 3)
                     if row < height and column < width:
-                        at = pixel_starts[row * width + column]
+                        pixel, total = row * width + column, 0
                         for hit in range(hits):
                             if listed[hit, WEIGHT + lane] > ZERO:
-                                indices[at] = entries[first + chosen[hit]]
-                                weights[at] = listed[hit, WEIGHT + lane]
-                                at += 1
-    return indices, weights
+                                if writing:
+                                    at = pixel_starts[pixel] + total
+                                    indices[at] = entries[first + chosen[hit]]
+                                    weights[at] = listed[hit, WEIGHT + lane]
+                                total += 1
+                        counts[pixel] = total
+    return counts
 
 
 @njit(inline="always", **_options)

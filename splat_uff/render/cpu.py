@@ -46,14 +46,18 @@ def pixel_weights(
     )
     width, height = camera.width, camera.height
     tile_starts, entries, _, _ = bin_into_tiles(means2d, extents, depths, width, height)
-    counts = blending.count_weights(
-        means2d, conics, opacities, extents, tile_starts, entries, width, height
-    )
     starts = np.zeros(height * width + 1, np.int64)
+    indices, weights = np.empty(0, np.int32), np.empty(0, np.float32)
+    counts = blending.list_weights(
+        means2d, conics, opacities, extents, tile_starts, entries, width, height,
+        starts, indices, weights,
+    )  # fmt: skip
     np.cumsum(counts, out=starts[1:])
-    indices, weights = blending.write_weights(
-        means2d, conics, opacities, extents, tile_starts, entries, width, height, starts
-    )
+    indices, weights = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
+    blending.list_weights(
+        means2d, conics, opacities, extents, tile_starts, entries, width, height,
+        starts, indices, weights,
+    )  # fmt: skip
     return starts, indices, weights
 
 

@@ -11,7 +11,7 @@ from splat_uff.render import Gaussians
 def two_blobs():
     """A red cloud on the left and a blue one on the right, in front of a camera."""
     rng = torch.Generator().manual_seed(0)
-    means = 0.15 * torch.randn(200, 3, generator=rng)
+    means = 0.06 * torch.randn(200, 3, generator=rng)
     means[:100, 0] -= 0.5
     means[100:, 0] += 0.5
     zeros = torch.zeros(200, 3)
