@@ -17,6 +17,7 @@ from stages import commit, describe_machine
 
 from splat_uff.builtin import find_scene
 from splat_uff.capture import read_capture
+from splat_uff.evaluate.config import EvaluateConfig
 from splat_uff.evaluate.score import evaluate
 from splat_uff.features.blend import FrozenViews
 from splat_uff.features.config import FeaturesConfig
@@ -44,12 +45,14 @@ LOSSES = {
 }
 CHOSEN = "Euclidean only, 4:1 negatives, 4096 pixels (default)"
 """The losses that the settings of the tree are compared under."""
+PAPERS = "both, spanning tree (the paper's)"
 READINGS = {
-    "average linkage, blended": ("average", "blended"),
-    "average linkage, 5 nearest": ("average", "nearest"),
-    "watershed, blended": ("watershed", "blended"),
-    "watershed, 5 nearest (the paper's)": ("watershed", "nearest"),
+    "average linkage, blended": ("average", "blended", "segments"),
+    "average linkage, 5 nearest": ("average", "nearest", "segments"),
+    "watershed, blended": ("watershed", "blended", "heights"),
+    "watershed, 5 nearest (the paper's)": ("watershed", "nearest", "heights"),
 }
+"""Linkage, labels and cuts; a watershed cut by segments peels off one Gaussian after the other."""
 
 TREES = {
     f"{name} {value}": replace(DEFAULTS.hierarchy, **{name: value})
@@ -97,29 +100,39 @@ def ablate(scene: str, runs: Path) -> list[dict[str, object]]:
     largest = views.largest_weights(len(gaussians))
     means = gaussians.means.numpy().astype(np.float64)
 
-    def score(features: np.ndarray, tree: HierarchyConfig, labels: str) -> dict[str, float]:
+    def score(
+        features: np.ndarray, tree: HierarchyConfig, view: EvaluateConfig
+    ) -> dict[str, float]:
         hierarchy = build_hierarchy(means, features, largest, tree)
-        settings = replace(DEFAULTS.evaluate, labels=labels)
-        scores = evaluate(capture, gaussians, hierarchy, [], settings, seed=DEFAULTS.seed)
-        return scores.metrics["nc"]
+        return evaluate(capture, gaussians, hierarchy, [], view, seed=DEFAULTS.seed).metrics["nc"]
 
     rows = []
     for losses, config in LOSSES.items():
         start = time.perf_counter()
         features = fit_features(views, len(gaussians), capture, bags, config, seed=DEFAULTS.seed)
         seconds = round(time.perf_counter() - start, 1)
-        readings = {
-            name: (replace(DEFAULTS.hierarchy, linkage=linkage), labels)
-            for name, (linkage, labels) in READINGS.items()
-        }
-        if losses == CHOSEN:
-            readings |= {name: (tree, "blended") for name, tree in TREES.items()}
-        for reading, (tree, labels) in readings.items():
+        for reading, (tree, view) in readings_for(losses).items():
             row = {"scene": scene, "losses": losses, "reading": reading, "seconds": seconds}
-            row["nc"] = score(features, tree, labels)
+            row["nc"] = score(features, tree, view)
             print(json.dumps(row), flush=True)
             rows.append(row)
     return rows
+
+
+def readings_for(losses: str) -> dict[str, tuple[HierarchyConfig, EvaluateConfig]]:
+    """Trees and labels to score after a fit: all where they are compared, else the default."""
+    readings = {
+        name: (
+            replace(DEFAULTS.hierarchy, linkage=linkage),
+            replace(DEFAULTS.evaluate, labels=labels, cut_by=cut_by),
+        )
+        for name, (linkage, labels, cut_by) in READINGS.items()
+    }
+    if losses == CHOSEN:
+        return readings | {name: (tree, DEFAULTS.evaluate) for name, tree in TREES.items()}
+    if losses == PAPERS:
+        return readings
+    return dict(list(readings.items())[:1])
 
 
 if __name__ == "__main__":

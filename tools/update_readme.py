@@ -22,6 +22,7 @@ RESULTS = ROOT / "benchmarks" / "results.json"
 ABLATION = ROOT / "benchmarks" / "ablation.json"
 PAGES = (README, ROOT / "docs" / "choices.md")
 CHOSEN = "Euclidean only, 4:1 negatives, 4096 pixels (default)"
+PAPERS = "both, spanning tree (the paper's)"
 LEVELS = ("objects", "collections", "scene", "mean")
 
 
@@ -43,11 +44,13 @@ def parts() -> dict[str, str]:
     by_loss = [row for row in rows if row["reading"] == "average linkage, blended"]
     chosen = [row for row in rows if row["losses"] == CHOSEN]
     readings = [row for row in chosen if "," in row["reading"]]
+    papers = [row for row in rows if row["losses"] == PAPERS and "paper" in row["reading"]]
     trees = [row for row in chosen if "," not in row["reading"]]
     return {
         "results": results_table(results),
         "losses": ablation_table(by_loss, "losses", timed=True),
         "readings": ablation_table(readings, "reading"),
+        "paper": ablation_table(papers, "reading"),
         "trees": ablation_table(trees, "reading"),
         "measured": measured(ablation),
         "modules": module_tree(),

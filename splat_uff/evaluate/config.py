@@ -12,8 +12,10 @@ class EvaluateConfig:
 
     cuts: Count = 50
     """Nested cuts that are scored; NC grows with their number, so headline figures use 50."""
+    cut_by: Literal["segments", "heights"] = "segments"
+    """Even in the logarithm of the number of segments, or the paper's heights 0.01, 0.02 ..."""
     most_segments: Count = 300
-    """Segments of the finest cut; the cuts are even in the logarithm of their number."""
+    """Segments of the finest cut, where cuts are by segments."""
     labels: Literal["blended", "nearest"] = "blended"
     """Label of a pixel: largest blended share, or the commonest of the 5 nearest Gaussians."""
     clicks: Count = 100

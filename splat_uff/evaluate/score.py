@@ -14,7 +14,7 @@ from splat_uff.evaluate.config import EvaluateConfig
 from splat_uff.evaluate.covering import masks_covering, normalized_covering
 from splat_uff.evaluate.images import score_images
 from splat_uff.hierarchy.build import Hierarchy
-from splat_uff.hierarchy.dendrogram import cut_into, segment_counts
+from splat_uff.hierarchy.dendrogram import cut, cut_into, segment_counts
 from splat_uff.hierarchy.labels import Votes, blended_votes, label_maps, nearest_votes
 from splat_uff.masks.records import MaskSet
 from splat_uff.progress import track
@@ -24,6 +24,8 @@ STAGE = 4
 """Number of this stage's stream of random draws."""
 MOST_LABELS = 200
 """Segments kept per cut, the largest ones; the others count as none (METHOD.md section 7)."""
+PAPER_STEP = 0.01
+"""Between the feature distances at which the paper cuts its watershed."""
 WHITE = np.ones(3)
 
 
@@ -88,10 +90,14 @@ def evaluate(
 
 def make_cuts(hierarchy: Hierarchy, config: EvaluateConfig) -> Int[np.ndarray, "K N"]:
     """The nested cuts to score, fine to coarse, each with its largest segments only."""
-    counts = segment_counts(
-        most=min(config.most_segments, hierarchy.tree.most_segments), count=config.cuts
-    )
-    cuts = np.stack([cut_into(hierarchy.tree, int(count)) for count in counts[::-1]])
+    tree = hierarchy.tree
+    if config.cut_by == "heights":
+        heights = PAPER_STEP * np.arange(1, config.cuts + 1)
+        cuts = [cut(tree, height=float(height)) for height in heights]
+    else:
+        most = min(config.most_segments, tree.most_segments)
+        counts = segment_counts(most=most, count=config.cuts)
+        cuts = [cut_into(tree, int(count)) for count in counts[::-1]]
     return np.stack([_keep_largest(labels) for labels in cuts])
 
 
