@@ -3,7 +3,8 @@
 import argparse
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -114,26 +115,49 @@ def main(args: list[str] | None = None) -> None:
     if args == ["--version"]:
         print(f"splat-uff {__version__}")
         return
-    # Like Ctrl-C, a plain `kill` leaves time to clear away what is half-written.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        commands = {"train": train_with(_defaults(args)), "metrics": metrics, "scenes": scenes}
-        tyro.extras.subcommand_cli_from_dict(
-            commands, prog="splat-uff", description=_DESCRIPTION, args=args
-        )
+        with _stoppable(args):
+            commands = {"train": train_with(_defaults(args)), "metrics": metrics, "scenes": scenes}
+            tyro.extras.subcommand_cli_from_dict(
+                commands, prog="splat-uff", description=_DESCRIPTION, args=args
+            )
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        hint = "; the same command with --resume goes on" if args[:1] == ["train"] else ""
-        print(f"stopped{hint}.", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:  # The reader of our output, `head` say, has had enough.
         sys.stderr.close()
         sys.exit(141)
     except OSError as error:  # A full disk, a folder without permission.
         print(f"error: {error}; make room or pass another folder.", file=sys.stderr)
         sys.exit(1)
+
+
+@contextmanager
+def _stoppable(args: list[str]) -> Iterator[None]:
+    """End in one line on Ctrl-C or a plain `kill`, with time to clear away what is half-written.
+
+    Either may strike inside compiled code, out of which it comes as an exception of another kind.
+    """
+    received: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    # Ctrl-C stays ignored where it was, as in the background jobs of a shell script.
+    wanted = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, stop) for number in wanted}
+    try:
+        yield
+    except (KeyboardInterrupt, Exception):
+        if not received:
+            raise
+        hint = "; the same command with --resume goes on" if args[:1] == ["train"] else ""
+        print(f"stopped{hint}.", file=sys.stderr)
+        sys.exit(128 + received[0])
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 _DESCRIPTION = "Hierarchical, view-consistent 3D segmentation of Gaussian splats."

@@ -75,7 +75,8 @@ def progress_bar(title: str, total: int, *, done: int = 0) -> Iterator[Bar]:
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True)),
     )
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+    hidden = not sys.stderr.isatty() or console.is_dumb_terminal
+    with Progress(*columns, console=console, disable=hidden) as progress:
         bar = Bar(title, total, done, progress)
         yield bar
     bar.finish()

@@ -1,0 +1,127 @@
+"""Files are whole or absent, and reading them never runs what they hold."""
+
+import json
+import os
+import stat
+
+import numpy as np
+import pytest
+
+from splat_uff.errors import InputError
+from splat_uff.files import read_arrays, replacing, replacing_folder, write_arrays, write_json
+
+FAILURES = [RuntimeError, KeyboardInterrupt, SystemExit]
+
+
+def cut_off(replace, path, failure):
+    with replace(path) as temporary:
+        (temporary / "new").touch() if temporary.is_dir() else temporary.write_text("ne")
+        raise failure
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_replacing_keeps_the_old_file_whole_when_cut_off(tmp_path, failure):
+    path = tmp_path / "scores.json"
+    path.write_text("old")
+    with pytest.raises(failure):
+        cut_off(replacing, path, failure)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_replacing_writes_files_that_others_may_read(tmp_path):
+    path = tmp_path / "deep" / "scores.json"
+    with replacing(path) as temporary:
+        assert temporary.suffix == ".json", "writers may go by the ending"
+        assert not path.exists()
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_replacing_folder_keeps_the_old_folder_whole_when_cut_off(tmp_path, failure):
+    path = tmp_path / "scene"
+    path.mkdir()
+    (path / "old").touch()
+    with pytest.raises(failure):
+        cut_off(replacing_folder, path, failure)
+    assert list(tmp_path.iterdir()) == [path]
+    assert [each.name for each in path.iterdir()] == ["old"]
+
+
+def test_replacing_folder_leaves_nothing_of_the_old_one(tmp_path):
+    path = tmp_path / "scene"
+    path.mkdir()
+    (path / "old").touch()
+    with replacing_folder(path) as temporary:
+        (temporary / "new").touch()
+    assert list(tmp_path.iterdir()) == [path]
+    assert [each.name for each in path.iterdir()] == ["new"]
+
+
+def test_write_json_refuses_what_json_cannot_say(tmp_path):
+    path = tmp_path / "scores.json"
+    write_json(path, {"psnr": 30.0})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"psnr": float("nan")})
+    assert json.loads(path.read_text()) == {"psnr": 30.0}
+
+
+def test_read_arrays_returns_what_was_written(tmp_path):
+    path = tmp_path / "features.npz"
+    features = np.arange(6, dtype=np.float32).reshape(2, 3)
+    write_arrays(path, features=features, made_by=np.array("seed 0"))
+    arrays = read_arrays(path)
+    assert arrays["features"].dtype == np.float32
+    assert np.array_equal(arrays["features"], features)
+    assert str(arrays["made_by"]) == "seed 0"
+
+
+class Trap:
+    """Gives itself away when it is unpickled."""
+
+    def __reduce__(self):
+        return pytest.fail, ("an array file was unpickled",)
+
+
+def test_read_arrays_never_unpickles(tmp_path):
+    path = tmp_path / "features.npz"
+    np.savez(path, features=np.array([Trap()], dtype=object))
+    with pytest.raises(InputError, match=r"features\.npz"):
+        read_arrays(path)
+    path.write_bytes(np.array([Trap()], dtype=object).dumps())
+    with pytest.raises(InputError, match=r"features\.npz"):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
+def test_read_arrays_answers_a_cut_off_file_in_one_line(tmp_path, share):
+    path = tmp_path / "features.npz"
+    write_arrays(path, features=np.random.default_rng(0).random((50, 8)))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError) as caught:
+        read_arrays(path)
+    assert "features.npz" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_read_arrays_notices_flipped_bits(tmp_path):
+    path = tmp_path / "features.npz"
+    write_arrays(path, features=np.zeros((50, 8)))
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match="damaged"):
+        read_arrays(path)
+
+
+def test_read_arrays_says_so_when_there_is_none(tmp_path):
+    with pytest.raises(InputError, match="no file"):
+        read_arrays(tmp_path / "absent.npz")
+    np.save(tmp_path / "single.npy", np.zeros(3))
+    with pytest.raises(InputError, match=r"single\.npy"):
+        read_arrays(tmp_path / "single.npy")

@@ -1,0 +1,40 @@
+"""Rooms import only from rooms to their left (DESIGN.md)."""
+
+import ast
+from pathlib import Path
+
+import splat_uff
+
+PACKAGE = Path(splat_uff.__file__).parent
+ORDER = (
+    *("errors", "ranges", "files", "progress", "checkpoints", "clock", "cameras", "neighbours"),
+    *("capture", "masks", "render", "gaussians", "features", "hierarchy", "evaluate"),
+    *("view", "export", "settings", "run", "builtin", "pipeline", "cli", "__main__"),
+)
+FRAMEWORKS = {"nerfstudio", "lightning", "hydra"}
+
+
+def imported_modules(path):
+    """Every module that a file imports, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield node.module
+            if node.module == "splat_uff":
+                yield from (f"splat_uff.{alias.name}" for alias in node.names)
+
+
+def test_rooms_import_only_from_their_left():
+    for path in PACKAGE.rglob("*.py"):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        assert room in ORDER, f"say in ORDER where {room} stands"
+        for name in imported_modules(path):
+            assert name.partition(".")[0] not in FRAMEWORKS
+            parts = name.split(".")
+            if parts[0] == "splat_uff" and len(parts) > 1 and parts[1] in ORDER:
+                right = ORDER.index(parts[1]) > ORDER.index(room)
+                assert not right, f"{path.relative_to(PACKAGE)} imports {name}, which is later"
