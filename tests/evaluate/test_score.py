@@ -1,0 +1,70 @@
+"""Scoring a run: a tree that holds the truth scores 1, and cuts are what they claim to be."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from splat_uff.capture import Capture, GroundTruth, View
+from splat_uff.evaluate.config import EvaluateConfig
+from splat_uff.evaluate.score import evaluate, make_cuts, render_over_white
+from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
+from splat_uff.hierarchy.config import HierarchyConfig
+from splat_uff.hierarchy.dendrogram import Dendrogram
+from splat_uff.hierarchy.labels import blended_votes, label_maps
+from tests.hierarchy.test_labels import two_blobs
+
+
+def scene():
+    """Two clouds whose features agree within a cloud, seen once, with exact truth and photo."""
+    gaussians, camera, labels = two_blobs()
+    features = np.eye(4, dtype=np.float32)[labels]
+    means = gaussians.means.numpy().astype(np.float64)
+    ones = np.ones(len(labels), np.float32)
+    hierarchy = build_hierarchy(means, features, ones, HierarchyConfig())
+    seen = label_maps(blended_votes(gaussians, camera), labels[None])[0]
+    blank = View("r_0", camera, np.zeros((camera.height, camera.width, 4), np.float32))
+    photo = render_over_white(gaussians, blank)
+    opaque = np.concatenate([photo, np.ones_like(photo[..., :1])], axis=2)
+    truth = GroundTruth(seen, (seen > 0).astype(np.int32))
+    view = View("r_0", camera, opaque, truth)
+    capture = Capture("blobs", Path("blobs"), (view,), (view,), False, np.eye(4), "imported")
+    return capture, gaussians, hierarchy
+
+
+def test_a_tree_that_holds_the_truth_scores_one():
+    capture, gaussians, hierarchy = scene()
+    config = EvaluateConfig(cuts=5)
+    scores = evaluate(capture, gaussians, hierarchy, [], config, seed=0).metrics
+    assert scores["nc"]["mean"] == pytest.approx(1)
+    assert scores["psnr"] > 60
+    assert scores["num_gaussians"] == 200
+
+
+def chain(leaves):
+    """Every leaf on a group of its own; the groups merge one after the other."""
+    groups = np.arange(leaves, 2 * leaves)
+    merges = np.arange(2 * leaves, 3 * leaves - 1)
+    parents = np.concatenate([groups, merges[:1], merges, merges[1:], merges[-1:]])
+    heights = np.concatenate([np.zeros(2 * leaves), 0.001 * np.arange(1, leaves)])
+    return Hierarchy(Dendrogram(parents, heights, leaves), np.ones(leaves, dtype=bool))
+
+
+def test_make_cuts_keeps_the_largest_200_segments_numbered_by_size():
+    cuts = make_cuts(chain(400), EvaluateConfig(cuts=50))
+    assert cuts.shape == (50, 400)
+    assert cuts.max() == 200
+    assert (cuts[0] == 0).sum() == 100  # Of 300 segments the 100 smallest are none.
+    assert (cuts[-1] == 1).all()
+    for labels in cuts:
+        sizes = np.bincount(labels)[1:]
+        assert (np.diff(sizes) <= 0).all()
+
+
+def test_make_cuts_at_the_papers_heights():
+    cuts = make_cuts(chain(400), EvaluateConfig(cuts=50, cut_by="heights"))
+    counts = [len(np.unique(labels[labels > 0])) for labels in cuts]
+    assert len(cuts) == 50
+    assert counts[:3] == [200, 200, 200]
+    assert (cuts[0] > 0).sum() == 11 + 199  # One segment of 11 leaves has formed below 0.01.
+    assert counts[-1] == 1
