@@ -1,6 +1,6 @@
 """Measure what each choice is worth: losses, negatives, tree and labels, on fixed geometry.
 
-    python benchmarks/ablation.py --scenes desk truck --output benchmarks/ablation.json
+    python benchmarks/ablation.py --scenes desk --output benchmarks/ablation.json
 
 For every scene the Gaussians are fitted once with the defaults (or taken from a finished run in
 runs/SCENE); every variant then fits its own features, builds its own tree and is scored by NC.
@@ -52,7 +52,8 @@ READINGS = {
     "watershed, blended": ("watershed", "blended", "heights"),
     "watershed, 5 nearest (the paper's)": ("watershed", "nearest", "heights"),
 }
-"""Linkage, labels and cuts; a watershed cut by segments peels off one Gaussian after the other."""
+"""Linkage, labels and cuts; a watershed cut by segments peels off one Gaussian after the other,
+so it is cut evenly in height, up to its root."""
 
 TREES = {
     f"{name} {value}": replace(DEFAULTS.hierarchy, **{name: value})
@@ -67,7 +68,7 @@ TREES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", nargs="+", default=["desk", "truck"])
+    parser.add_argument("--scenes", nargs="+", default=["desk"])
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()

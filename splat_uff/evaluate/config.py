@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from splat_uff.ranges import Count
+from splat_uff.ranges import Count, Weight
 
 
 @dataclass(frozen=True)
@@ -13,9 +13,11 @@ class EvaluateConfig:
     cuts: Count = 50
     """Nested cuts that are scored; NC grows with their number, so headline figures use 50."""
     cut_by: Literal["segments", "heights"] = "segments"
-    """Even in the logarithm of the number of segments, or the paper's heights 0.01, 0.02 ..."""
+    """Cuts even in the logarithm of the number of segments, or even in height."""
     most_segments: Count = 300
     """Segments of the finest cut, where cuts are by segments."""
+    highest_cut: Weight = 0.0
+    """Highest cut, where cuts are by heights; 0 is the root's, the paper's is 0.5."""
     labels: Literal["blended", "nearest"] = "blended"
     """Label of a pixel: largest blended share, or the commonest of the 5 nearest Gaussians."""
     clicks: Count = 100

@@ -24,8 +24,6 @@ STAGE = 4
 """Number of this stage's stream of random draws."""
 MOST_LABELS = 200
 """Segments kept per cut, the largest ones; the others count as none (METHOD.md section 7)."""
-PAPER_STEP = 0.01
-"""Between the feature distances at which the paper cuts its watershed."""
 WHITE = np.ones(3)
 
 
@@ -92,7 +90,8 @@ def make_cuts(hierarchy: Hierarchy, config: EvaluateConfig) -> Int[np.ndarray, "
     """The nested cuts to score, fine to coarse, each with its largest segments only."""
     tree = hierarchy.tree
     if config.cut_by == "heights":
-        heights = PAPER_STEP * np.arange(1, config.cuts + 1)
+        highest = config.highest_cut or tree.altitudes[-1]
+        heights = highest * np.arange(1, config.cuts + 1) / config.cuts
         cuts = [cut(tree, height=float(height)) for height in heights]
     else:
         most = min(config.most_segments, tree.most_segments)

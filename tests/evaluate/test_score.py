@@ -62,7 +62,7 @@ def test_make_cuts_keeps_the_largest_200_segments_numbered_by_size():
 
 
 def test_make_cuts_at_the_papers_heights():
-    cuts = make_cuts(chain(400), EvaluateConfig(cuts=50, cut_by="heights"))
+    cuts = make_cuts(chain(400), EvaluateConfig(cuts=50, cut_by="heights", highest_cut=0.5))
     counts = [len(np.unique(labels[labels > 0])) for labels in cuts]
     assert len(cuts) == 50
     assert counts[:3] == [200, 200, 200]
