@@ -15,6 +15,8 @@ from splat_uff.render.records import Gaussians
 GRID = 128
 """Cells along each side of the box in which the hull is carved."""
 START_OPACITY = 0.1
+LEAST_FRAMED = 0.25
+"""Share of the photos that must have a point in their frame; few photos cannot carve it away."""
 
 
 def initial_gaussians(
@@ -27,7 +29,7 @@ def initial_gaussians(
 
     Args:
         capture: Photos and cameras.
-        count: How many to place; fewer if the hull is smaller.
+        count: How many to place.
         sh_degree: Degree of the spherical harmonics; the higher ones start at 0.
         rng: Draws the positions.
 
@@ -70,8 +72,12 @@ def _hull_surface(
     axis = (np.arange(GRID) + 0.5) * cell - half
     cells = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     kept = np.arange(len(cells))
+    times_framed = np.zeros(len(cells), np.int64)
     for view in views:  # Each view carves the cells that the views before it left.
-        kept = kept[np.flatnonzero(~_outside(view, cells[kept]))]
+        framed, empty = _judge(view, cells[kept])
+        times_framed[kept] += framed
+        kept = kept[~empty]
+    kept = kept[times_framed[kept] >= LEAST_FRAMED * len(views)]
     if len(kept) == 0:
         raise InputError(
             "no point of space lies inside the alpha of all training photos; check the poses and "
@@ -85,10 +91,12 @@ def _hull_surface(
     return cells[chosen] + rng.uniform(-0.5, 0.5, (count, 3)) * cell
 
 
-def _outside(view: View, points: Float[np.ndarray, "P 3"]) -> Bool[np.ndarray, "P"]:
-    """Points that this view sees through empty pixels; points out of its frame are not judged."""
+def _judge(
+    view: View, points: Float[np.ndarray, "P 3"]
+) -> tuple[Bool[np.ndarray, "P"], Bool[np.ndarray, "P"]]:
+    """Which points this view has in its frame, and which of them it sees as empty."""
     rows, columns, framed = _pixels(view, points)
-    return framed & (view.image[rows, columns, 3] < 0.1)
+    return framed, framed & (view.image[rows, columns, 3] < 0.1)
 
 
 def _mean_colours(
