@@ -15,7 +15,7 @@ from splat_uff.render.records import Gaussians
 GRID = 128
 """Cells along each side of the box in which the hull is carved."""
 START_OPACITY = 0.1
-LEAST_FRAMED = 0.25
+LEAST_FRAMED = 0.5
 """Share of the photos that must have a point in their frame; few photos cannot carve it away."""
 
 
