@@ -102,7 +102,11 @@ def results_table(results: dict[str, Any]) -> str:
     machine = next(iter(results.values()))["machine"]
     commits = ", ".join(sorted({entry["commit"] for entry in results.values()}))
     return "\n".join(
-        [*lines, "", f"{machine['cores']} cores of {machine['cpu']}, no GPU; commit {commits}."]
+        [
+            *lines,
+            "",
+            f"{machine['cores']} cores of {machine['cpu']}, no GPU; recorded at commit {commits}.",
+        ]
     )
 
 
