@@ -40,9 +40,7 @@ def test_spherical_harmonics_of_gsplat_take_what_we_pass():
 
 def test_density_schedule_of_gsplat_takes_what_we_pass():
     signature = inspect.signature(gsplat.DefaultStrategy)
-    signature.bind(
-        refine_start_iter=1, refine_stop_iter=2, refine_every=1, reset_every=3
-    )
+    signature.bind(refine_start_iter=1, refine_stop_iter=2, refine_every=1, reset_every=3)
 
 
 @pytest.mark.gpu
