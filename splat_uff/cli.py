@@ -149,12 +149,12 @@ def _stoppable(args: list[str]) -> Iterator[None]:
     previous = {number: signal.signal(number, stop) for number in wanted}
     try:
         yield
-    except (KeyboardInterrupt, Exception):
-        if not received:
+    except (KeyboardInterrupt, Exception) as error:
+        if not received and not isinstance(error, KeyboardInterrupt):
             raise
         hint = "; the same command with --resume goes on" if args[:1] == ["train"] else ""
         print(f"stopped{hint}.", file=sys.stderr)
-        sys.exit(128 + received[0])
+        sys.exit(128 + (received or [signal.SIGINT])[0])
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -85,8 +85,9 @@ def train(
     )
     start_run(run, provenance, overwrite=overwrite)
     if run.finished:
+        metrics = read_metrics(run)
         notice(f"{output} is finished already.")
-        return read_metrics(run)
+        return metrics
 
     def checkpoint(stage: str) -> Checkpoint:
         return Checkpoint(run.checkpoints / f"{stage}.npz", checkpoint_seconds, clock.save)
