@@ -15,7 +15,8 @@ from splat_uff.masks import MaskSet, build_tree
 from splat_uff.render import rasterize
 from tests.features.scenes import look_at_origin, tiny_scene
 
-CONFIG = FeaturesConfig(steps=120, dimension=8, pixels=200, ultrametric_weight=0.0)
+# With one negative a positive, which the margins below were set for.
+CONFIG = FeaturesConfig(steps=120, dimension=8, pixels=200, neg_ratio=1, ultrametric_weight=0.0)
 
 
 @pytest.fixture(scope="module")
