@@ -77,9 +77,8 @@ class _Fit:
         self.views, self.has_alpha = capture.train, capture.has_alpha
         self.photos = [torch.from_numpy(view.image).to(device) for view in capture.train]
         self.extent = 1.1 * max(float(np.linalg.norm(v.camera.centre)) for v in capture.train)
-        start = initial_gaussians(
-            capture, config.start, config.sh_degree, rng=np.random.default_rng([seed, STAGE])
-        )
+        count, rng = min(config.start, config.most), np.random.default_rng([seed, STAGE])
+        start = initial_gaussians(capture, count, config.sh_degree, rng=rng)
         self._set_params({_OURS[name]: tensor for name, tensor in start.tensors().items()})
         self.density = Density.of(
             start=config.refine_start,

@@ -43,7 +43,8 @@ def initial_gaussians(
         points = rng.uniform(-half, half, (count, 3))
     colours = _mean_colours(capture.train, points)
     distances, _ = find_nearest(points, points, k=min(4, len(points)))
-    spacing = np.clip(distances[:, 1:].mean(axis=1), 1e-4, 0.1 * half)
+    # The nearest is the point itself, at distance 0.
+    spacing = np.clip(distances.sum(axis=1) / max(1, distances.shape[1] - 1), 1e-4, 0.1 * half)
     return Gaussians(
         means=_tensor(points),
         quats=_tensor(np.tile([1.0, 0.0, 0.0, 0.0], (len(points), 1))),

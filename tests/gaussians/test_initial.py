@@ -56,7 +56,7 @@ def test_initial_gaussians_without_alpha_fill_the_box_that_cameras_see():
     assert (np.abs(means).max(axis=0) > 0.9 * half).all()
 
 
-@pytest.mark.parametrize(("count", "degree"), [(2, 0), (500, 3), (9000, 1)])
+@pytest.mark.parametrize(("count", "degree"), [(1, 0), (2, 0), (500, 3), (9000, 1)])
 def test_initial_gaussians_are_as_many_as_asked_for(count, degree):
     gaussians = start(ball_capture(), count, degree)
     assert len(gaussians) == count
