@@ -63,12 +63,7 @@ def check_settings(settings: TrainConfig, *, source: str = "") -> None:
         InputError: If a setting cannot have its value.
     """
     _convert_checked(msgspec.to_builtins(settings), TrainConfig, source)
-    gaussians, features = settings.gaussians, settings.features
-    if gaussians.start > gaussians.most:
-        raise InputError(
-            f"{source}gaussians.start is {gaussians.start}, above gaussians.most, which is "
-            f"{gaussians.most}; raise the one or lower the other."
-        )
+    features = settings.features
     if features.euclidean_weight == 0 and features.ultrametric_weight == 0:
         raise InputError(
             f"{source}features.euclidean_weight and features.ultrametric_weight are both 0; set "

@@ -141,7 +141,7 @@ def test_main_refuses_data_that_cannot_be_trained_on(toy, refused, tmp_path):
         *("--gaussians.steps=0", "--gaussians.steps=-1", "--gaussians.start=0"),
         *("--gaussians.sh-degree=4", "--gaussians.sh-degree=-1", "--gaussians.ssim-weight=1.5"),
         *("--gaussians.means-lr=0", "--gaussians.means-lr=nan", "--gaussians.refine-every=0"),
-        *("--gaussians.refine-stop=-0.1", "--gaussians.most=10"),
+        *("--gaussians.refine-stop=-0.1"),
         *("--features.steps=0", "--features.dimension=0", "--features.pixels=0"),
         *("--features.tau=0", "--features.tau=-1", "--features.lr=inf", "--features.neg-ratio=0"),
         *("--features.foreground=2", "--features.pairs-per-group=0"),
@@ -179,7 +179,7 @@ def test_main_refuses_losses_without_weight(refused, monkeypatch):
         ("[gaussians]\nsteps = 0", "gaussians.steps is 0; expected int >= 1"),
         ("[features]\ntau = nan", "features.tau is nan; expected float > 0"),
         ('[hierarchy]\nlinkage = "single"', "hierarchy.linkage is 'single'"),
-        ("[gaussians]\nstart = 5000\nmost = 4000", "above gaussians.most"),
+        ("[features]\neuclidean_weight = 0\nultrametric_weight = 0", "both 0"),
     ],
 )
 def test_main_answers_bad_settings_in_one_line(text, answer, refused, tmp_path):
