@@ -1,17 +1,22 @@
 """Files that are either whole or absent: write to a temporary name, then rename."""
 
+import glob
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from splat_uff.errors import InputError
+
+LEFTOVER_SECONDS = 3600
+"""Half-written folders older than this belong to no running process."""
 
 
 @contextmanager
@@ -34,8 +39,13 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling folder of `path`; it becomes `path` if the block succeeds.
 
     An interrupted block leaves nothing at `path`. A folder that stood there is replaced whole.
+    What a process left that was killed, with no time to clear away, goes after an hour.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}-????????"):
+        with suppress(FileNotFoundError):  # Another process may be at the same.
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
+                shutil.rmtree(leftover, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         yield temporary

@@ -62,6 +62,17 @@ def test_replacing_folder_leaves_nothing_of_the_old_one(tmp_path):
     assert [each.name for each in path.iterdir()] == ["new"]
 
 
+def test_replacing_folder_clears_what_kills_left_long_ago(tmp_path):
+    path, old, new = (tmp_path / name for name in ("scene", ".scene-abcd1234", ".scene-dcba4321"))
+    old.mkdir()
+    (old / "half").touch()
+    os.utime(old, (0, 0))
+    new.mkdir()  # Perhaps of a process that is at work.
+    with replacing_folder(path):
+        assert not old.exists()
+    assert sorted(tmp_path.iterdir()) == [new, path]
+
+
 def test_write_json_refuses_what_json_cannot_say(tmp_path):
     path = tmp_path / "scores.json"
     write_json(path, {"psnr": 30.0})

@@ -38,8 +38,8 @@ class ScoreRow:
 PUBLISHED = (
     ScoreRow("UFF on Blender-HS", (None, None, None, 0.709), is_context=True),
     ScoreRow("UFF, 4:1 negatives", (None, None, None, 0.720), is_context=True),
-    ScoreRow("LSeg + DFF, rendered features", (0.164, 0.427, 0.839, 0.477), is_context=True),
-    ScoreRow("LSeg + DFF, surface features", (0.082, 0.286, 0.666, 0.345), is_context=True),
+    ScoreRow("LSeg + DFF, rendered", (0.164, 0.427, 0.839, 0.477), is_context=True),
+    ScoreRow("LSeg + DFF, on surfaces", (0.082, 0.286, 0.666, 0.345), is_context=True),
 )
 """METHOD.md section 7; He et al., ECCV 2024, and its supplement."""
 
