@@ -62,7 +62,8 @@ def _chain(vectors, sizes):
     """Nearest-neighbour chain on cluster means: merges as pairs of representatives, any order.
 
     In exact arithmetic the chain never comes back to itself and no merge is more alike than those
-    it contains. Rounding can break both where many vectors are almost equal, so both are enforced.
+    it contains. Where many vectors are almost equal rounding breaks the second, and nothing keeps
+    it from breaking the first, so both are enforced.
     """
     count, channels = vectors.shape
     means, sizes = vectors.copy(), sizes.copy()
