@@ -1,13 +1,11 @@
-"""The one seam for devices: everything that looks through a camera calls `rasterize`."""
+"""The one seam for devices: everything that looks through a camera calls `rasterization`."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from splat_uff.cameras import Camera
-from splat_uff.render.cpu import rasterize_numba
-from splat_uff.render.cuda import rasterize_gsplat
-from splat_uff.render.harmonics import colours_seen
+from splat_uff.render.rasterization import rasterization
 from splat_uff.render.records import Gaussians, Render
 from splat_uff.render.weights import blend_weights
 
@@ -15,6 +13,7 @@ __all__ = [
     "Gaussians",
     "Render",
     "blend_weights",
+    "rasterization",
     "rasterize",
     "render_colours",
     "render_colours_and_depth",
@@ -24,7 +23,6 @@ __all__ = [
 def rasterize(gaussians: Gaussians, camera: Camera, values: Float[Tensor, "N C"]) -> Render:
     """Composite per-Gaussian `values` (colour, features, one-hot labels) into `camera`.
 
-    Where the tensors live picks the kernel; both keep one contract, so no caller asks which ran.
     Differentiable in the means, quats, scales, opacities and values.
 
     Args:
@@ -32,15 +30,17 @@ def rasterize(gaussians: Gaussians, camera: Camera, values: Float[Tensor, "N C"]
         camera: Where from; the render has its size.
         values: One row per Gaussian, any number of channels.
     """
-    kernel = rasterize_gsplat if values.is_cuda else rasterize_numba
-    return kernel(gaussians, camera, values)
+    return _render(gaussians, camera, values)
 
 
 def render_colours(gaussians: Gaussians, camera: Camera, *, degree: int | None = None) -> Render:
-    """Composite the colours of the Gaussians, with spherical harmonics up to `degree`."""
+    """Composite the colours of the Gaussians, with spherical harmonics up to `degree`.
+
+    Raises:
+        ValueError: If `degree` asks for more than is stored.
+    """
     degree = gaussians.sh_degree if degree is None else degree
-    colours = colours_seen(gaussians.means, gaussians.sh0, gaussians.shN, camera.centre, degree)
-    return rasterize(gaussians, camera, colours)
+    return _render(gaussians, camera, _coefficients(gaussians), sh_degree=degree)
 
 
 def render_colours_and_depth(
@@ -48,7 +48,28 @@ def render_colours_and_depth(
 ) -> Render:
     """As `render_colours`, with blended depth (z, not divided by alpha) as a fourth channel."""
     degree = gaussians.sh_degree if degree is None else degree
-    colours = colours_seen(gaussians.means, gaussians.sh0, gaussians.shN, camera.centre, degree)
-    axis = torch.as_tensor(camera.cam_from_world[2], dtype=colours.dtype, device=colours.device)
-    depths = gaussians.means @ axis[:3, None] + axis[3]
-    return rasterize(gaussians, camera, torch.cat([colours, depths], dim=1))
+    coefficients = _coefficients(gaussians)
+    return _render(gaussians, camera, coefficients, sh_degree=degree, render_mode="RGB+D")
+
+
+def _coefficients(gaussians: Gaussians) -> Float[Tensor, "N K 3"]:
+    return torch.cat([gaussians.sh0, gaussians.shN], dim=1)
+
+
+def _render(gaussians: Gaussians, camera: Camera, colours: Tensor, **settings) -> Render:
+    # gsplat's kernels take float32; ours profit from poses in full precision.
+    like = {"dtype": torch.float32 if colours.is_cuda else torch.float64, "device": colours.device}
+    image, alphas, meta = rasterization(
+        gaussians.means,
+        gaussians.quats,
+        gaussians.scales,
+        gaussians.opacities,
+        colours,
+        torch.as_tensor(camera.cam_from_world, **like)[None],
+        torch.as_tensor(camera.K, **like)[None],
+        camera.width,
+        camera.height,
+        packed=False,  # Keeps means2d and radii aligned with the Gaussians.
+        **settings,
+    )
+    return Render(image[0], alphas[0, ..., 0], meta["means2d"], meta["radii"])

@@ -1,10 +1,9 @@
 """Front-to-back alpha blending of 2D Gaussians: forward, backward, and the weights themselves.
 
-Pixels are handled 4x4 at a time, one lane each, so that the inner loops over 16 lanes become
-vector instructions. For each such block the list of (Gaussian, weight) is made first and the
-channels come after. The backward pass makes the list again, writes one row of gradients per
-(Gaussian, tile) and sums the rows of a Gaussian afterwards: no atomics, so the result does not
-depend on the number of threads.
+Pixels are handled 4x4 at a time, one lane each. For such a block the list of (Gaussian, alpha) is
+made first and the channels come after. The backward pass makes the list again and walks it back to
+front; it writes one row of sums per (Gaussian, tile) and adds up the rows of a Gaussian
+afterwards: no atomics, so the result does not depend on the number of threads.
 
 Semantics are gsplat's: alpha = min(0.999, opacity * exp(-sigma)), skipped below 1/255; a pixel
 stops before its transmittance would fall to 1e-4; pixel centres are at +0.5.
@@ -15,31 +14,44 @@ from typing import no_type_check
 import numpy as np
 from numba import njit, prange
 
-from splat_uff.render.tiles import TILE
+from splat_uff.render.lanes import (
+    any_of,
+    fill8,
+    fill16,
+    load4,
+    load8,
+    load16,
+    magnitude,
+    select,
+    store,
+    sums_of_eight,
+    sums_of_four,
+)
 
 LANES = 16
 BLOCK = 4
+"""Pixels along the side of a block: tiles are a multiple of it."""
 
 _f = np.float32
 ZERO, HALF, ONE = _f(0), _f(0.5), _f(1)
 ALPHA_MIN, ALPHA_MAX, TRANSMITTANCE_MIN = _f(1 / 255), _f(0.999), _f(1e-4)
-SIGMA_MAX = _f(5.5413)  # ln(255) and a hair: beyond it alpha is below 1/255 for any opacity.
+NEVER = _f(2)
+"""More than any alpha: what a pixel that is done would have to see."""
 
-# exp(-sigma) on [0, SIGMA_MAX] is p(sigma / 8)**8, p of degree 5 (Chebyshev fit, error 4e-8).
-EIGHTH = _f(0.125)
+# exp(-sigma) on [0, ln(255)] is p(sigma / 8)**8, p of degree 5 (Chebyshev fit, error 4e-8).
+# Parameters are stored such that the quadratic form gives sigma / 8.
+EIGHTH_MAX = _f(5.5413 / 8)  # A hair beyond: there alpha is below 1/255 for any opacity.
 E0, E1, E2, E3, E4, E5 = (
     _f(c) for c in (0.99999993, -0.99999291, 0.49988725, -0.1659942, 0.03980829, -0.00586878)
 )
 
-# One flat scratch array holds the state of a block, sixteen lanes a row. Separate arrays would
-# cost a factor of two: the compiler could not know that they do not overlap.
-PIXEL_X, PIXEL_Y, LIVE, TRANS, ALPHA, SCRATCH = 0, 16, 32, 48, 64, 80
-# One row of the list of a block: weight, transmittance before, alpha.
-WEIGHT, BEFORE, FAINT, LIST_ROW = 0, 16, 32, 48
-# Columns of a gathered Gaussian: centre, conic, opacity, then the box it is drawn in.
-PARAMETERS = 10
-GRADIENTS = 8
-"""Columns before the channels: means2d (2), conic (3), opacity, |means2d| (2)."""
+# Columns of a Gaussian gathered for a tile: centre, conic / (16, 8, 16), opacity.
+X, Y, XX, XY, YY, OPACITY, PARAMETERS = 0, 1, 2, 3, 4, 5, 6
+# One row of the list of a block.
+WEIGHT, ALPHA, LIST_ROW = 0, LANES, 2 * LANES
+# Columns of a row of sums over pixels of v = dL/dsigma and d = centre - pixel: v dx, v dy, v dx dx,
+# v dx dy, v dy dy, v, |dL/dx|, |dL/dy|; the gradients of the channels follow.
+SUMS = 8
 
 _options = {
     "cache": True,
@@ -51,144 +63,221 @@ _options = {
 
 @njit(parallel=True, **_options)
 @no_type_check
-def blend_forward(means2d, conics, opacities, extents, values, tile_starts, entries, width, height):
-    """Composite `values` [N, C] into an image.
+def blend_forward(
+    means2d, conics, opacities, extents, values, rows,
+    tile_starts, entries, tile_size, image, alphas, threads,
+):  # fmt: skip
+    """Composite the values of the Gaussians into an image.
 
-    Returns:
-        The blended values [height, width, C] and the final transmittance [height, width], float32.
+    Args:
+        means2d, conics, opacities, extents: float32 [n, ...], as `project_forward` makes them.
+        values: float32 [R, C].
+        rows: int32 [n], row of `values` of each Gaussian.
+        tile_starts, entries: As `bin_into_tiles` makes them.
+        tile_size: Pixels along the side of a tile.
+        image: float32 [height, width, C], receives the blended values.
+        alphas: float32 [height, width], receives the accumulated opacity.
     """
-    channels = values.shape[1]
-    image = np.zeros((height, width, channels), np.float32)
-    transmittance = np.ones((height, width), np.float32)
-    tiles_x = (width + TILE - 1) // TILE
-    for tile in prange(len(tile_starts) - 1):
-        first, length = tile_starts[tile], tile_starts[tile + 1] - tile_starts[tile]
-        if length == 0:
+    height, width, channels = image.shape
+    padded = (channels + 3) // 4 * 4
+    tiles_x = (width + tile_size - 1) // tile_size
+    tiles = len(tile_starts) - 1
+    pixel_x, pixel_y = _pixels_of_a_block()
+    stretch = (tiles + threads - 1) // threads
+    for turn in prange(stretch * threads):
+        # Tiles are dealt to the threads like cards: a parallel loop hands each thread one stretch
+        # of turns, and none should get the busy middle of the image alone.
+        tile = (turn % stretch) * threads + turn // stretch
+        if tile >= tiles:
             continue
-        parameters = _gather(means2d, conics, opacities, extents, entries, first, length)
-        state = np.empty(6 * LANES, np.float32)
+        first, length = tile_starts[tile], tile_starts[tile + 1] - tile_starts[tile]
+        top, left = (tile // tiles_x) * tile_size, (tile % tiles_x) * tile_size
+        bottom, right = min(top + tile_size, height), min(left + tile_size, width)
+        if length == 0:
+            image[top:bottom, left:right] = ZERO
+            alphas[top:bottom, left:right] = ZERO
+            continue
+        boxes = np.empty((length, 4), np.float32)
+        parameters = np.empty(length * PARAMETERS, np.float32)
+        _gather(means2d, conics, opacities, extents, entries, first, length, boxes, parameters)
+        shades = np.zeros(length * padded, np.float32)
+        for k in range(length):
+            row = rows[entries[first + k]]
+            for c in range(channels):
+                shades[k * padded + c] = values[row, c]
         chosen = np.empty(length, np.int32)
-        listed = np.empty((length, LIST_ROW), np.float32)
-        narrow = np.empty((4, LANES), np.float32)
-        wide = np.empty((LANES, channels), np.float32)
-        top, left = (tile // tiles_x) * TILE, (tile % tiles_x) * TILE
-        for y in range(top, min(top + TILE, height), BLOCK):
-            for x in range(left, min(left + TILE, width), BLOCK):
-                hits = _list_block(parameters, length, x, y, width, height, state, chosen, listed)
-                if channels <= 4:
-                    narrow[:] = ZERO
+        listed = np.empty(length * LIST_ROW, np.float32)
+        out = np.empty((padded + 1) * LANES, np.float32)
+        for y in range(top, bottom, BLOCK):
+            for x in range(left, right, BLOCK):
+                at_x, at_y = load16(pixel_x, 0) + _f(x), load16(pixel_y, 0) + _f(y)
+                candidates = _list_candidates(boxes, x, y, chosen)
+                hits, opaque = _list_hits(
+                    parameters, at_x, at_y, right, bottom, candidates, chosen, listed
+                )
+                for group in range(0, padded, 4):
+                    v0, v1, v2, v3 = fill16(ZERO), fill16(ZERO), fill16(ZERO), fill16(ZERO)
                     for hit in range(hits):
-                        n = entries[first + chosen[hit]]
+                        weight = load16(listed, hit * LIST_ROW + WEIGHT)
+                        at = chosen[hit] * padded + group
+                        v0 = v0 + weight * shades[at]
+                        v1 = v1 + weight * shades[at + 1]
+                        v2 = v2 + weight * shades[at + 2]
+                        v3 = v3 + weight * shades[at + 3]
+                    store(out, group * LANES, v0)
+                    store(out, (group + 1) * LANES, v1)
+                    store(out, (group + 2) * LANES, v2)
+                    store(out, (group + 3) * LANES, v3)
+                store(out, padded * LANES, opaque)
+                for row in range(y, min(y + BLOCK, bottom)):
+                    for column in range(x, min(x + BLOCK, right)):
+                        lane = (row - y) * BLOCK + column - x
+                        alphas[row, column] = out[padded * LANES + lane]
                         for c in range(channels):
-                            value = values[n, c]
-                            for lane in range(LANES):
-                                narrow[c, lane] += listed[hit, WEIGHT + lane] * value
-                else:
-                    wide[:] = ZERO
-                    for hit in range(hits):
-                        n = entries[first + chosen[hit]]
-                        for lane in range(LANES):
-                            weight = listed[hit, WEIGHT + lane]
-                            if weight > ZERO:
-                                for c in range(channels):
-                                    wide[lane, c] += weight * values[n, c]
-                for lane in range(LANES):
-                    row, column = y + (lane >> 2), x + (lane & 3)
-                    if row < height and column < width:
-                        transmittance[row, column] = state[TRANS + lane]
-                        for c in range(channels):
-                            image[row, column, c] = (
-                                narrow[c, lane] if channels <= 4 else wide[lane, c]
-                            )
-    return image, transmittance
+                            image[row, column, c] = out[c * LANES + lane]
 
 
 @njit(parallel=True, **_options)
 @no_type_check
 def blend_backward(
-    means2d, conics, opacities, extents, values,
-    tile_starts, entries, slots, slot_starts,
-    v_image, v_alpha,
+    means2d, conics, opacities, extents, values, rows,
+    tile_starts, entries, slots, slot_starts, tile_size,
+    v_image, v_alphas, absolute, v_values, threads,
 ):  # fmt: skip
-    """Gradients of `blend_forward` for the gradients of its image and of alpha = 1 - T.
+    """Gradients of `blend_forward` for the gradients of its image and of its alphas.
+
+    With B the light from behind a Gaussian, as it arrives there, the gradient of its alpha is
+    T (c - B) in each channel, and to the next Gaussian in front arrives B + alpha (c - B); the
+    gradient of the accumulated opacity acts like a background of colour -v_alphas.
+
+    Args:
+        means2d, conics, opacities, extents, values, rows, tile_starts, entries, tile_size: As given
+            to `blend_forward`.
+        slots, slot_starts: As `bin_into_tiles` makes them.
+        v_image: float32 [height, width, C].
+        v_alphas: float32 [height, width].
+        absolute: Whether to sum absolute gradients, too.
+        v_values: float32 [R, C], to which the gradients of the values are added.
 
     Returns:
-        v_means2d [N, 2], v_conics [N, 3], v_opacities [N], v_values [N, C], and the sums of the
-        absolute gradients of means2d over pixels [N, 2] (AbsGS, Ye et al. 2024).
+        v_means2d [n, 2], v_conics [n, 3], v_opacities [n], and the sums of the absolute gradients
+        of means2d over pixels [n, 2] (AbsGS, Ye et al. 2024), 0 if not asked for.
     """
     height, width, channels = v_image.shape
-    columns = GRADIENTS + channels
-    rows = np.empty((len(entries), columns), np.float32)
-    tiles_x = (width + TILE - 1) // TILE
-    for tile in prange(len(tile_starts) - 1):
+    padded = 4 if channels <= 4 else (channels + 7) // 8 * 8
+    columns = SUMS + padded
+    tile_rows = np.empty((len(entries), columns), np.float32)
+    tiles_x = (width + tile_size - 1) // tile_size
+    tiles = len(tile_starts) - 1
+    pixel_x, pixel_y = _pixels_of_a_block()
+    stretch = (tiles + threads - 1) // threads
+    for turn in prange(stretch * threads):
+        tile = (turn % stretch) * threads + turn // stretch  # As in `blend_forward`.
+        if tile >= tiles:
+            continue
         first, length = tile_starts[tile], tile_starts[tile + 1] - tile_starts[tile]
         if length == 0:
             continue
-        parameters = _gather(means2d, conics, opacities, extents, entries, first, length)
-        state = np.empty(6 * LANES, np.float32)
+        top, left = (tile // tiles_x) * tile_size, (tile % tiles_x) * tile_size
+        bottom, right = min(top + tile_size, height), min(left + tile_size, width)
+        boxes = np.empty((length, 4), np.float32)
+        parameters = np.empty(length * PARAMETERS, np.float32)
+        _gather(means2d, conics, opacities, extents, entries, first, length, boxes, parameters)
+        shades = np.zeros(length * padded, np.float32)
+        for k in range(length):
+            row = rows[entries[first + k]]
+            for c in range(channels):
+                shades[k * padded + c] = values[row, c]
         chosen = np.empty(length, np.int32)
-        listed = np.empty((length, LIST_ROW), np.float32)
-        along = np.empty((length, LANES), np.float32)  # v_image . values, per hit and lane.
-        by_channel = np.empty((channels, LANES), np.float32)
-        by_lane = np.empty((LANES, channels), np.float32)
-        behind = np.empty(LANES, np.float32)
-        sums = np.zeros((length, columns), np.float32)
-        top, left = (tile // tiles_x) * TILE, (tile % tiles_x) * TILE
-        for y in range(top, min(top + TILE, height), BLOCK):
-            for x in range(left, min(left + TILE, width), BLOCK):
-                hits = _list_block(parameters, length, x, y, width, height, state, chosen, listed)
+        listed = np.empty(length * LIST_ROW, np.float32)
+        by_channel = np.zeros(padded * LANES, np.float32)
+        by_lane = np.zeros(padded * LANES, np.float32)
+        arriving = np.empty(LANES, np.float32)
+        weights = np.empty(LANES, np.float32)
+        sums = np.zeros(length * columns, np.float32)
+        for y in range(top, bottom, BLOCK):
+            for x in range(left, right, BLOCK):
+                at_x, at_y = load16(pixel_x, 0) + _f(x), load16(pixel_y, 0) + _f(y)
+                candidates = _list_candidates(boxes, x, y, chosen)
+                hits, _ = _list_hits(
+                    parameters, at_x, at_y, right, bottom, candidates, chosen, listed
+                )
                 if hits == 0:
                     continue
                 for lane in range(LANES):
                     row, column = y + (lane >> 2), x + (lane & 3)
-                    within = row < height and column < width
-                    # d(1 - T)/d alpha_i is T / (1 - alpha_i), hence the sign.
-                    behind[lane] = -v_alpha[row, column] * state[TRANS + lane] if within else ZERO
+                    within = row < bottom and column < right
+                    arriving[lane] = -v_alphas[row, column] if within else ZERO
                     for c in range(channels):
                         v = v_image[row, column, c] if within else ZERO
-                        by_channel[c, lane] = v
-                        by_lane[lane, c] = v
-                for hit in range(hits):
-                    n, at = entries[first + chosen[hit]], chosen[hit]
-                    for lane in range(LANES):
-                        state[SCRATCH + lane] = ZERO
-                    for c in range(channels):
-                        value = values[n, c]
-                        for lane in range(LANES):
-                            state[SCRATCH + lane] += by_channel[c, lane] * value
-                    for lane in range(LANES):
-                        along[hit, lane] = state[SCRATCH + lane]
-                    if channels <= 4:
-                        for c in range(channels):
-                            total = ZERO
-                            for lane in range(LANES):
-                                total += listed[hit, WEIGHT + lane] * by_channel[c, lane]
-                            sums[at, GRADIENTS + c] += total
+                        by_channel[c * LANES + lane] = v
+                        by_lane[lane * padded + c] = v
+                behind = load16(arriving, 0)
+                for hit in range(hits - 1, -1, -1):
+                    k = chosen[hit]
+                    weight = load16(listed, hit * LIST_ROW + WEIGHT)
+                    alpha = load16(listed, hit * LIST_ROW + ALPHA)
+                    d0, d1, d2, d3 = fill16(ZERO), fill16(ZERO), fill16(ZERO), fill16(ZERO)
+                    for c in range(0, padded, 4):
+                        at = k * padded + c
+                        d0 = d0 + load16(by_channel, c * LANES) * shades[at]
+                        d1 = d1 + load16(by_channel, (c + 1) * LANES) * shades[at + 1]
+                        d2 = d2 + load16(by_channel, (c + 2) * LANES) * shades[at + 2]
+                        d3 = d3 + load16(by_channel, (c + 3) * LANES) * shades[at + 3]
+                    contrast = ((d0 + d1) + (d2 + d3)) - behind
+                    behind = behind + alpha * contrast
+                    v_sigma = select(alpha < ALPHA_MAX, -(weight * contrast), ZERO)
+                    p = k * PARAMETERS
+                    dx, dy = parameters[p + X] - at_x, parameters[p + Y] - at_y
+                    vx, vy = v_sigma * dx, v_sigma * dy
+                    ax, ay = fill16(ZERO), fill16(ZERO)
+                    if absolute:
+                        xx, xy, yy = parameters[p + XX], parameters[p + XY], parameters[p + YY]
+                        ax = magnitude(vx * (xx + xx) + vy * xy)
+                        ay = magnitude(vx * xy + vy * (yy + yy))
+                    at = k * columns
+                    moments = sums_of_eight(vx, vy, vx * dx, vx * dy, vy * dy, v_sigma, ax, ay)
+                    store(sums, at, load8(sums, at) + moments)
+                    at += SUMS
+                    if padded == 4:
+                        v = sums_of_four(
+                            weight * load16(by_channel, 0),
+                            weight * load16(by_channel, LANES),
+                            weight * load16(by_channel, 2 * LANES),
+                            weight * load16(by_channel, 3 * LANES),
+                        )
+                        store(sums, at, load4(sums, at) + v)
                     else:
-                        for lane in range(LANES):
-                            weight = listed[hit, WEIGHT + lane]
-                            if weight > ZERO:
-                                for c in range(channels):
-                                    sums[at, GRADIENTS + c] += weight * by_lane[lane, c]
-                _add_shape_gradients(parameters, chosen, listed, along, hits, state, behind, sums)
+                        store(weights, 0, weight)
+                        for group in range(0, padded, 8):
+                            even, odd = load8(sums, at + group), fill8(ZERO)
+                            for lane in range(0, LANES, 2):
+                                one = load8(by_lane, lane * padded + group)
+                                two = load8(by_lane, (lane + 1) * padded + group)
+                                even = even + one * weights[lane]
+                                odd = odd + two * weights[lane + 1]
+                            store(sums, at + group, even + odd)
         for k in range(length):
+            slot = slots[first + k]
             for c in range(columns):
-                rows[slots[first + k], c] = sums[k, c]
-    return _sum_rows(rows, slot_starts, channels)
+                tile_rows[slot, c] = sums[k * columns + c]
+    return _sum_rows(tile_rows, slot_starts, conics, opacities, rows, v_values)
 
 
 @njit(parallel=True, **_options)
 @no_type_check
 def list_weights(
-    means2d, conics, opacities, extents, tile_starts, entries, width, height,
-    pixel_starts, indices, weights,
+    means2d, conics, opacities, extents, tile_starts, entries, tile_size, width, height,
+    pixel_starts, indices, weights, threads,
 ):  # fmt: skip
     """Count the blend weights of every pixel and, where there is room, write them.
 
     Call it once with empty `indices` to count, then with room for the running sum of the counts.
 
     Args:
-        means2d, conics, opacities, extents, tile_starts, entries, width, height: As above.
+        means2d, conics, opacities, extents, tile_starts, entries, tile_size: As above.
+        width: Of the image, pixels.
+        height: Of the image, pixels.
         pixel_starts: int64 [height * width + 1], where each pixel's weights go.
         indices: int32, receives the Gaussian of each weight, front to back; or empty.
         weights: float32, receives the weights; or empty.
@@ -198,167 +287,182 @@ def list_weights(
     """
     counts = np.zeros(height * width, np.int64)
     writing = len(indices) > 0
-    tiles_x = (width + TILE - 1) // TILE
-    for tile in prange(len(tile_starts) - 1):
+    tiles_x = (width + tile_size - 1) // tile_size
+    tiles = len(tile_starts) - 1
+    pixel_x, pixel_y = _pixels_of_a_block()
+    stretch = (tiles + threads - 1) // threads
+    for turn in prange(stretch * threads):
+        tile = (turn % stretch) * threads + turn // stretch  # As in `blend_forward`.
+        if tile >= tiles:
+            continue
         first, length = tile_starts[tile], tile_starts[tile + 1] - tile_starts[tile]
         if length == 0:
             continue
-        parameters = _gather(means2d, conics, opacities, extents, entries, first, length)
-        state = np.empty(6 * LANES, np.float32)
+        top, left = (tile // tiles_x) * tile_size, (tile % tiles_x) * tile_size
+        bottom, right = min(top + tile_size, height), min(left + tile_size, width)
+        boxes = np.empty((length, 4), np.float32)
+        parameters = np.empty(length * PARAMETERS, np.float32)
+        _gather(means2d, conics, opacities, extents, entries, first, length, boxes, parameters)
         chosen = np.empty(length, np.int32)
-        listed = np.empty((length, LIST_ROW), np.float32)
-        top, left = (tile // tiles_x) * TILE, (tile % tiles_x) * TILE
-        for y in range(top, min(top + TILE, height), BLOCK):
-            for x in range(left, min(left + TILE, width), BLOCK):
-                hits = _list_block(parameters, length, x, y, width, height, state, chosen, listed)
-                for lane in range(LANES):
-                    row, column = y + (lane >> 2), x + (lane & 3)
-                    if row < height and column < width:
+        listed = np.empty(length * LIST_ROW, np.float32)
+        for y in range(top, bottom, BLOCK):
+            for x in range(left, right, BLOCK):
+                at_x, at_y = load16(pixel_x, 0) + _f(x), load16(pixel_y, 0) + _f(y)
+                candidates = _list_candidates(boxes, x, y, chosen)
+                hits, _ = _list_hits(
+                    parameters, at_x, at_y, right, bottom, candidates, chosen, listed
+                )
+                for row in range(y, min(y + BLOCK, bottom)):
+                    for column in range(x, min(x + BLOCK, right)):
+                        lane = (row - y) * BLOCK + column - x
                         pixel, total = row * width + column, 0
                         for hit in range(hits):
-                            if listed[hit, WEIGHT + lane] > ZERO:
+                            weight = listed[hit * LIST_ROW + WEIGHT + lane]
+                            if weight > ZERO:
                                 if writing:
                                     at = pixel_starts[pixel] + total
                                     indices[at] = entries[first + chosen[hit]]
-                                    weights[at] = listed[hit, WEIGHT + lane]
+                                    weights[at] = weight
                                 total += 1
                         counts[pixel] = total
     return counts
 
 
-@njit(inline="always", **_options)
+@njit(parallel=True, cache=True)
 @no_type_check
-def _gather(means2d, conics, opacities, extents, entries, first, length):
+def drop_unfinite(extents, values, rows):
+    """Extents [n, 2], 0 where a row of values is not finite: it would spoil what is near it."""
+    kept = extents.copy()
+    for n in prange(len(rows)):
+        for c in range(values.shape[1]):
+            if not np.isfinite(values[rows[n], c]):
+                kept[n] = 0
+    return kept
+
+
+@njit(**_options)
+@no_type_check
+def _pixels_of_a_block():
+    """Centres of the pixels of a block, lane by lane: x, and y."""
+    x, y = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    for lane in range(LANES):
+        x[lane], y[lane] = _f(lane & 3) + HALF, _f(lane >> 2) + HALF
+    return x, y
+
+
+@njit(**_options)
+@no_type_check
+def _gather(means2d, conics, opacities, extents, entries, first, length, boxes, parameters):
     """The Gaussians of a tile side by side in memory."""
-    parameters = np.empty((length, PARAMETERS), np.float32)
     for k in range(length):
         n = entries[first + k]
-        parameters[k, 0], parameters[k, 1] = means2d[n, 0], means2d[n, 1]
-        parameters[k, 2], parameters[k, 3] = conics[n, 0], conics[n, 1]
-        parameters[k, 4], parameters[k, 5] = conics[n, 2], opacities[n]
-        parameters[k, 6] = means2d[n, 0] - extents[n, 0]
-        parameters[k, 7] = means2d[n, 0] + extents[n, 0]
-        parameters[k, 8] = means2d[n, 1] - extents[n, 1]
-        parameters[k, 9] = means2d[n, 1] + extents[n, 1]
-    return parameters
+        boxes[k, 0] = means2d[n, 0] - extents[n, 0]
+        boxes[k, 1] = means2d[n, 0] + extents[n, 0]
+        boxes[k, 2] = means2d[n, 1] - extents[n, 1]
+        boxes[k, 3] = means2d[n, 1] + extents[n, 1]
+        p = k * PARAMETERS
+        parameters[p + X], parameters[p + Y] = means2d[n, 0], means2d[n, 1]
+        parameters[p + XX] = conics[n, 0] * _f(1 / 16)
+        parameters[p + XY] = conics[n, 1] * _f(1 / 8)
+        parameters[p + YY] = conics[n, 2] * _f(1 / 16)
+        parameters[p + OPACITY] = opacities[n]
 
 
-@njit(inline="always", **_options)
+@njit(**_options)
 @no_type_check
-def _list_block(parameters, length, x, y, width, height, state, chosen, listed):
-    """List what a 4x4 block of pixels blends, front to back; returns the length of the list."""
-    for lane in range(LANES):
-        state[PIXEL_X + lane] = _f(x + (lane & 3)) + HALF
-        state[PIXEL_Y + lane] = _f(y + (lane >> 2)) + HALF
-        within = x + (lane & 3) < width and y + (lane >> 2) < height
-        state[LIVE + lane] = ONE if within else ZERO
-        state[TRANS + lane] = ONE
+def _list_candidates(boxes, x, y, chosen):
+    """List the Gaussians whose box reaches a block, front to back; returns how many."""
     left, top = _f(x) + HALF, _f(y) + HALF
     right, bottom = left + _f(BLOCK - 1), top + _f(BLOCK - 1)
-    hits = 0
-    for k in range(length):
-        if (
-            parameters[k, 7] < left
-            or parameters[k, 6] > right
-            or parameters[k, 9] < top
-            or parameters[k, 8] > bottom
-        ):
-            continue
-        centre_x, centre_y, opacity = parameters[k, 0], parameters[k, 1], parameters[k, 5]
-        xx, xy, yy = parameters[k, 2] * HALF, parameters[k, 3], parameters[k, 4] * HALF
-        most = ZERO
-        for lane in range(LANES):
-            dx, dy = centre_x - state[PIXEL_X + lane], centre_y - state[PIXEL_Y + lane]
-            sigma = dx * (xx * dx + xy * dy) + yy * dy * dy
-            t = (sigma if sigma < SIGMA_MAX else SIGMA_MAX) * EIGHTH
-            e = ((((E5 * t + E4) * t + E3) * t + E2) * t + E1) * t + E0
-            e = e * e
-            e = e * e
-            alpha = opacity * (e * e) * state[LIVE + lane]
-            alpha = alpha if alpha >= ALPHA_MIN else ZERO
-            state[ALPHA + lane] = alpha
-            most += alpha
-        if most <= ZERO:
-            continue
-        alive = ZERO
-        for lane in range(LANES):
-            faint = state[ALPHA + lane]
-            alpha = faint if faint < ALPHA_MAX else ALPHA_MAX
-            before = state[TRANS + lane]
-            after = before * (ONE - alpha)
-            stop = after <= TRANSMITTANCE_MIN
-            listed[hits, WEIGHT + lane] = ZERO if stop else alpha * before
-            listed[hits, BEFORE + lane] = before
-            listed[hits, FAINT + lane] = ZERO if stop else faint
-            state[TRANS + lane] = before if stop else after
-            state[LIVE + lane] = ZERO if stop else state[LIVE + lane]
-            alive += state[LIVE + lane]
-        chosen[hits] = k
-        hits += 1
-        if alive <= ZERO:
-            break
-    return hits
+    count = 0
+    for k in range(len(boxes)):
+        chosen[count] = k  # Without a branch, which would be guessed wrong too often.
+        count += (
+            (boxes[k, 0] <= right)
+            & (boxes[k, 1] >= left)
+            & (boxes[k, 2] <= bottom)
+            & (boxes[k, 3] >= top)
+        )
+    return count
 
 
-@njit(inline="always", **_options)
+@njit(**_options)
 @no_type_check
-def _add_shape_gradients(parameters, chosen, listed, along, hits, state, behind, sums):
-    """Add a block's gradients of centre, conic and opacity to `sums`, back to front.
+def _list_hits(parameters, at_x, at_y, right, bottom, candidates, chosen, listed):
+    """List what a block of pixels blends, front to back.
 
-    With S what lies behind a Gaussian, the gradient of its alpha is T v.c - S / (1 - alpha).
+    Args:
+        parameters: As `_gather` makes them.
+        at_x, at_y: Pixel centres.
+        right, bottom: Where the image or the tile ends.
+        candidates: How many of `chosen` to look at.
+        chosen: Candidates, of which those that are blended are kept.
+        listed: Receives weight and alpha of each.
+
+    Returns:
+        Length of the list, and the accumulated opacity: summed up, since 1 - T would lose the
+        digits of what is nearly transparent.
     """
-    for hit in range(hits - 1, -1, -1):
-        k = chosen[hit]
-        centre_x, centre_y, opacity = parameters[k, 0], parameters[k, 1], parameters[k, 5]
-        xx, xy, yy = parameters[k, 2], parameters[k, 3], parameters[k, 4]
-        for lane in range(LANES):
-            faint = listed[hit, FAINT + lane]
-            alpha = faint if faint < ALPHA_MAX else ALPHA_MAX
-            v_alpha = listed[hit, BEFORE + lane] * along[hit, lane] - behind[lane] / (ONE - alpha)
-            behind[lane] += listed[hit, WEIGHT + lane] * along[hit, lane]
-            state[SCRATCH + lane] = -faint * v_alpha if faint < ALPHA_MAX else ZERO
-        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = ZERO
-        for lane in range(LANES):
-            v_sigma = state[SCRATCH + lane]
-            dx, dy = centre_x - state[PIXEL_X + lane], centre_y - state[PIXEL_Y + lane]
-            vx, vy = v_sigma * dx, v_sigma * dy
-            gx, gy = xx * vx + xy * vy, xy * vx + yy * vy
-            s0 += gx
-            s1 += gy
-            s2 += vx * dx
-            s3 += vx * dy
-            s4 += vy * dy
-            s5 += v_sigma
-            s6 += abs(gx)
-            s7 += abs(gy)
-        sums[k, 0] += s0
-        sums[k, 1] += s1
-        sums[k, 2] += HALF * s2
-        sums[k, 3] += s3
-        sums[k, 4] += HALF * s4
-        sums[k, 5] -= s5 / opacity
-        sums[k, 6] += s6
-        sums[k, 7] += s7
+    trans, opaque = fill16(ONE), fill16(ZERO)
+    within = (at_x < _f(right)) & (at_y < _f(bottom))
+    least = select(within, fill16(ALPHA_MIN), NEVER)  # What a pixel has to see of a Gaussian.
+    hits = 0
+    for candidate in range(candidates):
+        k = chosen[candidate]
+        p = k * PARAMETERS
+        dx, dy = parameters[p + X] - at_x, parameters[p + Y] - at_y
+        t = dx * (parameters[p + XX] * dx + parameters[p + XY] * dy)
+        t = t + (parameters[p + YY] * dy) * dy
+        positive = t >= ZERO
+        t = select(t < EIGHTH_MAX, t, EIGHTH_MAX)
+        e = ((((E5 * t + E4) * t + E3) * t + E2) * t + E1) * t + E0
+        e = e * e
+        e = e * e
+        seen = parameters[p + OPACITY] * (e * e)
+        hit = (seen >= least) & positive
+        if any_of(hit):
+            alpha = select(hit, select(seen < ALPHA_MAX, seen, ALPHA_MAX), ZERO)
+            weight = alpha * trans
+            after = trans - weight
+            stop = after <= TRANSMITTANCE_MIN
+            chosen[hits] = k
+            if any_of(stop):
+                alpha, weight = select(stop, ZERO, alpha), select(stop, ZERO, weight)
+                after, least = select(stop, trans, after), select(stop, NEVER, least)
+            trans, opaque = after, opaque + weight
+            store(listed, hits * LIST_ROW + WEIGHT, weight)
+            store(listed, hits * LIST_ROW + ALPHA, alpha)
+            hits += 1
+            if not any_of(least < ONE):
+                break
+    return hits, opaque
 
 
 @njit(parallel=True, **_options)
 @no_type_check
-def _sum_rows(rows, slot_starts, channels):
+def _sum_rows(tile_rows, slot_starts, conics, opacities, rows, v_values):
     """Add up the rows of each Gaussian, in the order of its tiles."""
-    count = len(slot_starts) - 1
+    count, channels = len(slot_starts) - 1, v_values.shape[1]
     v_means2d = np.zeros((count, 2), np.float32)
     v_conics = np.zeros((count, 3), np.float32)
     v_opacities = np.zeros(count, np.float32)
-    v_values = np.zeros((count, channels), np.float32)
     absolute = np.zeros((count, 2), np.float32)
     for n in prange(count):
-        for slot in range(slot_starts[n], slot_starts[n + 1]):
-            for c in range(2):
-                v_means2d[n, c] += rows[slot, c]
-                absolute[n, c] += rows[slot, 6 + c]
-            for c in range(3):
-                v_conics[n, c] += rows[slot, 2 + c]
-            v_opacities[n] += rows[slot, 5]
-            for c in range(channels):
-                v_values[n, c] += rows[slot, GRADIENTS + c]
-    return v_means2d, v_conics, v_opacities, v_values, absolute
+        start, end = slot_starts[n], slot_starts[n + 1]
+        if start == end:
+            continue
+        for slot in range(start + 1, end):
+            for c in range(SUMS + channels):
+                tile_rows[start, c] += tile_rows[slot, c]
+        vx, vy = float(tile_rows[start, 0]), float(tile_rows[start, 1])
+        v_means2d[n, 0] = conics[n, 0] * vx + conics[n, 1] * vy
+        v_means2d[n, 1] = conics[n, 1] * vx + conics[n, 2] * vy
+        v_conics[n, 0] = HALF * tile_rows[start, 2]
+        v_conics[n, 1] = tile_rows[start, 3]
+        v_conics[n, 2] = HALF * tile_rows[start, 4]
+        v_opacities[n] = -tile_rows[start, 5] / opacities[n]
+        absolute[n, 0] = _f(8) * tile_rows[start, 6]
+        absolute[n, 1] = _f(8) * tile_rows[start, 7]
+        for c in range(channels):
+            v_values[rows[n], c] += tile_rows[start, SUMS + c]
+    return v_means2d, v_conics, v_opacities, absolute

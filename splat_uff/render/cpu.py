@@ -1,30 +1,132 @@
 """The CPU side of the seam: numba kernels wrapped for autograd, and blend weights as a matrix."""
 
+# pyright: reportCallIssue=false
+# Tuples of arrays are spread over the parameters of kernels, and pyright cannot count them.
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 import torch
-from jaxtyping import Float
 from numba import config as numba_config
 from numba import set_num_threads
 from torch import Tensor
 
 from splat_uff.cameras import Camera
-from splat_uff.render import blending, projection
-from splat_uff.render.records import Gaussians, Render
+from splat_uff.render import blending, harmonics, projection
+from splat_uff.render.records import Gaussians
 from splat_uff.render.tiles import bin_into_tiles
 
-NEAR, FAR = 0.01, 1e10
-"""Depths between which Gaussians are drawn, gsplat's defaults."""
+NEAR, FAR, EPS2D, TILE = 0.01, 1e10, 0.3, 16
+"""gsplat's defaults: depths between which Gaussians are drawn; blur and size of a tile, pixels."""
 
 
-def rasterize_numba(gaussians: Gaussians, camera: Camera, values: Float[Tensor, "N C"]) -> Render:
-    """`rasterize` for tensors on the CPU."""
-    _follow_torch_threads()
-    opacities = gaussians.opacities
-    means2d, conics, depths, extents = _Project.apply(
-        gaussians.means, gaussians.quats, gaussians.scales, opacities.detach(), camera
+@dataclass(frozen=True)
+class Frame:
+    """What all images of one call have in common, and how Gaussians are drawn into them."""
+
+    width: int
+    height: int
+    eps2d: float = EPS2D
+    near: float = NEAR
+    far: float = FAR
+    radius_clip: float = 0.0
+    antialiased: bool = False
+
+
+def rasterize_on_cpu(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    viewmats: Tensor,
+    Ks: Tensor,
+    frame: Frame,
+    *,
+    sh_degree: int | None,
+    packed: bool,
+    tile_size: int,
+    backgrounds: Tensor | None,
+    render_mode: str,
+    absgrad: bool,
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """`rasterization` for tensors on the CPU, their shapes checked; see there."""
+    threads = _follow_torch_threads()
+    batch, count, cameras = means.shape[:-2], means.shape[-2], viewmats.shape[-3]
+    sets = math.prod(batch)
+    images = sets * cameras
+    means, quats, scales = (t.reshape(-1, t.shape[-1]) for t in (means, quats, scales))
+    poses, intrinsics = viewmats.reshape(images, 4, 4), Ks.reshape(images, 3, 3)
+    shape = None if packed else (*batch, cameras, count)
+    means2d, conics, depths, dimmed, extents, instances, seen = _Project.apply(
+        means, quats, scales, opacities.reshape(-1), poses, intrinsics, sets, frame, shape
     )
-    image, alpha = _Blend.apply(means2d, conics, opacities, values, depths, extents, camera)
-    return Render(image, alpha, means2d, extents.ceil().int()[None])
+    radii = extents.clamp(max=2.0**30).ceil().int()
+    image_ids, gaussian_ids = instances // max(count, 1), instances % max(count, 1)
+    rows = image_ids // cameras * count + gaussian_ids
+    meta = {
+        "batch_ids": image_ids // cameras if packed else None,
+        "camera_ids": image_ids % cameras if packed else None,
+        "gaussian_ids": gaussian_ids if packed else None,
+        "radii": radii,
+        "means2d": means2d,
+        "depths": depths,
+        "conics": conics,
+        "opacities": dimmed,
+    }
+
+    channels = colors.shape[-1]
+    if sh_degree is not None:
+        centres = torch.linalg.inv(poses)[:, :3, 3]
+        coefficients = colors.reshape(-1, colors.shape[-2], 3)
+        values = _Harmonics.apply(means, coefficients, centres, sh_degree, sets, instances, seen)
+        rows = torch.arange(len(instances))
+    elif colors.dim() == len(batch) + 2:
+        values = colors.reshape(-1, channels)
+    else:
+        values, rows = colors.reshape(-1, channels), instances
+    if render_mode != "RGB":
+        seen = values[rows] if render_mode.startswith("RGB") else values.new_zeros(len(rows), 0)
+        values, rows = torch.cat([seen, depths.reshape(-1, 1)], dim=1), torch.arange(len(rows))
+
+    starts = torch.searchsorted(image_ids, torch.arange(images + 1)).tolist()
+    boxes = blending.drop_unfinite(_array(extents).reshape(-1, 2), _array(values), rows.numpy())
+    binned = [
+        bin_into_tiles(
+            _array(means2d).reshape(-1, 2)[start:end], boxes[start:end],
+            _array(depths).reshape(-1)[start:end], frame.width, frame.height, tile_size,
+        )
+        for start, end in pairwise(starts)
+    ]  # fmt: skip
+    plan = _Plan(frame, tile_size, starts, boxes, rows.numpy(), binned, absgrad, threads)
+    image, alphas = _Blend.apply(means2d, conics, dimmed, values, plan)
+    image = image.reshape(*batch, cameras, frame.height, frame.width, -1)
+    alphas = alphas.reshape(*batch, cameras, frame.height, frame.width, 1)
+    if backgrounds is not None and render_mode.startswith("RGB"):
+        colour = backgrounds.reshape(*batch, cameras, 1, 1, channels)
+        if render_mode != "RGB":
+            colour = torch.cat([colour, torch.zeros_like(colour[..., :1])], dim=-1)
+        image = image + (1 - alphas) * colour
+    if render_mode.endswith("ED"):
+        mean_depth = image[..., -1:] / alphas.clamp(min=1e-10)
+        image = torch.cat([image[..., :-1], mean_depth], dim=-1)
+
+    tile_width, tile_height = -(-frame.width // tile_size), -(-frame.height // tile_size)
+    meta |= _tile_meta(binned, starts, shape) | {
+        "tile_width": tile_width,
+        "tile_height": tile_height,
+        "width": frame.width,
+        "height": frame.height,
+        "tile_size": tile_size,
+        "n_batches": sets,
+        "n_cameras": cameras,
+    }
+    grid = (*batch, cameras, tile_height, tile_width)
+    meta["isect_offsets"] = meta["isect_offsets"].reshape(grid)
+    return image, alphas, meta
 
 
 def pixel_weights(
@@ -35,89 +137,177 @@ def pixel_weights(
     Returns:
         Row starts, int64 [H * W + 1]; Gaussians, int32, front to back in a row; weights, float32.
     """
-    _follow_torch_threads()
-    opacities = _array(gaussians.opacities)
-    means2d, conics, depths, extents = _project(
-        _array(gaussians.means),
-        _array(gaussians.quats),
-        _array(gaussians.scales),
-        opacities,
-        camera,
-    )
+    threads = _follow_torch_threads()
     width, height = camera.width, camera.height
-    tile_starts, entries, _, _ = bin_into_tiles(means2d, extents, depths, width, height)
+    means2d, conics, depths, opacities, extents = projection.project_forward(
+        *(_array(t) for t in (gaussians.means, gaussians.quats, gaussians.scales)),
+        _array(gaussians.opacities), camera.cam_from_world[None], camera.K[None], 1,
+        width, height, EPS2D, NEAR, FAR, 0.0, False,
+    )  # fmt: skip
+    tile_starts, entries, _, _ = bin_into_tiles(means2d, extents, depths, width, height, TILE)
     starts = np.zeros(height * width + 1, np.int64)
     indices, weights = np.empty(0, np.int32), np.empty(0, np.float32)
     counts = blending.list_weights(
-        means2d, conics, opacities, extents, tile_starts, entries, width, height,
-        starts, indices, weights,
+        means2d, conics, opacities, extents, tile_starts, entries, TILE, width, height,
+        starts, indices, weights, threads,
     )  # fmt: skip
     np.cumsum(counts, out=starts[1:])
     indices, weights = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
     blending.list_weights(
-        means2d, conics, opacities, extents, tile_starts, entries, width, height,
-        starts, indices, weights,
+        means2d, conics, opacities, extents, tile_starts, entries, TILE, width, height,
+        starts, indices, weights, threads,
     )  # fmt: skip
     return starts, indices, weights
 
 
 class _Project(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, means, quats, scales, opacities, camera):
-        shapes = _array(means), _array(quats), _array(scales)
-        means2d, conics, depths, extents = _project(*shapes, _array(opacities), camera)
-        ctx.shapes, ctx.camera, ctx.conics, ctx.extents = shapes, camera, conics, extents
-        outputs = [torch.from_numpy(array) for array in (means2d[None], conics, depths, extents)]
-        ctx.mark_non_differentiable(*outputs[2:])
-        return tuple(outputs)
+    """Instances of all Gaussians in all images, in `shape`; only those seen if it is None.
+
+    Returns what `project_forward` does, then which instances these are, and the row that each
+    instance has among them, -1 if it is not seen.
+    """
 
     @staticmethod
-    def backward(ctx, v_means2d, v_conics, _depths, _extents):  # pyright: ignore
-        camera: Camera = ctx.camera
-        means, quats, scales = ctx.shapes
-        gradients = projection.project_backward(
-            means, quats, scales, camera.cam_from_world, camera.K, camera.width, camera.height,
-            ctx.extents, ctx.conics, _array(v_means2d[0]), _array(v_conics),
+    def forward(ctx, means, quats, scales, opacities, viewmats, Ks, sets, frame, shape):
+        solids = tuple(_array(t) for t in (means, quats, scales, opacities))
+        cameras = tuple(t.detach().double().contiguous().numpy() for t in (viewmats, Ks))
+        arrays = projection.project_forward(
+            *solids, *cameras, sets, frame.width, frame.height,
+            frame.eps2d, frame.near, frame.far, frame.radius_clip, frame.antialiased,
         )  # fmt: skip
-        return (*(torch.from_numpy(gradient) for gradient in gradients), None, None)
+        seen = arrays[-1][:, 0] > 0
+        instances = np.flatnonzero(seen)
+        rows = np.full(len(seen), -1, np.int32)
+        if shape is None:
+            rows[instances] = np.arange(len(instances), dtype=np.int32)
+            arrays = tuple(array[instances] for array in arrays)
+        else:
+            rows[instances] = instances
+            instances = np.arange(len(seen))
+            arrays = tuple(array.reshape(*shape, *array.shape[1:]) for array in arrays)
+        ctx.given, ctx.frame = (*solids, *cameras, sets), frame
+        ctx.rows, ctx.dtype = rows, viewmats.dtype
+        outputs = tuple(torch.from_numpy(array) for array in (*arrays, instances, rows))
+        ctx.mark_non_differentiable(*outputs[4:])
+        return outputs
+
+    @staticmethod
+    def backward(ctx, *v):  # pyright: ignore[reportIncompatibleMethodOverride]
+        frame: Frame = ctx.frame
+        v_means2d, v_conics, v_depths, v_dimmed = (_array(each) for each in v[:4])
+        *v_solids, v_viewmats = projection.project_backward(
+            *ctx.given, frame.width, frame.height, frame.eps2d, frame.antialiased, ctx.rows,
+            v_means2d.reshape(-1, 2), v_conics.reshape(-1, 3),
+            v_depths.reshape(-1), v_dimmed.reshape(-1),
+        )  # fmt: skip
+        v_viewmats = torch.from_numpy(v_viewmats).to(ctx.dtype)
+        return (*map(torch.from_numpy, v_solids), v_viewmats, *[None] * 4)
+
+
+class _Harmonics(torch.autograd.Function):
+    """Colours of instances from spherical harmonics."""
+
+    @staticmethod
+    def forward(ctx, means, coefficients, centres, degree, sets, instances, seen):
+        ids, rows = instances.numpy(), seen.numpy()
+        given = _array(means), _array(coefficients), centres.detach().double().numpy(), degree, sets
+        colours = harmonics.harmonics_forward(*given, ids, rows)
+        ctx.given, ctx.rows, ctx.colours, ctx.dtype = given, rows, colours, centres.dtype
+        return torch.from_numpy(colours)
+
+    @staticmethod
+    def backward(ctx, v_colours):  # pyright: ignore[reportIncompatibleMethodOverride]
+        v_means, v_coefficients, v_centres = harmonics.harmonics_backward(
+            *ctx.given, ctx.rows, ctx.colours, _array(v_colours)
+        )
+        v_centres = torch.from_numpy(v_centres).to(ctx.dtype)
+        return (*map(torch.from_numpy, (v_means, v_coefficients)), v_centres, *[None] * 4)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What of a call is no tensor with gradients: which Gaussians go into which tile."""
+
+    frame: Frame
+    tile_size: int
+    starts: list[int]
+    """Where each image's instances begin, and their number."""
+    boxes: np.ndarray
+    rows: np.ndarray
+    """Row of `values` of each instance."""
+    binned: list[tuple[np.ndarray, ...]]
+    """As `bin_into_tiles` returns them, per image."""
+    absgrad: bool
+    threads: int
 
 
 class _Blend(torch.autograd.Function):
+    """Images [I, H, W, C] and accumulated opacities [I, H, W] of instances."""
+
     @staticmethod
-    def forward(ctx, means2d, conics, opacities, values, depths, extents, camera):
-        centres, shapes, faint = _array(means2d[0]), _array(conics), _array(opacities)
-        boxes, shades = _array(extents), _array(values)
-        width, height = camera.width, camera.height
-        tiles = bin_into_tiles(centres, boxes, _array(depths), width, height)
-        image, transmittance = blending.blend_forward(
-            centres, shapes, faint, boxes, shades, tiles[0], tiles[1], width, height
-        )
+    def forward(ctx, means2d, conics, opacities, values, plan: _Plan):
+        frame, images = plan.frame, len(plan.binned)
+        flat = _array(means2d).reshape(-1, 2), _array(conics).reshape(-1, 3), _array(opacities)
+        flat = (*flat[:2], flat[2].reshape(-1), plan.boxes)
+        shades = _array(values)
+        image = np.empty((images, frame.height, frame.width, shades.shape[1]), np.float32)
+        alphas = np.empty((images, frame.height, frame.width), np.float32)
+        for index, (tile_starts, entries, _, _) in enumerate(plan.binned):
+            own = slice(plan.starts[index], plan.starts[index + 1])
+            blending.blend_forward(
+                *(array[own] for array in flat), shades, plan.rows[own],
+                tile_starts, entries, plan.tile_size, image[index], alphas[index], plan.threads,
+            )  # fmt: skip
         ctx.save_for_backward(means2d)
-        ctx.blended, ctx.tiles = (centres, shapes, faint, boxes, shades), tiles
-        return torch.from_numpy(image), torch.from_numpy(1 - transmittance)
+        ctx.flat, ctx.shades, ctx.plan = flat, shades, plan
+        return torch.from_numpy(image), torch.from_numpy(alphas)
 
     @staticmethod
-    def backward(ctx, v_image, v_alpha):  # pyright: ignore[reportIncompatibleMethodOverride]
-        centres, shapes, faint, boxes, shades = ctx.blended
-        tile_starts, entries, slots, slot_starts = ctx.tiles
-        v_means2d, v_conics, v_opacities, v_values, absolute = blending.blend_backward(
-            centres, shapes, faint, boxes, shades,
-            tile_starts, entries, slots, slot_starts,
-            _array(v_image), _array(v_alpha),
-        )  # fmt: skip
+    def backward(ctx, v_image, v_alphas):  # pyright: ignore[reportIncompatibleMethodOverride]
+        plan: _Plan = ctx.plan
+        v_image, v_alphas = _array(v_image), _array(v_alphas)
+        v_values = np.zeros_like(ctx.shades)
+        gradients = []
+        for index, tiles in enumerate(plan.binned):
+            own = slice(plan.starts[index], plan.starts[index + 1])
+            parts = blending.blend_backward(
+                *(array[own] for array in ctx.flat), ctx.shades, plan.rows[own],
+                *tiles, plan.tile_size, v_image[index], v_alphas[index], plan.absgrad,
+                v_values, plan.threads,
+            )  # fmt: skip
+            gradients.append(parts)
+        joined = [
+            torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
+            for parts in zip(*gradients, strict=True)
+        ]
+        v_means2d, v_conics, v_opacities, absolute = joined
         (means2d,) = ctx.saved_tensors
-        means2d.absgrad = torch.from_numpy(absolute[None])  # Where gsplat's density schedule looks.
-        gradients = v_means2d[None], v_conics, v_opacities, v_values
-        return (*(torch.from_numpy(gradient) for gradient in gradients), None, None, None)
+        shape = means2d.shape
+        if plan.absgrad:
+            means2d.absgrad = absolute.reshape(shape)  # Where gsplat's density schedule looks.
+        return (
+            v_means2d.reshape(shape),
+            v_conics.reshape(*shape[:-1], 3),
+            v_opacities.reshape(shape[:-1]),
+            torch.from_numpy(v_values),
+            None,
+        )
 
 
-def _project(
-    means: np.ndarray, quats: np.ndarray, scales: np.ndarray, opacities: np.ndarray, camera: Camera
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    return projection.project_forward(
-        means, quats, scales, opacities,
-        camera.cam_from_world, camera.K, camera.width, camera.height, NEAR, FAR,
-    )  # fmt: skip
+def _tile_meta(
+    binned: list[tuple[np.ndarray, ...]], starts: list[int], shape: tuple[int, ...] | None
+) -> dict[str, Tensor]:
+    """The tiles as gsplat lists them: how many a Gaussian, and each tile's Gaussians by depth."""
+    per_gaussian = np.concatenate([np.diff(tiles[3]) for tiles in binned])
+    entries = [tiles[1] + start for tiles, start in zip(binned, starts, strict=False)]
+    before = np.cumsum([0] + [len(tiles[1]) for tiles in binned])
+    offsets = [tiles[0][:-1] + first for tiles, first in zip(binned, before, strict=False)]
+    counts = torch.from_numpy(per_gaussian.astype(np.int32))
+    return {
+        "tiles_per_gauss": counts if shape is None else counts.reshape(shape),
+        "flatten_ids": torch.from_numpy(np.concatenate(entries).astype(np.int32)),
+        "isect_offsets": torch.from_numpy(np.concatenate(offsets).astype(np.int32)),
+    }
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -125,6 +315,8 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().to(torch.float32).contiguous().numpy()
 
 
-def _follow_torch_threads() -> None:
+def _follow_torch_threads() -> int:
     most = numba_config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
-    set_num_threads(min(torch.get_num_threads(), most))
+    threads = min(torch.get_num_threads(), most)
+    set_num_threads(threads)
+    return threads

@@ -7,10 +7,9 @@ import math
 from typing import no_type_check
 
 import numpy as np
-import torch
-from jaxtyping import Float
 from numba import njit, prange
-from torch import Tensor
+
+from splat_uff.render.projection import PART
 
 C0 = 0.28209479177387814
 """Value of the constant basis function; colour is 0.5 + C0 * sh0."""
@@ -19,68 +18,113 @@ MAX_DEGREE = 3
 _options = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
 
 
-def colours_seen(
-    means: Float[Tensor, "N 3"],
-    sh0: Float[Tensor, "N 1 3"],
-    shN: Float[Tensor, "N K 3"],
-    centre: Float[np.ndarray, "3"],
-    degree: int,
-) -> Float[Tensor, "N 3"]:
-    """Colour of each Gaussian as seen from `centre`, at least 0, differentiable in all tensors.
+@njit(parallel=True, **_options)
+@no_type_check
+def harmonics_forward(means, coefficients, centres, degree, sets, instances, rows):
+    """Colours of the Gaussians as the cameras see them, at least 0.
 
     Args:
-        means: Centres, world units.
-        sh0: Coefficients of degree 0.
-        shN: Coefficients of the higher degrees.
-        centre: Position of the camera, world units.
-        degree: Degree to evaluate, at most what `shN` holds and at most 3.
+        means: float32 [sets * N, 3], world.
+        coefficients: float32 [sets * N, K, 3], or [I * N, K, 3] where every image has its own.
+        centres: float64 [I, 3], positions of the cameras.
+        degree: Degree to evaluate, at most what the coefficients hold and at most 3.
+        sets: Number of sets of Gaussians.
+        instances: int64 [P], of which the colour is wanted; see `splat_uff.render.projection`.
+        rows: int32 [I * N], row of each instance among those, -1 if it is not seen.
 
-    Raises:
-        ValueError: If `degree` asks for more than is stored.
+    Returns:
+        float32 [P, 3], 0 where not seen.
     """
-    held = (degree + 1) ** 2 - 1
-    if not 0 <= degree <= MAX_DEGREE or held > shN.shape[1]:
-        raise ValueError(
-            f"degree is {degree}; {shN.shape[1]} coefficients beyond sh0 are stored and 3 is the "
-            "highest degree there is."
-        )
-    if degree == 0:
-        return (sh0[:, 0] * C0 + 0.5).clamp_min(0)
-    if means.is_cuda:
-        from gsplat import spherical_harmonics
-
-        directions = means - torch.as_tensor(centre, dtype=means.dtype, device=means.device)
-        coefficients = torch.cat([sh0, shN[:, :held]], dim=1)
-        return (spherical_harmonics(degree, directions, coefficients) + 0.5).clamp_min(0)
-    return _Harmonics.apply(means, sh0, shN, centre, degree)
-
-
-class _Harmonics(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, means, sh0, shN, centre, degree):
-        positions, low, high = (t.detach().contiguous().numpy() for t in (means, sh0, shN))
-        colours = _harmonics_forward(positions, low, high, centre, degree)
-        ctx.arrays, ctx.centre, ctx.degree = (positions, low, high, colours), centre, degree
-        return torch.from_numpy(colours)
-
-    @staticmethod
-    def backward(ctx, v_colours):  # pyright: ignore[reportIncompatibleMethodOverride]
-        positions, low, high, colours = ctx.arrays
-        v = v_colours.contiguous().numpy()
-        gradients = _harmonics_backward(positions, low, high, ctx.centre, ctx.degree, colours, v)
-        return (*(torch.from_numpy(gradient) for gradient in gradients), None, None)
+    total, wanted, terms = len(means), len(instances), (degree + 1) ** 2
+    count, cameras = total // sets, len(centres) // sets
+    own = len(coefficients) != total
+    colours = np.zeros((wanted, 3), np.float32)
+    for part in prange((wanted + PART - 1) // PART):
+        basis, slopes = np.empty(15), np.empty((15, 3))
+        for p in range(part * PART, min(wanted, (part + 1) * PART)):
+            if rows[instances[p]] < 0:
+                continue
+            image = instances[p] // count
+            n = image // cameras * count + instances[p] % count
+            row = instances[p] if own else n
+            x, y, z, _ = _direction(means, n, centres[image])
+            _fill_basis(x, y, z, degree, basis, slopes)
+            for c in range(3):
+                colour = 0.5 + C0 * coefficients[row, 0, c]
+                for k in range(1, terms):
+                    colour += basis[k - 1] * coefficients[row, k, c]
+                colours[p, c] = max(colour, 0.0)
+    return colours
 
 
-@njit(inline="always", **_options)
+@njit(parallel=True, **_options)
 @no_type_check
-def _direction(means, centre, n):
-    """Unit vector from the camera to Gaussian n, and their distance."""
+def harmonics_backward(means, coefficients, centres, degree, sets, rows, colours, v_colours):
+    """Gradients of `harmonics_forward`.
+
+    Args:
+        means, coefficients, centres, degree, sets, rows: As given to `harmonics_forward`.
+        colours: float32 [P, 3], as returned.
+        v_colours: float32 [P, 3].
+
+    Returns:
+        v_means and v_coefficients, float32, and v_centres, float64 [I, 3].
+    """
+    total, images, terms = len(means), len(centres), (degree + 1) ** 2
+    count, cameras = total // sets, images // sets
+    own = len(coefficients) != total
+    v_means, v_coefficients = np.zeros_like(means), np.zeros_like(coefficients)
+    parts = (total + PART - 1) // PART
+    v_centres = np.zeros((parts, images, 3))
+    for part in prange(parts):
+        basis, slopes = np.empty(15), np.empty((15, 3))
+        for n in range(part * PART, min(total, (part + 1) * PART)):
+            for camera in range(cameras):
+                image = n // count * cameras + camera
+                instance = image * count + n % count
+                p = rows[instance]
+                if p < 0:
+                    continue
+                row = instance if own else n
+                x, y, z, distance = _direction(means, n, centres[image])
+                _fill_basis(x, y, z, degree, basis, slopes)
+                vx = vy = vz = 0.0
+                for c in range(3):
+                    if not colours[p, c] > 0:
+                        continue
+                    v = float(v_colours[p, c])
+                    v_coefficients[row, 0, c] += C0 * v
+                    for k in range(1, terms):
+                        v_coefficients[row, k, c] += basis[k - 1] * v
+                        weighted = v * coefficients[row, k, c]
+                        vx += weighted * slopes[k - 1, 0]
+                        vy += weighted * slopes[k - 1, 1]
+                        vz += weighted * slopes[k - 1, 2]
+                along = vx * x + vy * y + vz * z
+                vx, vy, vz = (
+                    (vx - along * x) / distance,
+                    (vy - along * y) / distance,
+                    (vz - along * z) / distance,
+                )
+                v_means[n, 0] += vx
+                v_means[n, 1] += vy
+                v_means[n, 2] += vz
+                v_centres[part, image, 0] -= vx
+                v_centres[part, image, 1] -= vy
+                v_centres[part, image, 2] -= vz
+    return v_means, v_coefficients, v_centres.sum(axis=0)
+
+
+@njit(**_options)
+@no_type_check
+def _direction(means, n, centre):
+    """Unit vector from a camera to Gaussian n, and their distance."""
     x, y, z = means[n, 0] - centre[0], means[n, 1] - centre[1], means[n, 2] - centre[2]
     distance = max(math.sqrt(x * x + y * y + z * z), 1e-12)
     return x / distance, y / distance, z / distance, distance
 
 
-@njit(inline="always", **_options)
+@njit(**_options)
 @no_type_check
 def _fill_basis(x, y, z, degree, basis, slopes):
     """Values of the basis functions beyond the first, and their slopes in x, y and z."""
@@ -118,52 +162,3 @@ def _fill_basis(x, y, z, degree, basis, slopes):
         slopes[12, 2] = -8 * g * x * z
         slopes[13, 0], slopes[13, 1], slopes[13, 2] = 2 * k * x * z, -2 * k * y * z, k * (xx - yy)
         slopes[14, 0], slopes[14, 1] = -3 * e * (xx - yy), 6 * e * x * y
-
-
-@njit(parallel=True, **_options)
-@no_type_check
-def _harmonics_forward(means, sh0, shN, centre, degree):
-    count, terms = means.shape[0], (degree + 1) ** 2 - 1
-    colours = np.empty((count, 3), np.float32)
-    chunk = 1024
-    for part in prange((count + chunk - 1) // chunk):
-        basis, slopes = np.empty(15), np.empty((15, 3))
-        for n in range(part * chunk, min(count, (part + 1) * chunk)):
-            x, y, z, _ = _direction(means, centre, n)
-            _fill_basis(x, y, z, degree, basis, slopes)
-            for c in range(3):
-                colour = 0.5 + C0 * sh0[n, 0, c]
-                for k in range(terms):
-                    colour += basis[k] * shN[n, k, c]
-                colours[n, c] = max(colour, 0.0)
-    return colours
-
-
-@njit(parallel=True, **_options)
-@no_type_check
-def _harmonics_backward(means, sh0, shN, centre, degree, colours, v_colours):
-    count, terms = means.shape[0], (degree + 1) ** 2 - 1
-    v_means, v_sh0, v_shN = np.zeros_like(means), np.zeros_like(sh0), np.zeros_like(shN)
-    chunk = 1024
-    for part in prange((count + chunk - 1) // chunk):
-        basis, slopes = np.empty(15), np.empty((15, 3))
-        for n in range(part * chunk, min(count, (part + 1) * chunk)):
-            x, y, z, distance = _direction(means, centre, n)
-            _fill_basis(x, y, z, degree, basis, slopes)
-            vx = vy = vz = 0.0
-            for c in range(3):
-                if colours[n, c] <= 0:
-                    continue
-                v = float(v_colours[n, c])
-                v_sh0[n, 0, c] = C0 * v
-                for k in range(terms):
-                    v_shN[n, k, c] = basis[k] * v
-                    weighted = v * shN[n, k, c]
-                    vx += weighted * slopes[k, 0]
-                    vy += weighted * slopes[k, 1]
-                    vz += weighted * slopes[k, 2]
-            along = vx * x + vy * y + vz * z
-            v_means[n, 0] = (vx - along * x) / distance
-            v_means[n, 1] = (vy - along * y) / distance
-            v_means[n, 2] = (vz - along * z) / distance
-    return v_means, v_sh0, v_shN

@@ -2,8 +2,11 @@
 
 The covariance of a Gaussian is M Mᵀ with M = R diag(s). A camera with rotation Q and projection
 Jacobian J sees (J Q M)(J Q M)ᵀ + eps2d I, so only the 2x3 matrix A = J Q M is ever needed.
-Semantics follow gsplat 1.5: `eps2d` is 0.3, J is evaluated at a point clamped to 1.3 times the
-field of view, Gaussians nearer than `near` are not drawn. Arithmetic is float64 in registers.
+Semantics follow gsplat 1.5: J is evaluated at a point clamped to 1.3 times the field of view, and a
+Gaussian ends where its alpha falls to 1/255. Arithmetic is float64 in registers.
+
+Several cameras are several images of the same N Gaussians, and a batch is several such sets: image
+i looks at set i // cameras. "Instance" i * N + n is Gaussian n of its set, as image i sees it.
 """
 
 import math
@@ -14,172 +17,269 @@ from numba import njit, prange
 
 ALPHA_MIN = 1.0 / 255.0
 """Blending skips fainter contributions, so a Gaussian ends where its alpha falls to this."""
-EPS2D = 0.3
-"""Added to both variances in pixels squared: a Gaussian is at least about a pixel wide."""
+PART = 1024
+"""Gaussians that are worked on together; sums over all are taken part by part, in order."""
 
 _options = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
 
 
 @njit(parallel=True, **_options)
 @no_type_check
-def project_forward(means, quats, scales, opacities, viewmat, K, width, height, near, far):
-    """Project all Gaussians into one camera.
+def project_forward(
+    means, quats, scales, opacities, viewmats, Ks, sets, width, height,
+    eps2d, near, far, radius_clip, antialiased,
+):  # fmt: skip
+    """Project all Gaussians into all images.
 
     Args:
-        means: float32 [N, 3], world.
-        quats: float32 [N, 4], wxyz, normalised here.
-        scales: float32 [N, 3].
-        opacities: float32 [N].
-        viewmat: float64 [4, 4], camera from world, OpenCV axes.
-        K: float64 [3, 3], pixels.
+        means: float32 [sets * N, 3], world.
+        quats: float32 [sets * N, 4], wxyz, normalised here.
+        scales: float32 [sets * N, 3].
+        opacities: float32 [sets * N].
+        viewmats: float64 [I, 4, 4], camera from world, OpenCV axes.
+        Ks: float64 [I, 3, 3], pixels.
+        sets: Number of sets of Gaussians; I is a multiple of it.
         width: Image width in pixels.
         height: Image height in pixels.
+        eps2d: Added to both variances in pixels squared.
         near: Nearest depth that is drawn.
         far: Farthest depth that is drawn.
+        radius_clip: Gaussians of at most this half size in pixels are not drawn.
+        antialiased: Whether to dim Gaussians by what `eps2d` widens them (Yu et al. 2024, Mip-
+            Splatting).
 
     Returns:
-        means2d [N, 2], conics [N, 3] (inverse 2D covariance: xx, xy, yy), depths [N], and extents
-        [N, 2]: half the size of the box around the ellipse on which alpha is 1/255; 0 if not seen.
+        For each instance, float32: means2d [P, 2], conics [P, 3] (inverse 2D covariance: xx, xy,
+        yy), depths [P], dimmed opacities [P], and extents [P, 2]: half the size of the box around
+        the ellipse on which alpha is 1/255. All 0 if not seen.
     """
-    count = means.shape[0]
-    means2d = np.zeros((count, 2), np.float32)
-    conics = np.zeros((count, 3), np.float32)
-    depths = np.zeros(count, np.float32)
-    extents = np.zeros((count, 2), np.float32)
-    for n in prange(count):
+    images = len(viewmats)
+    count, cameras = len(means) // sets, images // sets
+    instances = images * count
+    means2d = np.zeros((instances, 2), np.float32)
+    conics = np.zeros((instances, 3), np.float32)
+    depths = np.zeros(instances, np.float32)
+    dimmed = np.zeros(instances, np.float32)
+    extents = np.zeros((instances, 2), np.float32)
+    for instance in prange(instances):
+        image = instance // count
+        n = image // cameras * count + instance % count
+        viewmat, K = viewmats[image], Ks[image]
         x, y, z = _to_camera(means, viewmat, n)
-        if not (near < z < far) or not opacities[n] >= ALPHA_MIN:
+        if not (near <= z <= far and opacities[n] >= ALPHA_MIN):
             continue  # Negated, so that NaN is not drawn either.
         A = _screen_factor(quats, scales, viewmat, K, width, height, n, x, y, z)
-        a00, a01, a02, a10, a11, a12 = A
-        xx = a00 * a00 + a01 * a01 + a02 * a02 + EPS2D
-        xy = a00 * a10 + a01 * a11 + a02 * a12
-        yy = a10 * a10 + a11 * a11 + a12 * a12 + EPS2D
-        determinant = xx * yy - xy * xy
+        xx, xy, yy = _gram(A)
+        blurred = (xx + eps2d) * (yy + eps2d) - xy * xy
+        opacity = float(opacities[n])
+        if antialiased:
+            opacity *= math.sqrt(max(0.0, xx * yy - xy * xy) / blurred)
+        if not (blurred > 0.0 and opacity >= ALPHA_MIN):
+            continue
         u = K[0, 0] * x / z + K[0, 2]
         v = K[1, 1] * y / z + K[1, 2]
-        reach = 2.0 * math.log(opacities[n] / ALPHA_MIN)  # Squared Mahalanobis radius.
-        extent_x, extent_y = math.sqrt(reach * xx), math.sqrt(reach * yy)
-        if not (determinant > 0.0 and math.isfinite(u + v + extent_x + extent_y)):
+        reach = 2.0 * math.log(opacity / ALPHA_MIN)  # Squared Mahalanobis radius.
+        extent_x, extent_y = math.sqrt(reach * (xx + eps2d)), math.sqrt(reach * (yy + eps2d))
+        if not math.isfinite(u + v + extent_x + extent_y):
+            continue
+        radius_x, radius_y = math.ceil(extent_x), math.ceil(extent_y)
+        if radius_x <= radius_clip and radius_y <= radius_clip:
             continue
         if (
-            u + extent_x <= 0
-            or u - extent_x >= width
-            or v + extent_y <= 0
-            or v - extent_y >= height
+            u + radius_x <= 0
+            or u - radius_x >= width
+            or v + radius_y <= 0
+            or v - radius_y >= height
         ):
             continue
-        means2d[n, 0], means2d[n, 1] = u, v
-        conics[n, 0] = yy / determinant
-        conics[n, 1] = -xy / determinant
-        conics[n, 2] = xx / determinant
-        depths[n] = z
-        extents[n, 0], extents[n, 1] = extent_x, extent_y
-    return means2d, conics, depths, extents
+        means2d[instance, 0], means2d[instance, 1] = u, v
+        conics[instance, 0] = (yy + eps2d) / blurred
+        conics[instance, 1] = -xy / blurred
+        conics[instance, 2] = (xx + eps2d) / blurred
+        depths[instance] = z
+        dimmed[instance] = opacity
+        extents[instance, 0], extents[instance, 1] = extent_x, extent_y
+    return means2d, conics, depths, dimmed, extents
 
 
 @njit(parallel=True, **_options)
 @no_type_check
 def project_backward(
-    means, quats, scales, viewmat, K, width, height, extents, conics, v_means2d, v_conics
-):
-    """Gradients of `project_forward`: v_means [N, 3], v_quats [N, 4], v_scales [N, 3]."""
-    count = means.shape[0]
-    v_means = np.zeros((count, 3), np.float32)
-    v_quats = np.zeros((count, 4), np.float32)
-    v_scales = np.zeros((count, 3), np.float32)
+    means, quats, scales, opacities, viewmats, Ks, sets, width, height, eps2d, antialiased, rows,
+    v_means2d, v_conics, v_depths, v_dimmed,
+):  # fmt: skip
+    """Gradients of `project_forward` for the gradients of what it returns.
+
+    Args:
+        means, quats, scales, opacities, viewmats, Ks, sets, width, height, eps2d, antialiased: As
+            given to `project_forward`.
+        rows: int32 [P], row of the gradients that belongs to each instance, -1 for none.
+        v_means2d, v_conics, v_depths, v_dimmed: float32 [rows, ...].
+
+    Returns:
+        v_means, v_quats, v_scales and v_opacities, float32, and v_viewmats, float64 [I, 4, 4].
+    """
+    images, total = len(viewmats), len(means)
+    count, cameras = total // sets, images // sets
+    v_means = np.zeros((total, 3), np.float32)
+    v_quats = np.zeros((total, 4), np.float32)
+    v_scales = np.zeros((total, 3), np.float32)
+    v_opacities = np.zeros(total, np.float32)
+    parts = (total + PART - 1) // PART
+    v_viewmats = np.zeros((parts, images, 4, 4))
+    for part in prange(parts):
+        for n in range(part * PART, min(total, (part + 1) * PART)):
+            for camera in range(cameras):
+                image = n // count * cameras + camera
+                row = rows[image * count + n % count]
+                if row < 0:
+                    continue
+                _pull_back(
+                    means, quats, scales, opacities, viewmats[image], Ks[image], width, height,
+                    eps2d, antialiased, n,
+                    v_means2d[row], v_conics[row], v_depths[row], v_dimmed[row],
+                    v_means[n], v_quats[n], v_scales[n], v_opacities, v_viewmats[part, image],
+                )  # fmt: skip
+    return v_means, v_quats, v_scales, v_opacities, v_viewmats.sum(axis=0)
+
+
+@njit(**_options)
+@no_type_check
+def _pull_back(
+    means, quats, scales, opacities, viewmat, K, width, height, eps2d, antialiased, n,
+    v_mean2d, v_conic, v_depth, v_dimmed,
+    v_mean, v_quat, v_scale, v_opacities, v_viewmat,
+):  # fmt: skip
+    """Add the gradients of Gaussian n in one image to the last five arrays."""
     fx, fy = K[0, 0], K[1, 1]
-    for n in prange(count):
-        if extents[n, 0] <= 0:
-            continue
-        x, y, z = _to_camera(means, viewmat, n)
-        a00, a01, a02, a10, a11, a12 = _screen_factor(
-            quats, scales, viewmat, K, width, height, n, x, y, z
-        )
-        # The conic is the inverse of the covariance: v_cov = -conic v_conic conic.
-        cxx, cxy, cyy = float(conics[n, 0]), float(conics[n, 1]), float(conics[n, 2])
-        vxx, vxy, vyy = float(v_conics[n, 0]), 0.5 * v_conics[n, 1], float(v_conics[n, 2])
-        p00, p01 = cxx * vxx + cxy * vxy, cxx * vxy + cxy * vyy
-        p10, p11 = cxy * vxx + cyy * vxy, cxy * vxy + cyy * vyy
-        s00 = -(p00 * cxx + p01 * cxy)
-        s01 = -(p00 * cxy + p01 * cyy)
-        s11 = -(p10 * cxy + p11 * cyy)
-        # The covariance is A Aᵀ: v_A = 2 v_cov A.
-        v00, v01, v02 = (
-            2 * (s00 * a00 + s01 * a10),
-            2 * (s00 * a01 + s01 * a11),
-            2 * (s00 * a02 + s01 * a12),
-        )
-        v10, v11, v12 = (
-            2 * (s01 * a00 + s11 * a10),
-            2 * (s01 * a01 + s11 * a11),
-            2 * (s01 * a02 + s11 * a12),
-        )
-        # A = J Q M, with J's nonzero entries J00, J02, J11, J12.
-        tx, ty, inside_x, inside_y = _clamped(K, width, height, x, y, z)
-        J00, J02, J11, J12 = fx / z, -fx * tx / (z * z), fy / z, -fy * ty / (z * z)
-        w, i, j, k, length = _unit_quat(quats, n)
-        v_J00, v_J02, v_J11, v_J12 = 0.0, 0.0, 0.0, 0.0
-        r00, r01, r02, r10, r11, r12, r20, r21, r22 = _rotation(w, i, j, k)
-        g00 = g01 = g02 = g10 = g11 = g12 = g20 = g21 = g22 = 0.0  # Gradient of R.
-        for axis in range(3):
-            if axis == 0:
-                ra, rb, rc, va, vb = r00, r10, r20, v00, v10
-            elif axis == 1:
-                ra, rb, rc, va, vb = r01, r11, r21, v01, v11
-            else:
-                ra, rb, rc, va, vb = r02, r12, r22, v02, v12
-            s = float(scales[n, axis])
-            # Column of B = Q M, then v_J = v_A Bᵀ and v_B = Jᵀ v_A.
-            b0 = s * (viewmat[0, 0] * ra + viewmat[0, 1] * rb + viewmat[0, 2] * rc)
-            b1 = s * (viewmat[1, 0] * ra + viewmat[1, 1] * rb + viewmat[1, 2] * rc)
-            b2 = s * (viewmat[2, 0] * ra + viewmat[2, 1] * rb + viewmat[2, 2] * rc)
-            v_J00 += va * b0
-            v_J02 += va * b2
-            v_J11 += vb * b1
-            v_J12 += vb * b2
-            vb0, vb1, vb2 = J00 * va, J11 * vb, J02 * va + J12 * vb
-            vm0 = viewmat[0, 0] * vb0 + viewmat[1, 0] * vb1 + viewmat[2, 0] * vb2
-            vm1 = viewmat[0, 1] * vb0 + viewmat[1, 1] * vb1 + viewmat[2, 1] * vb2
-            vm2 = viewmat[0, 2] * vb0 + viewmat[1, 2] * vb1 + viewmat[2, 2] * vb2
-            v_scales[n, axis] = ra * vm0 + rb * vm1 + rc * vm2
-            if axis == 0:
-                g00, g10, g20 = s * vm0, s * vm1, s * vm2
-            elif axis == 1:
-                g01, g11, g21 = s * vm0, s * vm1, s * vm2
-            else:
-                g02, g12, g22 = s * vm0, s * vm1, s * vm2
-        # Rotation matrix to unit quaternion, then through the normalisation.
-        vw = 2 * (i * (g21 - g12) + j * (g02 - g20) + k * (g10 - g01))
-        vi = 2 * (-2 * i * (g11 + g22) + j * (g01 + g10) + k * (g02 + g20) + w * (g21 - g12))
-        vj = 2 * (i * (g01 + g10) - 2 * j * (g00 + g22) + k * (g12 + g21) + w * (g02 - g20))
-        vk = 2 * (i * (g02 + g20) + j * (g12 + g21) - 2 * k * (g00 + g11) + w * (g10 - g01))
-        along = vw * w + vi * i + vj * j + vk * k
-        v_quats[n, 0] = (vw - along * w) / length
-        v_quats[n, 1] = (vi - along * i) / length
-        v_quats[n, 2] = (vj - along * j) / length
-        v_quats[n, 3] = (vk - along * k) / length
-        # To the point in the camera: through its pixel, and through J.
-        v_u, v_v = float(v_means2d[n, 0]), float(v_means2d[n, 1])
-        v_x = fx / z * v_u
-        v_y = fy / z * v_v
-        v_z = -(fx * x * v_u + fy * y * v_v) / (z * z) - (fx * v_J00 + fy * v_J11) / (z * z)
-        if inside_x:
-            v_x -= fx / (z * z) * v_J02
-            v_z += 2 * fx * tx / (z * z * z) * v_J02
-        else:  # tx is a constant times z there.
-            v_z += fx * tx / (z * z * z) * v_J02
-        if inside_y:
-            v_y -= fy / (z * z) * v_J12
-            v_z += 2 * fy * ty / (z * z * z) * v_J12
+    x, y, z = _to_camera(means, viewmat, n)
+    A = _screen_factor(quats, scales, viewmat, K, width, height, n, x, y, z)
+    a00, a01, a02, a10, a11, a12 = A
+    xx, xy, yy = _gram(A)
+    blurred = (xx + eps2d) * (yy + eps2d) - xy * xy
+    # The conic is the inverse of the covariance: v_cov = -conic v_conic conic.
+    cxx, cxy, cyy = (yy + eps2d) / blurred, -xy / blurred, (xx + eps2d) / blurred
+    vxx, vxy, vyy = float(v_conic[0]), 0.5 * v_conic[1], float(v_conic[2])
+    p00, p01 = cxx * vxx + cxy * vxy, cxx * vxy + cxy * vyy
+    p10, p11 = cxy * vxx + cyy * vxy, cxy * vxy + cyy * vyy
+    s00 = -(p00 * cxx + p01 * cxy)
+    s01 = -(p00 * cxy + p01 * cyy)
+    s11 = -(p10 * cxy + p11 * cyy)
+    if antialiased:
+        # The factor is sqrt(det(cov) / det(cov + eps2d I)).
+        factor = math.sqrt(max(0.0, xx * yy - xy * xy) / blurred)
+        v_opacities[n] += v_dimmed * factor
+        if factor > 0:
+            v = 0.5 * float(v_dimmed) * opacities[n] / blurred
+            s00 += v * (yy / factor - factor * (yy + eps2d))
+            s01 -= v * xy * (1.0 / factor - factor)
+            s11 += v * (xx / factor - factor * (xx + eps2d))
+    else:
+        v_opacities[n] += v_dimmed
+    # The covariance is A Aᵀ: v_A = 2 v_cov A.
+    v00, v01, v02 = (
+        2 * (s00 * a00 + s01 * a10),
+        2 * (s00 * a01 + s01 * a11),
+        2 * (s00 * a02 + s01 * a12),
+    )
+    v10, v11, v12 = (
+        2 * (s01 * a00 + s11 * a10),
+        2 * (s01 * a01 + s11 * a11),
+        2 * (s01 * a02 + s11 * a12),
+    )
+    # A = J Q M, with J's nonzero entries J00, J02, J11, J12.
+    tx, ty, inside_x, inside_y = _clamped(K, width, height, x, y, z)
+    J00, J02, J11, J12 = fx / z, -fx * tx / (z * z), fy / z, -fy * ty / (z * z)
+    w, i, j, k, length = _unit_quat(quats, n)
+    v_J00, v_J02, v_J11, v_J12 = 0.0, 0.0, 0.0, 0.0
+    r00, r01, r02, r10, r11, r12, r20, r21, r22 = _rotation(w, i, j, k)
+    g00 = g01 = g02 = g10 = g11 = g12 = g20 = g21 = g22 = 0.0  # Gradient of R.
+    for axis in range(3):
+        if axis == 0:
+            ra, rb, rc, va, vb = r00, r10, r20, v00, v10
+        elif axis == 1:
+            ra, rb, rc, va, vb = r01, r11, r21, v01, v11
         else:
-            v_z += fy * ty / (z * z * z) * v_J12
-        for c in range(3):
-            v_means[n, c] = viewmat[0, c] * v_x + viewmat[1, c] * v_y + viewmat[2, c] * v_z
-    return v_means, v_quats, v_scales
+            ra, rb, rc, va, vb = r02, r12, r22, v02, v12
+        s = float(scales[n, axis])
+        # Column of B = Q M, then v_J = v_A Bᵀ and v_B = Jᵀ v_A.
+        b0 = s * (viewmat[0, 0] * ra + viewmat[0, 1] * rb + viewmat[0, 2] * rc)
+        b1 = s * (viewmat[1, 0] * ra + viewmat[1, 1] * rb + viewmat[1, 2] * rc)
+        b2 = s * (viewmat[2, 0] * ra + viewmat[2, 1] * rb + viewmat[2, 2] * rc)
+        v_J00 += va * b0
+        v_J02 += va * b2
+        v_J11 += vb * b1
+        v_J12 += vb * b2
+        vb0, vb1, vb2 = J00 * va, J11 * vb, J02 * va + J12 * vb
+        v_viewmat[0, 0] += vb0 * s * ra
+        v_viewmat[0, 1] += vb0 * s * rb
+        v_viewmat[0, 2] += vb0 * s * rc
+        v_viewmat[1, 0] += vb1 * s * ra
+        v_viewmat[1, 1] += vb1 * s * rb
+        v_viewmat[1, 2] += vb1 * s * rc
+        v_viewmat[2, 0] += vb2 * s * ra
+        v_viewmat[2, 1] += vb2 * s * rb
+        v_viewmat[2, 2] += vb2 * s * rc
+        vm0 = viewmat[0, 0] * vb0 + viewmat[1, 0] * vb1 + viewmat[2, 0] * vb2
+        vm1 = viewmat[0, 1] * vb0 + viewmat[1, 1] * vb1 + viewmat[2, 1] * vb2
+        vm2 = viewmat[0, 2] * vb0 + viewmat[1, 2] * vb1 + viewmat[2, 2] * vb2
+        v_scale[axis] += ra * vm0 + rb * vm1 + rc * vm2
+        if axis == 0:
+            g00, g10, g20 = s * vm0, s * vm1, s * vm2
+        elif axis == 1:
+            g01, g11, g21 = s * vm0, s * vm1, s * vm2
+        else:
+            g02, g12, g22 = s * vm0, s * vm1, s * vm2
+    # Rotation matrix to unit quaternion, then through the normalisation.
+    vw = 2 * (i * (g21 - g12) + j * (g02 - g20) + k * (g10 - g01))
+    vi = 2 * (-2 * i * (g11 + g22) + j * (g01 + g10) + k * (g02 + g20) + w * (g21 - g12))
+    vj = 2 * (i * (g01 + g10) - 2 * j * (g00 + g22) + k * (g12 + g21) + w * (g02 - g20))
+    vk = 2 * (i * (g02 + g20) + j * (g12 + g21) - 2 * k * (g00 + g11) + w * (g10 - g01))
+    along = vw * w + vi * i + vj * j + vk * k
+    if w == 0 and i == 0 and j == 0 and k == 0:
+        length = math.inf  # No direction in which to turn it.
+    v_quat[0] += (vw - along * w) / length
+    v_quat[1] += (vi - along * i) / length
+    v_quat[2] += (vj - along * j) / length
+    v_quat[3] += (vk - along * k) / length
+    # To the point in the camera: through its pixel, its depth, and J.
+    v_u, v_v = float(v_mean2d[0]), float(v_mean2d[1])
+    v_x = fx / z * v_u
+    v_y = fy / z * v_v
+    v_z = v_depth - (fx * x * v_u + fy * y * v_v + fx * v_J00 + fy * v_J11) / (z * z)
+    if inside_x:
+        v_x -= fx / (z * z) * v_J02
+        v_z += 2 * fx * tx / (z * z * z) * v_J02
+    else:  # tx is a constant times z there.
+        v_z += fx * tx / (z * z * z) * v_J02
+    if inside_y:
+        v_y -= fy / (z * z) * v_J12
+        v_z += 2 * fy * ty / (z * z * z) * v_J12
+    else:
+        v_z += fy * ty / (z * z * z) * v_J12
+    for c in range(3):
+        v_mean[c] += viewmat[0, c] * v_x + viewmat[1, c] * v_y + viewmat[2, c] * v_z
+        v_viewmat[0, c] += v_x * means[n, c]
+        v_viewmat[1, c] += v_y * means[n, c]
+        v_viewmat[2, c] += v_z * means[n, c]
+    v_viewmat[0, 3] += v_x
+    v_viewmat[1, 3] += v_y
+    v_viewmat[2, 3] += v_z
 
 
-@njit(inline="always", **_options)
+@njit(**_options)
+@no_type_check
+def _gram(A):
+    """Entries xx, xy and yy of A Aᵀ."""
+    a00, a01, a02, a10, a11, a12 = A
+    return (
+        a00 * a00 + a01 * a01 + a02 * a02,
+        a00 * a10 + a01 * a11 + a02 * a12,
+        a10 * a10 + a11 * a11 + a12 * a12,
+    )
+
+
+@njit(**_options)
 @no_type_check
 def _to_camera(means, viewmat, n):
     """Centre of Gaussian n in camera axes."""
@@ -190,7 +290,7 @@ def _to_camera(means, viewmat, n):
     return x, y, z
 
 
-@njit(inline="always", **_options)
+@njit(**_options)
 @no_type_check
 def _unit_quat(quats, n):
     """Unit quaternion of Gaussian n, and the length it is stored with."""
@@ -199,7 +299,7 @@ def _unit_quat(quats, n):
     return w / length, i / length, j / length, k / length, length
 
 
-@njit(inline="always", **_options)
+@njit(**_options)
 @no_type_check
 def _rotation(w, i, j, k):
     """Row-major rotation matrix of a unit quaternion."""
@@ -210,7 +310,7 @@ def _rotation(w, i, j, k):
     )  # fmt: skip
 
 
-@njit(inline="always", **_options)
+@njit(**_options)
 @no_type_check
 def _clamped(K, width, height, x, y, z):
     """The point at which J is evaluated, and whether each coordinate is left as it is."""
@@ -226,7 +326,7 @@ def _clamped(K, width, height, x, y, z):
     return tx, ty, inside_x, inside_y
 
 
-@njit(inline="always", **_options)
+@njit(**_options)
 @no_type_check
 def _screen_factor(quats, scales, viewmat, K, width, height, n, x, y, z):
     """A = J Q R diag(s), row-major 2x3."""

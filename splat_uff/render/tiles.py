@@ -1,19 +1,16 @@
-"""Which Gaussians touch which 16x16 tile, front to back."""
+"""Which Gaussians touch which tile, front to back."""
 
 from typing import no_type_check
 
 import numpy as np
 from numba import njit
 
-TILE = 16
-"""Pixels along the side of a tile."""
-
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 
 
 @njit(**_options)
 @no_type_check
-def bin_into_tiles(means2d, extents, depths, width, height):
+def bin_into_tiles(means2d, extents, depths, width, height, tile_size):
     """List the visible Gaussians of each tile, nearest first.
 
     One global stable sort by depth, then a counting sort into tiles: linear in the entries, and
@@ -25,6 +22,7 @@ def bin_into_tiles(means2d, extents, depths, width, height):
         depths: float32 [N].
         width: Image width in pixels.
         height: Image height in pixels.
+        tile_size: Pixels along the side of a tile.
 
     Returns:
         tile_starts: int64 [tiles + 1], where each row-major tile begins in `entries`.
@@ -33,21 +31,22 @@ def bin_into_tiles(means2d, extents, depths, width, height):
         slot_starts: int64 [N + 1], where each Gaussian begins among them.
     """
     count = means2d.shape[0]
-    tiles_x, tiles_y = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
+    tiles_x, tiles_y = -(-width // tile_size), -(-height // tile_size)
     spans = np.zeros((count, 4), np.int32)  # First and last tile, in x and in y.
     slot_starts = np.zeros(count + 1, np.int64)
     tile_starts = np.zeros(tiles_x * tiles_y + 1, np.int64)
     for n in range(count):
         spans[n, 1] = -1
         if extents[n, 0] > 0:
-            # A pixel counts when its centre, at +0.5, lies within the extent.
-            left = max(0, int(np.ceil(means2d[n, 0] - extents[n, 0] - 0.5)))
-            right = min(width - 1, int(np.floor(means2d[n, 0] + extents[n, 0] - 0.5)))
-            top = max(0, int(np.ceil(means2d[n, 1] - extents[n, 1] - 0.5)))
-            bottom = min(height - 1, int(np.floor(means2d[n, 1] + extents[n, 1] - 0.5)))
+            # A pixel counts when its centre, at +0.5, lies within the extent (maybe infinite).
+            x, y, reach_x, reach_y = means2d[n, 0], means2d[n, 1], extents[n, 0], extents[n, 1]
+            left = int(max(0.0, np.ceil(x - reach_x - 0.5)))
+            right = int(min(width - 1.0, np.floor(x + reach_x - 0.5)))
+            top = int(max(0.0, np.ceil(y - reach_y - 0.5)))
+            bottom = int(min(height - 1.0, np.floor(y + reach_y - 0.5)))
             if left <= right and top <= bottom:
-                spans[n, 0], spans[n, 1] = left // TILE, right // TILE
-                spans[n, 2], spans[n, 3] = top // TILE, bottom // TILE
+                spans[n, 0], spans[n, 1] = left // tile_size, right // tile_size
+                spans[n, 2], spans[n, 3] = top // tile_size, bottom // tile_size
         tiles = 0
         if spans[n, 1] >= 0:
             for y in range(spans[n, 2], spans[n, 3] + 1):

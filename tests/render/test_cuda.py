@@ -1,62 +1,99 @@
 """The CUDA side: our calls fit gsplat's signatures, and on a GPU both kernels agree."""
 
 import inspect
+from types import SimpleNamespace
 
 import gsplat
 import numpy as np
 import pytest
 import torch
 
-from splat_uff.render import Gaussians, rasterize, render_colours
-from splat_uff.render.cuda import rasterize_gsplat
-from tests.render.test_rasterize import camera, loss_of, random_gaussians, with_gradients
+from splat_uff.render import rasterization, rasterize, render_colours_and_depth
+from tests.render.scenes import camera, loss_of, random_gaussians, random_inputs, with_gradients
 
 
-def test_rasterize_gsplat_calls_what_gsplat_documents(monkeypatch):
-    signature, seen = inspect.signature(gsplat.rasterization), {}
+@pytest.fixture
+def calls(monkeypatch):
+    """What would reach gsplat, each call bound to its signature, if our tensors were on CUDA."""
+    signature, seen = inspect.signature(gsplat.rasterization), []
 
     def record(*args, **kwargs):
-        seen.update(signature.bind(*args, **kwargs).arguments)
-        size = seen["height"], seen["width"]
-        meta = {"means2d": torch.zeros(1, 300, 2), "radii": torch.zeros(1, 300, 2).int()}
-        return torch.zeros(1, *size, 5), torch.zeros(1, *size, 1), meta
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        seen.append(SimpleNamespace(**bound.arguments))
+        call, cameras = seen[-1], len(bound.arguments["viewmats"])
+        channels = 3 if call.sh_degree is not None else call.colors.shape[-1]
+        channels = {"RGB": channels, "D": 1, "ED": 1}.get(call.render_mode, channels + 1)
+        count = call.means.shape[0]
+        meta = {
+            "means2d": torch.zeros(cameras, count, 2),
+            "radii": torch.zeros(cameras, count, 2).int(),
+        }
+        size = cameras, call.height, call.width
+        return torch.zeros(*size, channels), torch.zeros(*size, 1), meta
 
     monkeypatch.setattr(gsplat, "rasterization", record)
-    given = random_gaussians()
-    render = rasterize_gsplat(given, camera(), torch.zeros(300, 5))
+    monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda self: True))
+    return seen
+
+
+def test_rasterization_passes_everything_on_to_gsplat(calls):
+    tensors = random_inputs(cameras=2, degree=1)
+    settings = {
+        "near_plane": 0.2, "far_plane": 50.0, "radius_clip": 1.0, "eps2d": 0.1, "sh_degree": 1,
+        "packed": False, "tile_size": 8, "backgrounds": torch.ones(2, 3), "render_mode": "RGB+ED",
+        "sparse_grad": False, "absgrad": True, "rasterize_mode": "antialiased",
+        "channel_chunk": 16, "camera_model": "fisheye", "segmented": True,
+    }  # fmt: skip
+    rasterization(**tensors, width=9, height=7, **settings)
+    (call,) = calls
+    assert (call.width, call.height) == (9, 7)
+    assert all(getattr(call, name) is tensor for name, tensor in tensors.items())
+    assert all(getattr(call, name) is value for name, value in settings.items())
+
+
+def test_the_seam_calls_gsplat_as_it_documents(calls):
+    given = random_gaussians(degree=1)
+    render = rasterize(given, camera(), torch.zeros(300, 5))
     assert render.values.shape == (29, 37, 5)
     assert render.alpha.shape == (29, 37)
-    assert seen["viewmats"].shape == (1, 4, 4)
-    assert seen["Ks"].shape == (1, 3, 3)
-    assert seen["viewmats"].dtype == torch.float32
-    assert (seen["scales"] > 0).all()
-    assert ((seen["opacities"] > 0) & (seen["opacities"] < 1)).all()
+    assert render_colours_and_depth(given, camera()).values.shape == (29, 37, 4)
+    for call in calls:
+        assert call.viewmats.shape == (1, 4, 4)
+        assert call.Ks.shape == (1, 3, 3)
+        assert call.viewmats.dtype == call.Ks.dtype == torch.float32
+        assert not call.packed
+        assert (call.scales > 0).all()
+        assert ((call.opacities > 0) & (call.opacities < 1)).all()
 
 
-def test_spherical_harmonics_of_gsplat_take_what_we_pass():
-    signature = inspect.signature(gsplat.spherical_harmonics)
-    assert list(signature.parameters)[:3] == ["degrees_to_use", "dirs", "coeffs"]
-
-
-def test_density_schedule_of_gsplat_takes_what_we_pass():
-    signature = inspect.signature(gsplat.DefaultStrategy)
-    signature.bind(refine_start_iter=1, refine_stop_iter=2, refine_every=1, reset_every=3)
+CASES = [
+    {"channels": 3},
+    {"channels": 33},
+    {"channels": 4, "rasterize_mode": "antialiased", "render_mode": "RGB+ED"},
+    {"degree": 3, "render_mode": "RGB+D", "absgrad": True},
+    {"channels": 3, "packed": False, "render_mode": "D"},
+]
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_both_kernels_agree():
-    given, view = random_gaussians(degree=2), camera(64, 48)
-    results = []
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_both_kernels_agree(case):
+    settings, results = dict(case), []
+    degree, channels = settings.pop("degree", None), settings.pop("channels", 3)
+    tensors = random_inputs(channels=channels, degree=degree, cameras=2, width=64)
     for device in ("cpu", "cuda"):
-        tensors = {name: tensor.to(device) for name, tensor in given.tensors().items()}
-        gaussians = with_gradients(Gaussians(**tensors))
-        render = render_colours(gaussians, view)
-        values = rasterize(gaussians, view, gaussians.means)
-        loss_of(render.values.cpu(), render.alpha.cpu()).backward()
-        gradients = [tensor.grad.cpu() for tensor in gaussians.tensors().values()]
-        results.append([render.values.cpu(), render.alpha.cpu(), values.values.cpu(), *gradients])
-    for ours, theirs in zip(*results, strict=True):
-        np.testing.assert_allclose(
-            ours.detach().numpy(), theirs.detach().numpy(), atol=1e-3 * float(theirs.abs().max())
+        leaves = with_gradients({name: tensor.to(device) for name, tensor in tensors.items()})
+        image, alphas, meta = rasterization(
+            **leaves, width=64, height=48, sh_degree=degree, **settings
         )
+        meta["means2d"].retain_grad()
+        loss_of(image.cpu(), alphas.cpu()).backward()
+        gradients = [leaf.grad.cpu() for leaf in leaves.values() if leaf.grad is not None]
+        centres = [meta["means2d"].grad.cpu()]
+        if settings.get("absgrad"):
+            centres.append(meta["means2d"].absgrad.cpu())
+        results.append([image.detach().cpu(), alphas.detach().cpu(), *gradients, *centres])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3 * float(theirs.abs().max()))
