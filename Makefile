@@ -16,7 +16,7 @@ check: .venv/installed-dev
 	$(BIN)/pyright
 
 bench: .venv/installed
-	$(BIN)/python benchmarks/stages.py --compare benchmarks/baseline.json
+	$(BIN)/splat-uff bench --compare benchmarks/baseline.json
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

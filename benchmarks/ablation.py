@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from stages import commit, describe_machine
 
+from splat_uff.bench import commit, describe_machine
 from splat_uff.builtin import find_scene
 from splat_uff.capture import read_capture
 from splat_uff.evaluate.config import EvaluateConfig

@@ -109,6 +109,27 @@ def scenes() -> None:
         print(f"{scene.name:<8} {scene.description}; {views}; {made}")
 
 
+def bench(
+    *,
+    output: File = None,
+    compare: File = None,
+    only: str = "",
+) -> None:
+    """Time every stage on fixed synthetic inputs; takes some two minutes.
+
+    Args:
+        output: Write the times to this file, as JSON.
+        compare: Print ratios to the times in this file, for example benchmarks/baseline.json.
+        only: Time only what has this text in its name.
+    """
+    from splat_uff.bench import read_times, run_bench, write_times
+
+    baseline = None if compare is None else read_times(compare)
+    times = run_bench(only=only, compare=baseline, say=lambda line: print(line, flush=True))
+    if output is not None:
+        write_times(output, times)
+
+
 def main(args: list[str] | None = None) -> None:
     """Run one command; mistakes are one line on stderr and exit code 2."""
     args = sys.argv[1:] if args is None else args
@@ -117,7 +138,12 @@ def main(args: list[str] | None = None) -> None:
         return
     try:
         with _stoppable(args):
-            commands = {"train": train_with(_defaults(args)), "metrics": metrics, "scenes": scenes}
+            commands = {
+                "train": train_with(_defaults(args)),
+                "metrics": metrics,
+                "scenes": scenes,
+                "bench": bench,
+            }
             tyro.extras.subcommand_cli_from_dict(
                 commands, prog="splat-uff", description=_DESCRIPTION, args=args
             )

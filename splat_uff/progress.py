@@ -90,6 +90,16 @@ def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
             bar.advance()
 
 
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Show no bars and no notices meanwhile."""
+    was, console.quiet = console.quiet, True
+    try:
+        yield
+    finally:
+        console.quiet = was
+
+
 def print_result(renderable: RenderableType) -> None:
     """Print a result on stdout."""
     Console(width=max(80, min(120, console.width))).print(renderable)

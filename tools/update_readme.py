@@ -10,7 +10,6 @@ import argparse
 import ast
 import json
 import re
-import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -71,8 +70,7 @@ def fill(page: str, texts: dict[str, str]) -> str:
 
 def record(runs: list[Path]) -> None:
     """Put the scores of finished runs into benchmarks/results.json."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    from stages import commit, describe_machine
+    from splat_uff.bench import commit, describe_machine
 
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     for run in runs:

@@ -28,9 +28,9 @@ from splat_uff.render.lanes import (
     sums_of_four,
 )
 
-LANES = 16
-BLOCK = 4
-"""Pixels along the side of a block: tiles are a multiple of it."""
+BLOCK_WIDTH, BLOCK_HEIGHT = 4, 4
+"""Pixels along the sides of a block: tiles are multiples of it."""
+LANES = BLOCK_WIDTH * BLOCK_HEIGHT
 
 _f = np.float32
 ZERO, HALF, ONE = _f(0), _f(0.5), _f(1)
@@ -108,8 +108,8 @@ def blend_forward(
         chosen = np.empty(length, np.int32)
         listed = np.empty(length * LIST_ROW, np.float32)
         out = np.empty((padded + 1) * LANES, np.float32)
-        for y in range(top, bottom, BLOCK):
-            for x in range(left, right, BLOCK):
+        for y in range(top, bottom, BLOCK_HEIGHT):
+            for x in range(left, right, BLOCK_WIDTH):
                 at_x, at_y = load16(pixel_x, 0) + _f(x), load16(pixel_y, 0) + _f(y)
                 candidates = _list_candidates(boxes, x, y, chosen)
                 hits, opaque = _list_hits(
@@ -129,9 +129,9 @@ def blend_forward(
                     store(out, (group + 2) * LANES, v2)
                     store(out, (group + 3) * LANES, v3)
                 store(out, padded * LANES, opaque)
-                for row in range(y, min(y + BLOCK, bottom)):
-                    for column in range(x, min(x + BLOCK, right)):
-                        lane = (row - y) * BLOCK + column - x
+                for row in range(y, min(y + BLOCK_HEIGHT, bottom)):
+                    for column in range(x, min(x + BLOCK_WIDTH, right)):
+                        lane = (row - y) * BLOCK_WIDTH + column - x
                         alphas[row, column] = out[padded * LANES + lane]
                         for c in range(channels):
                             image[row, column, c] = out[c * LANES + lane]
@@ -195,8 +195,8 @@ def blend_backward(
         arriving = np.empty(LANES, np.float32)
         weights = np.empty(LANES, np.float32)
         sums = np.zeros(length * columns, np.float32)
-        for y in range(top, bottom, BLOCK):
-            for x in range(left, right, BLOCK):
+        for y in range(top, bottom, BLOCK_HEIGHT):
+            for x in range(left, right, BLOCK_WIDTH):
                 at_x, at_y = load16(pixel_x, 0) + _f(x), load16(pixel_y, 0) + _f(y)
                 candidates = _list_candidates(boxes, x, y, chosen)
                 hits, _ = _list_hits(
@@ -205,7 +205,7 @@ def blend_backward(
                 if hits == 0:
                     continue
                 for lane in range(LANES):
-                    row, column = y + (lane >> 2), x + (lane & 3)
+                    row, column = y + lane // BLOCK_WIDTH, x + lane % BLOCK_WIDTH
                     within = row < bottom and column < right
                     arriving[lane] = -v_alphas[row, column] if within else ZERO
                     for c in range(channels):
@@ -305,16 +305,16 @@ def list_weights(
         _gather(means2d, conics, opacities, extents, entries, first, length, boxes, parameters)
         chosen = np.empty(length, np.int32)
         listed = np.empty(length * LIST_ROW, np.float32)
-        for y in range(top, bottom, BLOCK):
-            for x in range(left, right, BLOCK):
+        for y in range(top, bottom, BLOCK_HEIGHT):
+            for x in range(left, right, BLOCK_WIDTH):
                 at_x, at_y = load16(pixel_x, 0) + _f(x), load16(pixel_y, 0) + _f(y)
                 candidates = _list_candidates(boxes, x, y, chosen)
                 hits, _ = _list_hits(
                     parameters, at_x, at_y, right, bottom, candidates, chosen, listed
                 )
-                for row in range(y, min(y + BLOCK, bottom)):
-                    for column in range(x, min(x + BLOCK, right)):
-                        lane = (row - y) * BLOCK + column - x
+                for row in range(y, min(y + BLOCK_HEIGHT, bottom)):
+                    for column in range(x, min(x + BLOCK_WIDTH, right)):
+                        lane = (row - y) * BLOCK_WIDTH + column - x
                         pixel, total = row * width + column, 0
                         for hit in range(hits):
                             weight = listed[hit * LIST_ROW + WEIGHT + lane]
@@ -346,7 +346,7 @@ def _pixels_of_a_block():
     """Centres of the pixels of a block, lane by lane: x, and y."""
     x, y = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
     for lane in range(LANES):
-        x[lane], y[lane] = _f(lane & 3) + HALF, _f(lane >> 2) + HALF
+        x[lane], y[lane] = _f(lane % BLOCK_WIDTH) + HALF, _f(lane // BLOCK_WIDTH) + HALF
     return x, y
 
 
@@ -373,7 +373,7 @@ def _gather(means2d, conics, opacities, extents, entries, first, length, boxes, 
 def _list_candidates(boxes, x, y, chosen):
     """List the Gaussians whose box reaches a block, front to back; returns how many."""
     left, top = _f(x) + HALF, _f(y) + HALF
-    right, bottom = left + _f(BLOCK - 1), top + _f(BLOCK - 1)
+    right, bottom = left + _f(BLOCK_WIDTH - 1), top + _f(BLOCK_HEIGHT - 1)
     count = 0
     for k in range(len(boxes)):
         chosen[count] = k  # Without a branch, which would be guessed wrong too often.

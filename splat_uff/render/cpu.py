@@ -64,14 +64,12 @@ def rasterize_on_cpu(
     means2d, conics, depths, dimmed, extents, instances, seen = _Project.apply(
         means, quats, scales, opacities.reshape(-1), poses, intrinsics, sets, frame, shape
     )
-    radii = extents.clamp(max=2.0**30).ceil().int()
-    image_ids, gaussian_ids = instances // max(count, 1), instances % max(count, 1)
-    rows = image_ids // cameras * count + gaussian_ids
+    ids = _ids(instances, sets, cameras, count) if packed else (None, None, None)
     meta = {
-        "batch_ids": image_ids // cameras if packed else None,
-        "camera_ids": image_ids % cameras if packed else None,
-        "gaussian_ids": gaussian_ids if packed else None,
-        "radii": radii,
+        "batch_ids": ids[0],
+        "camera_ids": ids[1],
+        "gaussian_ids": ids[2],
+        "radii": extents.clamp(max=2.0**30).ceil().int(),
         "means2d": means2d,
         "depths": depths,
         "conics": conics,
@@ -86,13 +84,14 @@ def rasterize_on_cpu(
         rows = torch.arange(len(instances))
     elif colors.dim() == len(batch) + 2:
         values = colors.reshape(-1, channels)
+        rows = instances if images == 1 else _set_rows(instances, cameras, count)
     else:
         values, rows = colors.reshape(-1, channels), instances
     if render_mode != "RGB":
-        seen = values[rows] if render_mode.startswith("RGB") else values.new_zeros(len(rows), 0)
-        values, rows = torch.cat([seen, depths.reshape(-1, 1)], dim=1), torch.arange(len(rows))
+        shades = values[rows] if render_mode.startswith("RGB") else values.new_zeros(len(rows), 0)
+        values, rows = torch.cat([shades, depths.reshape(-1, 1)], dim=1), torch.arange(len(rows))
 
-    starts = torch.searchsorted(image_ids, torch.arange(images + 1)).tolist()
+    starts = np.searchsorted(instances.numpy(), count * np.arange(images + 1)).tolist()
     boxes = blending.drop_unfinite(_array(extents).reshape(-1, 2), _array(values), rows.numpy())
     binned = [
         bin_into_tiles(
@@ -292,6 +291,20 @@ class _Blend(torch.autograd.Function):
             torch.from_numpy(v_values),
             None,
         )
+
+
+def _ids(instances: Tensor, sets: int, cameras: int, count: int) -> tuple[Tensor, ...]:
+    """Batch, camera and Gaussian of each instance."""
+    if sets * cameras == 1:
+        zeros = torch.zeros_like(instances)
+        return zeros, zeros.clone(), instances
+    images = instances // count
+    return images // cameras, images % cameras, instances % count
+
+
+def _set_rows(instances: Tensor, cameras: int, count: int) -> Tensor:
+    """Which of all Gaussians, set after set, each instance is an image of."""
+    return instances // (cameras * count) * count + instances % count
 
 
 def _tile_meta(

@@ -237,41 +237,42 @@ def magnitude(typingctx, lanes):
 
 @intrinsic
 def sums_of_eight(typingctx, v0, v1, v2, v3, v4, v5, v6, v7):
-    """Sum of each of eight 16-lane values, as eight lanes.
+    """Sum of each of eight values of 8 or 16 lanes, as eight lanes.
 
     Halving them all together takes a third of the steps of eight sums one by one.
     """
     kinds = (v0, v1, v2, v3, v4, v5, v6, v7)
 
     def emit(context, builder, sig, args):
-        pairs = _sum_quarters(builder, args)
+        one, two = _sum_quarters(builder, args, v0.width)
         low, high = [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]
-        return _add_picked(builder, *pairs, low, high)
+        return _add_picked(builder, one, two, low, high)
 
     return signature(Lanes(8), *kinds), emit
 
 
 @intrinsic
 def sums_of_four(typingctx, v0, v1, v2, v3):
-    """Sum of each of four 16-lane values, as four lanes."""
+    """Sum of each of four values of 8 or 16 lanes, as four lanes."""
 
     def emit(context, builder, sig, args):
-        (sums,) = _sum_quarters(builder, args)
+        (sums,) = _sum_quarters(builder, args, v0.width)
         return _add_picked(builder, sums, sums, [0, 1, 2, 3], [4, 5, 6, 7])
 
     return signature(Lanes(4), v0, v1, v2, v3), emit
 
 
-def _sum_quarters(builder: Any, values: Any) -> list[Any]:
-    """Four vectors of sixteen to one of eight: four sums of one half, then of the other."""
-    halves = [_add_picked(builder, v, v, list(range(8)), list(range(8, 16))) for v in values]
+def _sum_quarters(builder: Any, values: Any, width: int) -> list[Any]:
+    """Four vectors to one of eight lanes: four sums of one half, then of the other."""
+    if width == 16:
+        values = [_add_picked(builder, v, v, list(range(8)), list(range(8, 16))) for v in values]
     # Pairs within each group of four lanes, as the shuffles of processors work.
     even = [0, 2, 8, 10, 4, 6, 12, 14]
     odd = [index + 1 for index in even]
     for _ in range(2):
-        pairs = zip(halves[::2], halves[1::2], strict=True)
-        halves = [_add_picked(builder, one, two, even, odd) for one, two in pairs]
-    return halves
+        pairs = zip(values[::2], values[1::2], strict=True)
+        values = [_add_picked(builder, one, two, even, odd) for one, two in pairs]
+    return values
 
 
 def _add_picked(builder: Any, one: Any, two: Any, first: list[int], second: list[int]) -> Any:

@@ -87,6 +87,7 @@ def rasterization(
             names it and what to do instead.
 
     Example:
+        >>> import torch
         >>> means = torch.tensor([[0.0, 0.0, 2.0]])
         >>> quats, scales = torch.tensor([[1.0, 0.0, 0.0, 0.0]]), torch.full((1, 3), 0.3)
         >>> K = torch.tensor([[40.0, 0.0, 16.0], [0.0, 40.0, 12.0], [0.0, 0.0, 1.0]])

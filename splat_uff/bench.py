@@ -1,0 +1,315 @@
+"""Times of all stages on fixed synthetic inputs, to compare machines and commits."""
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from splat_uff import __version__
+from splat_uff.cameras import Camera
+from splat_uff.capture.records import Capture, View
+from splat_uff.errors import InputError
+from splat_uff.features.blend import FrozenViews, blend_pixels
+from splat_uff.features.config import FeaturesConfig
+from splat_uff.features.fit import fit_features
+from splat_uff.features.linkage import average_linkage
+from splat_uff.features.ultrametric import average_linkage_similarity, spanning_tree_similarity
+from splat_uff.files import write_json
+from splat_uff.gaussians.ssim import mean_ssim
+from splat_uff.hierarchy.build import build_hierarchy
+from splat_uff.hierarchy.config import HierarchyConfig
+from splat_uff.hierarchy.dendrogram import cut_into
+from splat_uff.masks import MaskSet, build_tree
+from splat_uff.progress import silenced
+from splat_uff.render import Gaussians, blend_weights, rasterization
+
+COUNT = 30_000
+"""Gaussians in most of the inputs."""
+FEATURE_STEPS = 20
+REPEATS, SECONDS = 11, 10.0
+"""Most repeats of a call, and the seconds after which no further one is begun."""
+TOLERANCE = 1.3
+"""Ratio to a baseline from which a time stands out: medians wander by 15 to 30 %."""
+Call = Callable[[], object]
+
+
+def run_bench(
+    *,
+    only: str = "",
+    compare: dict[str, float] | None = None,
+    say: Callable[[str], object] = lambda line: None,
+) -> dict[str, float]:
+    """Time everything whose name contains `only`.
+
+    Args:
+        only: Part of a name.
+        compare: Times to give ratios to, in milliseconds.
+        say: Called with a line for each time, as soon as it is known.
+
+    Returns:
+        Median milliseconds by name.
+
+    Raises:
+        InputError: If no name contains `only`.
+    """
+    times, baseline = {}, compare or {}
+    for name, prepare in cases().items():
+        if only in name:
+            with silenced():
+                call, per_call = prepare()
+                times[name] = round(median_ms(call) / per_call, 3)
+            say(f"{name:<48} {times[name]:10.2f} ms {_ratio(times[name], baseline.get(name))}")
+    if not times:
+        raise InputError(f"nothing to time has {only!r} in its name; leave --only out to see all.")
+    return times
+
+
+def write_times(path: Path, times: dict[str, float]) -> None:
+    """Keep times with what they were measured on."""
+    record = {
+        "machine": describe_machine(),
+        "version": __version__,
+        "commit": commit(),
+        "tolerance": TOLERANCE,
+        "ms": times,
+    }
+    write_json(path, record)
+
+
+def read_times(path: Path) -> dict[str, float]:
+    """Times that `write_times` kept.
+
+    Raises:
+        InputError: If the file is missing or holds no times.
+    """
+    try:
+        times = json.loads(path.read_text(encoding="utf-8"))["ms"]
+        return {str(name): float(ms) for name, ms in times.items()}
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror}); pass a file of times.") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(
+            f"{path} holds no times; make one with splat-uff bench --output."
+        ) from None
+
+
+def cases() -> dict[str, Callable[[], tuple[Call, int]]]:
+    """What is timed, by name: each prepares a call and says how many things that does at once."""
+    found: dict[str, Callable[[], tuple[Call, int]]] = {}
+    for size, channels in ((200, 3), (200, 16), (400, 3), (400, 16), (400, 128)):
+        name = f"{size}x{size}, {channels} channels"
+        found[f"rasterize {name}, forward"] = lambda s=size, c=channels: _forward(s, c)
+        found[f"rasterize {name}, and backward"] = lambda s=size, c=channels: _backward(s, c)
+    found["rasterize 200x200, degree 3 harmonics, and backward"] = lambda: _backward(200, 3, 3)
+    for size in (200, 400):
+        found[f"blend weights {size}x{size}"] = lambda s=size: _blend_weights(s)
+    found["blend 4096 pixels, 32 channels, and backward"] = _blend_pixels
+    found["SSIM 200x200, and backward"] = _ssim
+    found["feature step, 4096 pixels"] = _feature_step
+    found["ultrametric, spanning tree, 1024 pixels"] = _spanning_tree
+    found["ultrametric, average linkage, 1024 pixels"] = _average_linkage
+    found["average linkage of 2000 superpoints"] = _superpoints
+    for count, name in ((10_000, "10k"), (100_000, "100k"), (1_000_000, "1M")):
+        found[f"tree over {name} Gaussians"] = lambda n=count: _tree(n)
+    found["cut a tree over 100k into 100 segments"] = _cut
+    return found
+
+
+def random_inputs(
+    size: int, channels: int, *, count: int = COUNT, degree: int | None = None
+) -> dict[str, Any]:
+    """Tensors for `rasterization`: Gaussians of 1 to 3 pixels all over a square image.
+
+    Args:
+        size: Side of the image in pixels.
+        channels: Number of channels, where no degree is given.
+        count: Number of Gaussians.
+        degree: Degree of spherical harmonics in place of channels.
+    """
+    rng = torch.Generator().manual_seed(0)
+    pixels = torch.rand(count, 2, generator=rng) * size
+    depth = 2 + 4 * torch.rand(count, 1, generator=rng)
+    shape = (count, channels) if degree is None else (count, (degree + 1) ** 2, 3)
+    return {
+        "means": torch.cat([(pixels - size / 2) * depth / size, depth], dim=1),
+        "scales": (1 + 2 * torch.rand(count, 3, generator=rng)) * depth / size,
+        "quats": torch.randn(count, 4, generator=rng),
+        "opacities": 0.1 + 0.8 * torch.rand(count, generator=rng),
+        "colors": torch.rand(*shape, generator=rng),
+        "viewmats": torch.eye(4)[None],
+        "Ks": torch.tensor([[[size, 0, size / 2], [0, size, size / 2], [0, 0, 1.0]]]),
+    }
+
+
+def median_ms(call: Call, *, repeats: int = REPEATS, seconds: float = SECONDS) -> float:
+    """Median time of a call in milliseconds; the first, which may compile, counts only if alone."""
+    times: list[float] = []
+    while len(times) <= repeats and sum(times) < seconds:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[1:] or times)) * 1000
+
+
+def time_in_turns(calls: dict[str, Call], *, rounds: int = 21) -> dict[str, float]:
+    """Median milliseconds of several calls that take turns, so that all have the same luck."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds + 2):  # Two to warm up and compile.
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+    return {name: round(float(np.median(own[2:])) * 1000, 3) for name, own in times.items()}
+
+
+def describe_machine() -> dict[str, str | int]:
+    """Enough to tell two machines apart."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    vectors = ""
+    if info.exists():
+        lines = [line.partition(":") for line in info.read_text().splitlines()]
+        known = {name.strip(): value.strip() for name, _, value in reversed(lines)}
+        cpu = known.get("model name", cpu)
+        flags = known.get("flags", "").split()
+        vectors = next((name for name in ("avx512f", "avx2") if name in flags), "")
+    return {
+        "cpu": cpu,
+        "vectors": vectors,
+        "cores": os.cpu_count() or 1,
+        "python": platform.python_version(),
+    }
+
+
+def commit() -> str:
+    """Commit of the checkout that this runs in, or nothing outside one."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    place = Path(__file__).parent
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=place)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()
+
+
+def _ratio(ms: float, baseline: float | None) -> str:
+    if not baseline:
+        return ""
+    ratio = ms / baseline
+    note = "slower" if ratio > TOLERANCE else "faster" if ratio < 1 / TOLERANCE else ""
+    return f"{ratio:6.2f} x baseline  {note}".rstrip()
+
+
+def _forward(size: int, channels: int) -> tuple[Call, int]:
+    tensors = random_inputs(size, channels)
+    return lambda: rasterization(**tensors, width=size, height=size), 1
+
+
+def _backward(size: int, channels: int, degree: int | None = None) -> tuple[Call, int]:
+    tensors = random_inputs(size, channels, degree=degree)
+    leaves = {n: t.requires_grad_(n not in ("viewmats", "Ks")) for n, t in tensors.items()}
+    settings: dict[str, Any] = {"width": size, "height": size, "sh_degree": degree}
+
+    def call() -> None:
+        image, alphas, _ = rasterization(**leaves, **settings)
+        (image.sum() + alphas.sum()).backward()
+
+    return call, 1
+
+
+def _scene(size: int) -> tuple[Gaussians, Camera]:
+    """The inputs of the rasterizer as records."""
+    t = random_inputs(size, 3)
+    sh0, none = torch.zeros(COUNT, 1, 3), torch.zeros(COUNT, 0, 3)
+    opacities = t["opacities"].logit()
+    gaussians = Gaussians(t["means"], t["quats"], t["scales"].log(), opacities, sh0, none)
+    return gaussians, Camera(np.eye(4), t["Ks"][0].double().numpy(), size, size)
+
+
+def _blend_weights(size: int) -> tuple[Call, int]:
+    gaussians, camera = _scene(size)
+    return lambda: blend_weights(gaussians, camera), 1
+
+
+def _blend_pixels() -> tuple[Call, int]:
+    gaussians, camera = _scene(200)
+    views = FrozenViews.of(gaussians, [camera])
+    features = torch.rand(COUNT, 32, requires_grad=True)
+    rows = np.sort(np.random.default_rng(0).choice(200 * 200, 4096, replace=False))
+    return lambda: blend_pixels(features, views, rows).sum().backward(), 1
+
+
+def _ssim() -> tuple[Call, int]:
+    photo = torch.rand(200, 200, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    return lambda: mean_ssim(photo, photo.detach() * 0.9).backward(), 1
+
+
+def _feature_step() -> tuple[Call, int]:
+    """One photo, with masks of halves, quarters and so on down to squares of 25 pixels."""
+    gaussians, camera = _scene(200)
+    masks = MaskSet.of(np.stack(list(_squares(200, 25))))
+    image = np.ones((200, 200, 4), np.float32)
+    capture = Capture(
+        "bench", Path(), (View("r_0", camera, image),), (), True, np.eye(4), "simulated"
+    )
+    views = FrozenViews.of(gaussians, [camera])
+    config, bags = FeaturesConfig(steps=FEATURE_STEPS), [(masks, build_tree(masks))]
+    return lambda: fit_features(views, COUNT, capture, bags, config, seed=0), FEATURE_STEPS
+
+
+def _squares(size: int, least: int) -> Iterator[np.ndarray]:
+    side = size
+    while side >= least:
+        for top in range(0, size, side):
+            for left in range(0, size, side):
+                mask = np.zeros((size, size), dtype=bool)
+                mask[top : top + side, left : left + side] = True
+                yield mask
+        side //= 2
+
+
+def _unit_vectors(count: int) -> np.ndarray:
+    vectors = np.random.default_rng(0).standard_normal((count, 32)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _spanning_tree() -> tuple[Call, int]:
+    rng, features = np.random.default_rng(1), torch.from_numpy(_unit_vectors(1024))
+    directions, members = rng.standard_normal((1024, 3)), rng.random((40, 1024)) < 0.2
+    pairs = rng.integers(0, 1024, (16_384, 2))
+    return lambda: spanning_tree_similarity(features, directions, members, pairs), 1
+
+
+def _average_linkage() -> tuple[Call, int]:
+    features = torch.from_numpy(_unit_vectors(1024))
+    pairs = np.random.default_rng(1).integers(0, 1024, (16_384, 2))
+    return lambda: average_linkage_similarity(features, pairs), 1
+
+
+def _superpoints() -> tuple[Call, int]:
+    vectors = _unit_vectors(2000)
+    return lambda: average_linkage(vectors), 1
+
+
+def _points(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points in a cube, with features that are waves through it, all of the same weight."""
+    points = np.random.default_rng(0).random((count, 3))
+    waves = [np.sin(5 * (k + 1) * points[:, k % 3]) for k in range(32)]
+    return points, np.stack(waves, axis=1).astype(np.float32), np.ones(count, np.float32)
+
+
+def _tree(count: int) -> tuple[Call, int]:
+    given = _points(count)
+    return lambda: build_hierarchy(*given, HierarchyConfig()), 1
+
+
+def _cut() -> tuple[Call, int]:
+    tree = build_hierarchy(*_points(100_000), HierarchyConfig()).tree
+    return lambda: cut_into(tree, 100), 1
