@@ -1,4 +1,4 @@
-"""Fill the tables of README.md and docs/choices.md from measured files; none is typed by hand.
+"""Fill the tables of README.md and other pages from measured files; none is typed by hand.
 
     python tools/update_readme.py                                 # from benchmarks/*.json
     python tools/update_readme.py --record runs/drums runs/radar   # scores of these runs first
@@ -12,6 +12,7 @@ import json
 import re
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results.json"
 ABLATION = ROOT / "benchmarks" / "ablation.json"
-PAGES = (README, ROOT / "docs" / "choices.md")
+DENSITY = ROOT / "benchmarks" / "density.json"
+RASTERIZER = ROOT / "benchmarks" / "rasterizer.json"
+PAGES = (README, ROOT / "docs" / "choices.md", ROOT / "benchmarks" / "RASTERIZER.md")
 CHOSEN = "Euclidean only, 4:1 negatives, 4096 pixels (default)"
 PAPERS = "both, spanning tree (the paper's)"
 LEVELS = ("objects", "collections", "scene", "mean")
@@ -53,6 +56,8 @@ def parts() -> dict[str, str]:
         "trees": ablation_table(trees, "reading"),
         "measured": measured(ablation),
         "modules": module_tree(),
+        "density": density_table(json.loads(DENSITY.read_text(encoding="utf-8"))),
+        **rasterizer_tables(json.loads(RASTERIZER.read_text(encoding="utf-8"))),
     }
 
 
@@ -129,6 +134,62 @@ def ablation_table(rows: list[dict[str, Any]], key: str, *, timed: bool = False)
     return "\n".join(lines)
 
 
+def density_table(measured_rows: dict[str, Any]) -> str:
+    """Scores of every strategy on every scene."""
+    head = ("scene", "strategy", "PSNR", "SSIM", "NC mean", "Gaussians", "seconds")
+    lines = [row(head), row(["---"] * len(head))]
+    for entry in measured_rows["rows"]:
+        scores = [f"{entry['psnr']:.2f} dB", f"{entry['ssim']:.4f}", f"{entry['nc']['mean']:.3f}"]
+        counts = [str(entry["num_gaussians"]), f"{entry['seconds']:.0f}"]
+        lines.append(row([entry["scene"], entry["strategy"], *scores, *counts]))
+    return "\n".join([*lines, "", measured(measured_rows)])
+
+
+def rasterizer_tables(known: dict[str, Any]) -> dict[str, str]:
+    """The three tables of benchmarks/RASTERIZER.md."""
+    targets = known["targets"]["rows"]
+    names = list(targets[0]["ms"])
+    others = names[1:]
+    head = ["image", "channels", *names, *(f"ours / {name}" for name in others)]
+    lines = [row(head), row(["---"] * len(head))]
+    for entry in targets:
+        ms, ours = entry["ms"], entry["ms"]["ours"]
+        times = [f"{ms[name]:.1f}" for name in names]
+        ratios = [f"**{ours / ms[name]:.2f}**" for name in others]
+        shape = [f"{entry['size']}x{entry['size']}", str(entry["channels"])]
+        lines.append(row([*shape, *times, *ratios]))
+    (size,) = known["size"]["rows"]
+    million, second = size["million"], size["second"]
+    facts = {
+        "a million at 800x800, seconds": million["seconds"],
+        "resident memory before, GB": million["GB before"],
+        "resident memory at most, GB": million["GB at most"],
+        "second process: torch and numba imported, seconds": second["libraries"],
+        "second process: all imported, seconds": second["imports"],
+        "second process: first image and gradients done, seconds": second["total"],
+    }
+    variants = known["variants"]["rows"]
+    cases = list(variants[0]["ratios"])
+    head = ["instead", "predicted", *cases]
+    tried = [row(head), row(["---"] * len(head))]
+    for entry in variants:
+        ratios = [f"{entry['ratios'][case]:.2f}" for case in cases]
+        tried.append(row([entry["name"], entry["predicted"], *ratios]))
+
+    def dated(part: str, table: list[str]) -> str:
+        machine = known[part]["machine"]
+        place = f"{machine['cores']} cores of {machine['cpu']} ({machine['vectors']})"
+        return "\n".join([*table, "", f"{known[part]['date']}, {place}."])
+
+    sizes = [row(["what", "measured"]), row(["---", "---"])]
+    sizes += [row([name, f"{value:.2f}"]) for name, value in facts.items()]
+    return {
+        "targets": dated("targets", lines),
+        "size": dated("size", sizes),
+        "variants": dated("variants", tried),
+    }
+
+
 def measured(entry: dict[str, Any]) -> str:
     """When, on what and at which commit something was measured."""
     machine = entry["machine"]
@@ -152,7 +213,7 @@ def _rooms() -> list[Path]:
     return [ROOT / "splat_uff" / room / "__init__.py" for room in order]
 
 
-def row(cells: list[str]) -> str:
+def row(cells: Sequence[str]) -> str:
     """One line of a Markdown table."""
     return "| " + " | ".join(cells) + " |"
 

@@ -1,7 +1,7 @@
 """Settings of the photometric fit."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -34,6 +34,8 @@ class GaussiansConfig:
     """Learning rate of the colours."""
     shN_lr: Positive = 5e-4
     """Learning rate of what changes in the colours with the direction of view."""
+    density: Literal["default", "mcmc"] = "default"
+    """What adds and removes Gaussians: 3DGS's cloning, splitting and pruning, or MCMC's moves."""
     refine_start: Natural = 300
     """First step that may clone, split or prune Gaussians."""
     refine_stop: Share = 0.6
@@ -42,6 +44,14 @@ class GaussiansConfig:
     """Steps from one such refinement to the next."""
     grow_grad2d: Positive = 1e-4
     """Mean gradient of its centre, in half images, from which a Gaussian is cloned or split."""
+    reset_every: Natural = 0
+    """Steps from one reset of all opacities to the next, for the default density; 0 for none."""
+    mcmc_noise: Weight = 5e5
+    """Noise of MCMC, in learning rates of the centres."""
+    mcmc_opacity_weight: Weight = 0.01
+    """Weight of mean opacity in the loss, for MCMC: what is not needed fades and is moved."""
+    mcmc_scale_weight: Weight = 0.01
+    """Weight of mean radius in the loss, for MCMC."""
     depth_weight: Weight = 0.0
     """Weight of the loss that keeps depth smooth inside the smallest masks; 0 leaves it out."""
     depth_start: Share = 0.25

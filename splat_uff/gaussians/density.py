@@ -1,22 +1,32 @@
-"""Adding and removing Gaussians while they are fitted: gsplat's `DefaultStrategy`, with a cap."""
+"""Adding, moving and removing Gaussians while they are fitted, with a cap on their number."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from gsplat import DefaultStrategy
+from gsplat.strategy.ops import reset_opa
 
+from splat_uff.gaussians.config import GaussiansConfig
+from splat_uff.gaussians.mcmc import McmcStrategy
 from splat_uff.render import Render
 
 
 @dataclass
 class CappedStrategy(DefaultStrategy):
-    """Raises `grow_grad2d` so that the number of Gaussians rises evenly up to a cap."""
+    """gsplat's `DefaultStrategy`, whose `grow_grad2d` lets the number rise evenly to a cap."""
 
     most: int = 0
     """Cap on the number of Gaussians; refinements share what is left below it evenly."""
     least_gradient: float = 0.0
     """Weaker gradients never grow a Gaussian."""
+
+    def step_post_backward(self, params, optimizers, state, step, info, packed=False):
+        super().step_post_backward(params, optimizers, state, step, info, packed)
+        # gsplat 1.5 never comes to this: it asks for `step % self.reset_every == 0 & step > 0`,
+        # which Python reads as 0 == (0 & step) and (0 & step) > 0.
+        if 0 < step < self.refine_stop_iter and step % self.reset_every == 0:
+            reset_opa(params, optimizers, state, value=2 * self.prune_opa)
 
     def _grow_gs(self, params, optimizers, state, step):
         # Here, since only here the step's own gradients are counted in and nothing has grown yet.
@@ -35,35 +45,33 @@ class CappedStrategy(DefaultStrategy):
 
 @dataclass
 class Density:
-    """Grows Gaussians where the picture pulls at them and prunes those that fade."""
+    """One of the two strategies, and what it keeps from step to step."""
 
-    strategy: CappedStrategy
+    strategy: CappedStrategy | McmcStrategy
     state: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
-    def of(
-        *, start: int, stop: int, every: int, grow_grad2d: float, most: int, scale: float
-    ) -> "Density":
-        """Refine between steps `start` and `stop`.
-
-        Opacities are not reset: the short schedules of a CPU have no time to recover, and in
-        gsplat 1.5.3 `DefaultStrategy` never does it either.
+    def of(config: GaussiansConfig, *, scale: float) -> "Density":
+        """The strategy that the settings ask for.
 
         Args:
-            start: First step that may refine.
-            stop: Refinement ends before this step.
-            every: Steps between refinements.
-            grow_grad2d: Mean gradient of the projected centre, in half images, above which to grow.
-            most: Cap on the number of Gaussians.
+            config: Settings of the fit.
             scale: Extent of the scene, world units.
         """
+        stop = int(config.refine_stop * config.steps)
+        when = {
+            "refine_start_iter": config.refine_start,
+            "refine_stop_iter": stop,
+            "refine_every": config.refine_every,
+        }
+        if config.density == "mcmc":
+            noise = config.mcmc_noise
+            return Density(McmcStrategy(**when, cap_max=config.most, noise_lr=noise))
         strategy = CappedStrategy(
-            refine_start_iter=start,
-            refine_stop_iter=stop,
-            refine_every=every,
-            reset_every=stop + 1,
-            most=most,
-            least_gradient=grow_grad2d,
+            **when,
+            reset_every=config.reset_every or stop + 1,
+            most=config.most,
+            least_gradient=config.grow_grad2d,
         )
         return Density(strategy, strategy.initialize_state(scene_scale=scale))
 
@@ -75,7 +83,7 @@ class Density:
         render: Render,
         seed: int,
     ) -> None:
-        """Take note of one step's gradients and refine when it is time.
+        """Take note of one step and refine when it is time.
 
         Args:
             params: gsplat's names: means, quats, scales (log), opacities (logits), sh0, shN.
@@ -84,19 +92,28 @@ class Density:
             render: Of this step, after `backward`, with `means2d.grad` kept.
             seed: Seeds what this step draws; gsplat draws from the global generator.
         """
-        if step >= self.strategy.refine_stop_iter:
+        if isinstance(self.strategy, CappedStrategy) and step >= self.strategy.refine_stop_iter:
             return
-        grad = render.means2d.grad
-        assert grad is not None, "retain_grad() was not called on means2d."
-        height, width = render.alpha.shape
-        meta = {
-            "means2d": render.means2d,
-            "radii": render.radii,
-            "width": width,
-            "height": height,
-            "n_cameras": 1,
-            "gaussian_ids": None,
-        }
-        with torch.random.fork_rng(devices=[grad.device] if grad.is_cuda else []):
+        device = params["means"].device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)  # noqa: TID251 - gsplat takes no generator.
-            self.strategy.step_post_backward(params, optimizers, self.state, step, meta)
+            if isinstance(self.strategy, McmcStrategy):
+                rate = optimizers["means"].param_groups[0]["lr"]
+                self.strategy.step_post_backward(params, optimizers, self.state, step, {}, rate)
+            else:
+                info = _info(render)
+                self.strategy.step_post_backward(params, optimizers, self.state, step, info)
+
+
+def _info(render: Render) -> dict[str, Any]:
+    """What `DefaultStrategy` reads of the `meta` of a rasterization."""
+    assert render.means2d.grad is not None, "retain_grad() was not called on means2d."
+    height, width = render.alpha.shape
+    return {
+        "means2d": render.means2d,
+        "radii": render.radii,
+        "width": width,
+        "height": height,
+        "n_cameras": 1,
+        "gaussian_ids": None,
+    }

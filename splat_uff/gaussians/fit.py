@@ -80,14 +80,7 @@ class _Fit:
         count, rng = min(config.start, config.most), np.random.default_rng([seed, STAGE])
         start = initial_gaussians(capture, count, config.sh_degree, rng=rng)
         self._set_params({_OURS[name]: tensor for name, tensor in start.tensors().items()})
-        self.density = Density.of(
-            start=config.refine_start,
-            stop=int(config.refine_stop * config.steps),
-            every=config.refine_every,
-            grow_grad2d=config.grow_grad2d,
-            most=config.most,
-            scale=self.extent,
-        )
+        self.density = Density.of(config, scale=self.extent)
 
     def gaussians(self) -> Gaussians:
         """The Gaussians as they are now, attached to the parameters."""
@@ -117,6 +110,9 @@ class _Fit:
         loss = photometric_loss(image, truth, ssim_weight=self.config.ssim_weight)
         if with_depth:
             loss = loss + self.config.depth_weight * self._depth_loss(index, render)
+        if self.config.density == "mcmc":
+            loss = loss + self.config.mcmc_opacity_weight * gaussians.opacities.mean()
+            loss = loss + self.config.mcmc_scale_weight * gaussians.scales.mean()
         loss.backward()
         self._apply(render)
         self.step += 1

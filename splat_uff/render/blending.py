@@ -57,7 +57,7 @@ _options = {
     "cache": True,
     "error_model": "numpy",
     "boundscheck": False,
-    "fastmath": {"nnan", "nsz", "arcp", "contract", "afn", "reassoc"},
+    "fastmath": {"contract"},
 }
 
 

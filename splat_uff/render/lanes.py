@@ -20,8 +20,8 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 from numba.np.arrayobj import make_array
 
-FLAGS = ("nnan", "nsz", "arcp", "contract", "afn", "reassoc")
-"""What the compiler may assume of arithmetic; no kernel here relies on NaN or signed zero."""
+FLAGS = ("contract",)
+"""What the compiler may do to arithmetic: fuse multiplications with additions, nothing else."""
 _FLOAT, _BIT, _INT = ir.FloatType(), ir.IntType(1), ir.IntType(32)
 
 

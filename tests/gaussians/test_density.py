@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from splat_uff.gaussians.config import GaussiansConfig
 from splat_uff.gaussians.density import Density
-from splat_uff.render import Render
+from splat_uff.render import Render, rasterization
+from tests.render.scenes import loss_of, random_inputs
 
 SHAPES = {"means": (3,), "quats": (4,), "scales": (3,), "opacities": (), "sh0": (1, 3)}
 
@@ -12,10 +14,17 @@ SHAPES = {"means": (3,), "quats": (4,), "scales": (3,), "opacities": (), "sh0": 
 class Fit:
     """N Gaussians with one Adam step behind them; every number tells which Gaussian it is of."""
 
-    def __init__(self, count, *, most, start=0, stop=100, every=10, scale=1.0):
-        self.density = Density.of(
-            start=start, stop=stop, every=every, grow_grad2d=1e-4, most=most, scale=scale
+    def __init__(self, count, *, most, start=0, stop=100, every=10, scale=1.0, reset=0):
+        config = GaussiansConfig(
+            steps=stop,
+            refine_start=start,
+            refine_stop=1.0,
+            refine_every=every,
+            grow_grad2d=1e-4,
+            most=most,
+            reset_every=reset,
         )
+        self.density = Density.of(config, scale=scale)
         names = torch.arange(count, dtype=torch.float32)
         self.params = {
             name: torch.nn.Parameter(
@@ -180,3 +189,66 @@ def test_density_draws_from_its_seed_and_leaves_the_global_generator_alone():
         found.append(fit.params["means"].detach())
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
+
+
+def test_density_resets_opacities_where_gsplat_forgets_to():
+    fit = Fit(20, most=20, reset=30)
+    logits = []
+    for step in range(1, 100):
+        with torch.no_grad():
+            fit.params["opacities"][:] = 2.0
+        fit.step(step, 0.0)
+        logits.append(fit.params["opacities"].detach().sigmoid().max().item())
+    reset = [step for step, opacity in enumerate(logits, 1) if opacity < 0.5]
+    assert reset == [30, 60, 90]
+    assert logits[29] == pytest.approx(2 * 0.005)
+    fit.assert_aligned()
+    assert not fit.moments("opacities").any()
+
+
+def test_density_resets_nothing_unasked():
+    fit = Fit(20, most=20)
+    for step in range(1, 100):
+        fit.step(step, 0.0)
+    assert (fit.params["opacities"] == 1.0).all()
+
+
+@pytest.mark.parametrize("absgrad", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
+def test_gsplats_default_strategy_works_with_our_meta(packed, absgrad):
+    from gsplat import DefaultStrategy
+
+    tensors = random_inputs(60)
+    cameras = {name: tensors.pop(name) for name in ("viewmats", "Ks")}
+    tensors["scales"], tensors["opacities"] = tensors["scales"].log(), tensors["opacities"].logit()
+    params = {name: torch.nn.Parameter(tensor) for name, tensor in tensors.items()}
+    optimizers = {name: torch.optim.Adam([p], lr=1e-3) for name, p in params.items()}
+    strategy = DefaultStrategy(
+        refine_start_iter=1, refine_every=5, grow_grad2d=1e-9, absgrad=absgrad
+    )
+    strategy.check_sanity(params, optimizers)
+    state = strategy.initialize_state()
+    for step in range(6):
+        image, alphas, meta = rasterization(
+            params["means"],
+            params["quats"],
+            params["scales"].exp(),
+            params["opacities"].sigmoid(),
+            params["colors"],
+            **cameras,
+            width=37,
+            height=29,
+            packed=packed,
+            absgrad=absgrad,
+        )
+        strategy.step_pre_backward(params, optimizers, state, step, meta)
+        loss_of(image, alphas).backward()
+        if step == 4:
+            seen = state["count"] > 0
+            assert (state["grad2d"][seen] > 0).any()
+            assert not state["grad2d"][~seen].any()
+        for optimizer in optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad()
+        strategy.step_post_backward(params, optimizers, state, step, meta, packed=packed)
+    assert len(params["means"]) > 60

@@ -92,6 +92,13 @@ def test_fit_gaussians_starts_under_its_cap(capture):
     assert len(fit(capture, replace(CONFIG, steps=2, most=50))) <= 50
 
 
+def test_fit_gaussians_by_mcmc_lowers_the_error_and_uses_its_cap(capture):
+    config = replace(CONFIG, steps=200, density="mcmc")
+    before, after = fit(capture, replace(config, steps=1)), fit(capture, config)
+    assert error_of(after, capture) < 0.3 * error_of(before, capture)
+    assert len(after) == CONFIG.most
+
+
 @pytest.mark.parametrize("degree", [0, 3])
 def test_fit_gaussians_of_one_seed_is_the_same_to_the_bit(capture, degree):
     config = replace(CONFIG, steps=30, sh_degree=degree)
@@ -112,11 +119,16 @@ def test_fit_gaussians_does_not_depend_on_threads(capture):
     assert_equal(*found)
 
 
-@pytest.mark.parametrize(("degree", "has_alpha"), [(0, True), (1, True), (1, False)])
-def test_fit_gaussians_cut_off_and_resumed_equals_a_straight_run(degree, has_alpha, tmp_path):
+@pytest.mark.parametrize(
+    ("degree", "has_alpha", "density"),
+    [(0, True, "default"), (1, True, "default"), (1, False, "default"), (1, True, "mcmc")],
+)
+def test_fit_gaussians_cut_off_and_resumed_equals_a_straight_run(
+    degree, has_alpha, density, tmp_path
+):
     capture = ball_capture(views=8, size=20, has_alpha=has_alpha)
     config = replace(CONFIG, steps=70, sh_degree=degree)  # Growth before and after the cut.
-    config = replace(config, refine_stop=0.9)
+    config = replace(config, refine_stop=0.9, density=density, reset_every=40)
     straight = fit(capture, config)
     checkpoint = Checkpoint(tmp_path / "gaussians.npz", seconds=0)
     with pytest.raises(Cut):

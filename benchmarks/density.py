@@ -1,0 +1,84 @@
+"""Compare what adds and removes Gaussians: cloning and pruning, with resets, and MCMC.
+
+    python benchmarks/density.py --scenes drums --data RADAR --output benchmarks/density.json
+
+Each strategy fits its own Gaussians with the defaults, then features and a tree, and is scored on
+the held-out views. `python tools/update_readme.py` puts the JSON into docs/choices.md.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from splat_uff.bench import commit, describe_machine
+from splat_uff.builtin import find_scene
+from splat_uff.capture import read_capture
+from splat_uff.evaluate.score import evaluate
+from splat_uff.features.blend import FrozenViews
+from splat_uff.features.fit import fit_features
+from splat_uff.gaussians.fit import fit_gaussians
+from splat_uff.hierarchy.build import build_hierarchy
+from splat_uff.masks.folders import read_masks
+from splat_uff.run import TrainConfig
+
+DEFAULTS = TrainConfig()
+STRATEGIES = {
+    "default": DEFAULTS.gaussians,
+    "default, opacities reset every 1000 steps": replace(DEFAULTS.gaussians, reset_every=1000),
+    "mcmc": replace(DEFAULTS.gaussians, density="mcmc"),
+    "mcmc, a fifth of the noise": replace(DEFAULTS.gaussians, density="mcmc", mcmc_noise=1e5),
+    "mcmc, a tenth of the weights": replace(
+        DEFAULTS.gaussians, density="mcmc", mcmc_opacity_weight=1e-3, mcmc_scale_weight=1e-3
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", nargs="*", default=[], help="built-in scenes")
+    parser.add_argument("--data", nargs="*", type=Path, default=[], help="folders of captures")
+    parser.add_argument("--only", nargs="*", default=list(STRATEGIES))
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    folders = {scene: find_scene(scene).folder for scene in options.scenes}
+    folders |= {folder.resolve().name: folder for folder in options.data}
+    kept = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
+    rows = {(row["scene"], row["strategy"]): row for row in kept}
+    for scene, folder in folders.items():
+        for strategy in options.only:
+            rows[scene, strategy] = {"scene": scene, "strategy": strategy} | score(folder, strategy)
+            print(json.dumps(rows[scene, strategy]), flush=True)
+            record = {
+                "date": time.strftime("%Y-%m-%d"),
+                "machine": describe_machine(),
+                "commit": commit(),
+                "rows": list(rows.values()),
+            }
+            options.output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def score(folder: Path, strategy: str) -> dict[str, object]:
+    """Fit with one strategy and score the result."""
+    capture = read_capture(folder, size=DEFAULTS.size)
+    bags = read_masks(capture)
+    start = time.perf_counter()
+    gaussians = fit_gaussians(capture, STRATEGIES[strategy], bags, seed=DEFAULTS.seed)
+    seconds = round(time.perf_counter() - start, 1)
+    views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
+    features = fit_features(
+        views, len(gaussians), capture, bags, DEFAULTS.features, seed=DEFAULTS.seed
+    )
+    means = gaussians.means.numpy().astype(np.float64)
+    largest = views.largest_weights(len(gaussians))
+    hierarchy = build_hierarchy(means, features, largest, DEFAULTS.hierarchy)
+    found = evaluate(capture, gaussians, hierarchy, [], DEFAULTS.evaluate, seed=DEFAULTS.seed)
+    kept = {name: found.metrics[name] for name in ("psnr", "ssim", "nc", "num_gaussians")}
+    return {"seconds": seconds, **kept}
+
+
+if __name__ == "__main__":
+    main()
