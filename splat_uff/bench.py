@@ -123,16 +123,17 @@ def cases() -> dict[str, Callable[[], tuple[Call, int]]]:
 
 
 def random_inputs(
-    size: int, channels: int, *, count: int = COUNT, degree: int | None = None
+    size: int, channels: int, *, count: int | None = None, degree: int | None = None
 ) -> dict[str, Any]:
     """Tensors for `rasterization`: Gaussians of 1 to 3 pixels all over a square image.
 
     Args:
         size: Side of the image in pixels.
         channels: Number of channels, where no degree is given.
-        count: Number of Gaussians.
+        count: Number of Gaussians, `COUNT` unless given.
         degree: Degree of spherical harmonics in place of channels.
     """
+    count = COUNT if count is None else count
     rng = torch.Generator().manual_seed(0)
     pixels = torch.rand(count, 2, generator=rng) * size
     depth = 2 + 4 * torch.rand(count, 1, generator=rng)

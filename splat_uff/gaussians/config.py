@@ -48,9 +48,9 @@ class GaussiansConfig:
     """Steps from one reset of all opacities to the next, for the default density; 0 for none."""
     mcmc_noise: Weight = 5e5
     """Noise of MCMC, in learning rates of the centres."""
-    mcmc_opacity_weight: Weight = 0.01
+    mcmc_opacity_weight: Weight = 1e-3
     """Weight of mean opacity in the loss, for MCMC: what is not needed fades and is moved."""
-    mcmc_scale_weight: Weight = 0.01
+    mcmc_scale_weight: Weight = 1e-3
     """Weight of mean radius in the loss, for MCMC."""
     depth_weight: Weight = 0.0
     """Weight of the loss that keeps depth smooth inside the smallest masks; 0 leaves it out."""

@@ -59,7 +59,7 @@ class Density:
             scale: Extent of the scene, world units.
         """
         stop = int(config.refine_stop * config.steps)
-        when = {
+        when: dict[str, Any] = {
             "refine_start_iter": config.refine_start,
             "refine_stop_iter": stop,
             "refine_every": config.refine_every,

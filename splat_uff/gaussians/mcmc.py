@@ -17,7 +17,7 @@ MOST_COPIES = 51
 """Copies that one Gaussian is counted as at most, as in gsplat."""
 STEEPNESS = 100.0
 """Of the sigmoid that switches the noise off where opacity exceeds the least (section 3.3)."""
-Params = dict[str, torch.nn.Parameter]
+Params = dict[str, torch.nn.Parameter] | torch.nn.ParameterDict
 Optimizers = dict[str, torch.optim.Optimizer]
 
 

@@ -13,6 +13,7 @@ import torch
 from numba import config as numba_config
 from numba import set_num_threads
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from splat_uff.cameras import Camera
 from splat_uff.render import blending, harmonics, projection
@@ -168,10 +169,10 @@ class _Project(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, means, quats, scales, opacities, viewmats, Ks, sets, frame, shape):
-        solids = tuple(_array(t) for t in (means, quats, scales, opacities))
-        cameras = tuple(t.detach().double().contiguous().numpy() for t in (viewmats, Ks))
+        ctx.save_for_backward(means, quats, scales, opacities, viewmats, Ks)
         arrays = projection.project_forward(
-            *solids, *cameras, sets, frame.width, frame.height,
+            *map(_array, (means, quats, scales, opacities)),
+            *map(_doubles, (viewmats, Ks)), sets, frame.width, frame.height,
             frame.eps2d, frame.near, frame.far, frame.radius_clip, frame.antialiased,
         )  # fmt: skip
         seen = arrays[-1][:, 0] > 0
@@ -184,22 +185,24 @@ class _Project(torch.autograd.Function):
             rows[instances] = instances
             instances = np.arange(len(seen))
             arrays = tuple(array.reshape(*shape, *array.shape[1:]) for array in arrays)
-        ctx.given, ctx.frame = (*solids, *cameras, sets), frame
-        ctx.rows, ctx.dtype = rows, viewmats.dtype
+        ctx.sets, ctx.frame, ctx.rows = sets, frame, rows
         outputs = tuple(torch.from_numpy(array) for array in (*arrays, instances, rows))
         ctx.mark_non_differentiable(*outputs[4:])
         return outputs
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, *v):  # pyright: ignore[reportIncompatibleMethodOverride]
+        *solids, viewmats, Ks = ctx.saved_tensors
         frame: Frame = ctx.frame
         v_means2d, v_conics, v_depths, v_dimmed = (_array(each) for each in v[:4])
         *v_solids, v_viewmats = projection.project_backward(
-            *ctx.given, frame.width, frame.height, frame.eps2d, frame.antialiased, ctx.rows,
+            *map(_array, solids), *map(_doubles, (viewmats, Ks)), ctx.sets,
+            frame.width, frame.height, frame.eps2d, frame.antialiased, ctx.rows,
             v_means2d.reshape(-1, 2), v_conics.reshape(-1, 3),
             v_depths.reshape(-1), v_dimmed.reshape(-1),
         )  # fmt: skip
-        v_viewmats = torch.from_numpy(v_viewmats).to(ctx.dtype)
+        v_viewmats = torch.from_numpy(v_viewmats).to(viewmats.dtype)
         return (*map(torch.from_numpy, v_solids), v_viewmats, *[None] * 4)
 
 
@@ -208,18 +211,23 @@ class _Harmonics(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, means, coefficients, centres, degree, sets, instances, seen):
-        ids, rows = instances.numpy(), seen.numpy()
-        given = _array(means), _array(coefficients), centres.detach().double().numpy(), degree, sets
-        colours = harmonics.harmonics_forward(*given, ids, rows)
-        ctx.given, ctx.rows, ctx.colours, ctx.dtype = given, rows, colours, centres.dtype
-        return torch.from_numpy(colours)
+        ctx.save_for_backward(means, coefficients, centres)
+        ctx.degree, ctx.sets, ctx.rows = degree, sets, seen.numpy()
+        ctx.colours = harmonics.harmonics_forward(
+            _array(means), _array(coefficients), _doubles(centres), degree, sets,
+            instances.numpy(), ctx.rows,
+        )  # fmt: skip
+        return torch.from_numpy(ctx.colours)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, v_colours):  # pyright: ignore[reportIncompatibleMethodOverride]
+        means, coefficients, centres = ctx.saved_tensors
         v_means, v_coefficients, v_centres = harmonics.harmonics_backward(
-            *ctx.given, ctx.rows, ctx.colours, _array(v_colours)
-        )
-        v_centres = torch.from_numpy(v_centres).to(ctx.dtype)
+            _array(means), _array(coefficients), _doubles(centres), ctx.degree, ctx.sets,
+            ctx.rows, ctx.colours, _array(v_colours),
+        )  # fmt: skip
+        v_centres = torch.from_numpy(v_centres).to(centres.dtype)
         return (*map(torch.from_numpy, (v_means, v_coefficients)), v_centres, *[None] * 4)
 
 
@@ -246,9 +254,7 @@ class _Blend(torch.autograd.Function):
     @staticmethod
     def forward(ctx, means2d, conics, opacities, values, plan: _Plan):
         frame, images = plan.frame, len(plan.binned)
-        flat = _array(means2d).reshape(-1, 2), _array(conics).reshape(-1, 3), _array(opacities)
-        flat = (*flat[:2], flat[2].reshape(-1), plan.boxes)
-        shades = _array(values)
+        flat, shades = _flat(means2d, conics, opacities, plan), _array(values)
         image = np.empty((images, frame.height, frame.width, shades.shape[1]), np.float32)
         alphas = np.empty((images, frame.height, frame.width), np.float32)
         for index, (tile_starts, entries, _, _) in enumerate(plan.binned):
@@ -257,20 +263,23 @@ class _Blend(torch.autograd.Function):
                 *(array[own] for array in flat), shades, plan.rows[own],
                 tile_starts, entries, plan.tile_size, image[index], alphas[index], plan.threads,
             )  # fmt: skip
-        ctx.save_for_backward(means2d)
-        ctx.flat, ctx.shades, ctx.plan = flat, shades, plan
+        ctx.save_for_backward(means2d, conics, opacities, values)
+        ctx.plan = plan
         return torch.from_numpy(image), torch.from_numpy(alphas)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, v_image, v_alphas):  # pyright: ignore[reportIncompatibleMethodOverride]
+        means2d, conics, opacities, values = ctx.saved_tensors
         plan: _Plan = ctx.plan
+        flat, shades = _flat(means2d, conics, opacities, plan), _array(values)
         v_image, v_alphas = _array(v_image), _array(v_alphas)
-        v_values = np.zeros_like(ctx.shades)
+        v_values = np.zeros_like(shades)
         gradients = []
         for index, tiles in enumerate(plan.binned):
             own = slice(plan.starts[index], plan.starts[index + 1])
             parts = blending.blend_backward(
-                *(array[own] for array in ctx.flat), ctx.shades, plan.rows[own],
+                *(array[own] for array in flat), shades, plan.rows[own],
                 *tiles, plan.tile_size, v_image[index], v_alphas[index], plan.absgrad,
                 v_values, plan.threads,
             )  # fmt: skip
@@ -280,7 +289,6 @@ class _Blend(torch.autograd.Function):
             for parts in zip(*gradients, strict=True)
         ]
         v_means2d, v_conics, v_opacities, absolute = joined
-        (means2d,) = ctx.saved_tensors
         shape = means2d.shape
         if plan.absgrad:
             means2d.absgrad = absolute.reshape(shape)  # Where gsplat's density schedule looks.
@@ -291,6 +299,12 @@ class _Blend(torch.autograd.Function):
             torch.from_numpy(v_values),
             None,
         )
+
+
+def _flat(means2d: Tensor, conics: Tensor, opacities: Tensor, plan: _Plan) -> tuple:
+    """What `splat_uff.render.blending` wants of the instances, one row each."""
+    rows = (_array(means2d).reshape(-1, 2), _array(conics).reshape(-1, 3), _array(opacities))
+    return (*rows[:2], rows[2].reshape(-1), plan.boxes)
 
 
 def _ids(instances: Tensor, sets: int, cameras: int, count: int) -> tuple[Tensor, ...]:
@@ -326,6 +340,11 @@ def _tile_meta(
 def _array(tensor: Tensor) -> np.ndarray:
     """The tensor's memory as a C-ordered float32 array."""
     return tensor.detach().to(torch.float32).contiguous().numpy()
+
+
+def _doubles(tensor: Tensor) -> np.ndarray:
+    """The tensor as a C-ordered float64 array."""
+    return tensor.detach().double().contiguous().numpy()
 
 
 def _follow_torch_threads() -> int:

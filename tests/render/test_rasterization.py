@@ -447,3 +447,27 @@ def test_permuting_the_gaussians_changes_nothing():
     for name, value in again.items():
         same = found[name] if name in ("image", "alphas", "viewmats") else found[name][order]
         np.testing.assert_allclose(value, same, atol=1e-6 * float(same.abs().max()))
+
+
+def test_inputs_changed_between_forward_and_backward_are_noticed():
+    leaves = with_gradients(random_inputs())
+    image, _, _ = rasterization(**leaves, width=WIDTH, height=HEIGHT)
+    with torch.no_grad():
+        leaves["means"] += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        image.sum().backward()
+
+
+def test_second_derivatives_are_refused():
+    leaves = with_gradients(random_inputs())
+    image, _, _ = rasterization(**leaves, width=WIDTH, height=HEIGHT)
+    (gradient,) = torch.autograd.grad(image.square().sum(), leaves["means"], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+def test_rasterization_needs_no_gradients():
+    with torch.inference_mode():
+        image, _, meta = rasterization(**random_inputs(), width=WIDTH, height=HEIGHT)
+    assert image.sum() != 0
+    assert not meta["means2d"].requires_grad
