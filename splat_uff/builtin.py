@@ -18,7 +18,8 @@ from splat_uff.capture.records import GroundTruth
 from splat_uff.capture.scenes.catalogue import RECIPES
 from splat_uff.capture.scenes.write import write_scene
 from splat_uff.errors import InputError
-from splat_uff.evaluate.covering import CoveringScores, masks_covering
+from splat_uff.evaluate.covering import masks_covering
+from splat_uff.evaluate.levels import LevelScores
 from splat_uff.files import replacing_folder, write_json
 from splat_uff.masks.folders import write_masks
 from splat_uff.masks.records import MaskSet
@@ -159,7 +160,7 @@ def _make_scene(name: str, folder: Path) -> None:
     )
 
 
-def _score_masks(folder: Path, masks: dict[str, MaskSet], size: int) -> CoveringScores:
+def _score_masks(folder: Path, masks: dict[str, MaskSet], size: int) -> LevelScores:
     """NC of the masks themselves, at the size of the ground truth."""
     views = sorted(masks)
     reduced = [

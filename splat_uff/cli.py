@@ -86,17 +86,68 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
     return train
 
 
-def metrics(run: tyro.conf.Positional[Path]) -> None:
-    """Score a finished run again and print the table.
+def metrics(
+    run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = None,
+    *,
+    predictions: Folder = None,
+    scene: Name = None,
+    data: Folder = None,
+    data_root: Folder = None,
+) -> None:
+    """Score a finished run in full and print the tables; or the label maps of any other method.
 
     Args:
         run: Run folder, for example runs/drums.
+        predictions: Folder of label maps in the layout of the published scripts, in place of a run.
+        scene: Scene that the label maps are of.
+        data: Capture that they are of, in place of a scene.
+        data_root: Folder of scenes, for --scene; the variable SPLAT_UFF_DATA stands in for it.
     """
     from splat_uff.evaluate.tables import score_table
-    from splat_uff.pipeline import score_run
     from splat_uff.progress import print_result
 
-    print_result(score_table(score_run(run)))
+    if (run is None) == (predictions is None):
+        raise InputError(
+            "give either a run folder, as runs/drums, or --predictions DIR, and not both; see "
+            "splat-uff metrics --help."
+        )
+    if run is not None:
+        if scene or data:
+            raise InputError("a run knows its capture; leave --scene and --data out.")
+        from splat_uff.pipeline import score_run
+
+        print_result(score_table(score_run(run)))
+        return
+    assert predictions is not None
+    if (scene is None) == (data is None):
+        raise InputError("say with --scene NAME or --data DIR what the label maps are of.")
+    if scene is not None:
+        from splat_uff.builtin import find_scene
+
+        data = find_scene(scene, data_root=data_root).folder
+    assert data is not None
+    from splat_uff.predictions import score_predictions
+
+    print_result(score_table(score_predictions(predictions, data)))
+
+
+def labels(
+    run: tyro.conf.Positional[Path],
+    *,
+    output: Folder = None,
+    layout: Literal["uff"] = "uff",
+) -> None:
+    """Write label maps of the held-out views at every granularity, for other programs to read.
+
+    Args:
+        run: Run folder, for example runs/drums.
+        output: New folder; RUN/labels unless given.
+        layout: That of the published scripts, VIEW/HEIGHT.npy with 200 for none.
+    """
+    from splat_uff.predictions import write_labels
+
+    output = output or run / "labels"
+    print(f"{write_labels(run, output)} views in {output}")
 
 
 def scenes() -> None:
@@ -141,6 +192,7 @@ def main(args: list[str] | None = None) -> None:
             commands = {
                 "train": train_with(_defaults(args)),
                 "metrics": metrics,
+                "labels": labels,
                 "scenes": scenes,
                 "bench": bench,
             }

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +123,34 @@ def score_run(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: If there is no finished run, or its files or capture are missing or damaged.
     """
+    found = read_finished(folder)
+    settings = found.provenance.settings
+    evaluation = _evaluate(found.capture, found.gaussians, found.hierarchy, settings, full=True)
+    return _metrics(found.provenance, evaluation, found.seconds)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run, read from its files, and its capture."""
+
+    provenance: Provenance
+    capture: Capture
+    gaussians: Gaussians
+    hierarchy: Hierarchy
+    seconds: dict[str, float]
+
+
+def read_finished(folder: Path) -> Finished:
+    """Read a finished run; says so if its capture has changed since.
+
+    Raises:
+        InputError: If there is no finished run, or its files or capture are missing or damaged.
+    """
     run = Run(folder)
     provenance = read_provenance(run)
     seconds = read_metrics(run)["seconds"]
-    settings = provenance.settings
     data = Path(provenance.data)
-    capture = read_capture(data, size=settings.size)
+    capture = read_capture(data, size=provenance.settings.size)
     if _fingerprint(data, folder) != provenance.fingerprint:
         notice(f"{data} has changed since this run was trained on it.")
     gaussians, hierarchy = load_ply(run.gaussians), load_hierarchy(run)
@@ -136,8 +159,7 @@ def score_run(folder: Path) -> dict[str, Any]:
             f"{run.gaussians} has {len(gaussians)} Gaussians, {run.hierarchy} "
             f"{hierarchy.tree.num_leaves} leaves; train again with --overwrite."
         )
-    evaluation = _evaluate(capture, gaussians, hierarchy, settings)
-    return _metrics(provenance, evaluation, seconds)
+    return Finished(provenance, capture, gaussians, hierarchy, seconds)
 
 
 def load_hierarchy(run: Run) -> Hierarchy:
@@ -236,12 +258,19 @@ def _save_hierarchy(
 
 
 def _evaluate(
-    capture: Capture, gaussians: Gaussians, hierarchy: Hierarchy, settings: TrainConfig
+    capture: Capture,
+    gaussians: Gaussians,
+    hierarchy: Hierarchy,
+    settings: TrainConfig,
+    *,
+    full: bool = False,
 ) -> Evaluation:
     val_masks: list[MaskSet] = []
     if capture.val and (capture.folder / f"{capture.held_out}_seg").is_dir():
         val_masks = [masks for masks, _ in read_masks(capture, split="val")]
-    return evaluate(capture, gaussians, hierarchy, val_masks, settings.evaluate, seed=settings.seed)
+    return evaluate(
+        capture, gaussians, hierarchy, val_masks, settings.evaluate, seed=settings.seed, full=full
+    )
 
 
 def _finish(

@@ -149,8 +149,11 @@ def start_run(run: Run, provenance: Provenance, *, overwrite: bool) -> None:
     try:
         _clear(run)
         run.folder.mkdir(parents=True, exist_ok=True)
+        record = msgspec.to_builtins(provenance)
+        # At the top of the file, so that one that is cut off after any line can be told.
+        record = {"num_settings": len(flatten(record["settings"])), **record}
         with replacing(run.config) as temporary:
-            temporary.write_text(tomli_w.dumps(msgspec.to_builtins(provenance)), encoding="utf-8")
+            temporary.write_text(tomli_w.dumps(record), encoding="utf-8")
     except OSError as error:
         raise InputError(
             f"cannot write to {run.folder} ({error.strerror}); pass another --output."
@@ -165,7 +168,15 @@ def read_provenance(run: Run) -> Provenance:
     """
     if not run.config.is_file():
         raise InputError(f"no run in {run.folder} (no config.toml); pass the folder of a run.")
-    return convert(read_toml(run.config), Provenance, source=f"{run.config}: ")
+    record = read_toml(run.config)
+    expected, settings = record.pop("num_settings", None), record.get("settings")
+    found = len(flatten(settings)) if isinstance(settings, dict) else 0
+    if expected is not None and expected != found:
+        raise InputError(
+            f"{run.config} has {found} settings and says {expected}, so it is damaged; train again "
+            "with another --output."
+        )
+    return convert(record, Provenance, source=f"{run.config}: ")
 
 
 def read_metrics(run: Run) -> dict[str, Any]:

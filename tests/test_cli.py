@@ -349,3 +349,45 @@ def test_main_ends_in_one_line_when_an_interrupt_is_disguised(
 def test_config_folder_holds_a_file_per_preset():
     assert "toy" in cli._presets()
     assert cli._presets() <= set(builtin.RECIPES)
+
+
+def test_labels_and_metrics_of_them_agree_with_the_run(finished_run, tmp_path, capsys):
+    output = tmp_path / "labels"
+    main(["labels", str(finished_run), "--output", str(output)])
+    views = len(list((output / "..").resolve().glob("labels/*/0.010.npy")))
+    assert f"{views} views in {output}" in capsys.readouterr().out
+    main(["metrics", str(finished_run)])
+    own = capsys.readouterr().out
+    main(["metrics", "--predictions", str(output), "--scene", "toy"])
+    others = capsys.readouterr().out
+    for said in (own, others):
+        assert "NC, normalized covering" in said
+        assert "SI, segmentation injectivity" in said
+        assert "VC, view consistency" in said
+    # Five clicks a segment in the run's settings, a hundred here: close, not the same.
+    mean = [float(said.split("nested cuts")[1].split()[3]) for said in (own, others)]
+    assert mean[0] == pytest.approx(mean[1], abs=0.03)
+    assert "ceiling" in own
+    assert "ceiling" not in others
+
+
+def test_labels_replace_nothing(finished_run, tmp_path, refused):
+    (tmp_path / "mine").write_text("precious")
+    said = refused("labels", finished_run, "--output", tmp_path)
+    assert "is there already" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["metrics"], "either a run folder, as runs/drums, or --predictions"),
+        (["metrics", "runs/x", "--predictions", "y"], "not both"),
+        (["metrics", "runs/x", "--scene", "toy"], "a run knows its capture"),
+        (["metrics", "--predictions", "y"], "--scene NAME or --data DIR"),
+        (["metrics", "--predictions", "no/such/folder", "--scene", "toy"], "no folder"),
+        (["labels", "no/such/run"], "no run in"),
+    ],
+)
+def test_metrics_and_labels_say_what_they_need(args, said, refused, toy):
+    assert said in refused(*args)

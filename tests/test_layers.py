@@ -9,7 +9,18 @@ PACKAGE = Path(splat_uff.__file__).parent
 ORDER = (
     *("errors", "ranges", "files", "progress", "checkpoints", "clock", "cameras", "neighbours"),
     *("capture", "masks", "render", "gaussians", "features", "hierarchy", "evaluate"),
-    *("view", "export", "settings", "run", "builtin", "pipeline", "bench", "cli", "__main__"),
+    *(
+        "view",
+        "export",
+        "settings",
+        "run",
+        "builtin",
+        "pipeline",
+        "predictions",
+        "bench",
+        "cli",
+        "__main__",
+    ),
 )
 FRAMEWORKS = {"nerfstudio", "lightning", "hydra"}
 

@@ -1,4 +1,4 @@
-"""NC, normalized covering: how well the best of all granularities answers a click."""
+"""NC and SI: how well a granularity answers a click, and whether it answers all clicks alike."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,59 +7,28 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from splat_uff.capture.records import GroundTruth
-from splat_uff.errors import InputError
+from splat_uff.evaluate.levels import (
+    LEVELS,
+    LevelScores,
+    check_maps,
+    check_sizes,
+    collect,
+    consecutive,
+    mean_row,
+    overlaps,
+    true_levels,
+)
 from splat_uff.masks.records import MaskSet
-
-LEVELS = ("objects", "collections", "scene")
-"""Granularities of the ground truth, finest first."""
-MIN_PIXELS = 20
-"""True segments with fewer pixels are not scored."""
 
 
 @dataclass(frozen=True)
-class CoveringScores:
-    """NC of one segmentation, from `normalized_covering` or `masks_covering`."""
+class FixedCovering:
+    """NC with one cut for all views, chosen once for each level."""
 
-    per_view: Float[np.ndarray, "V 3"]
-    """One row a view, columns as in `LEVELS`; NaN where the view has no segment to score."""
-
-    @property
-    def objects(self) -> float:
-        """NC at the level of objects, mean over views."""
-        return float(np.nanmean(self.per_view[:, 0]))
-
-    @property
-    def collections(self) -> float:
-        """NC at the level of collections, mean over views."""
-        return float(np.nanmean(self.per_view[:, 1]))
-
-    @property
-    def scene(self) -> float:
-        """NC of foreground and background, mean over views."""
-        return float(np.nanmean(self.per_view[:, 2]))
-
-    @property
-    def mean(self) -> float:
-        """Mean of the three levels, the headline figure."""
-        return (self.objects + self.collections + self.scene) / 3
-
-    @property
-    def standard_errors(self) -> dict[str, float]:
-        """Standard error over views of each level and of `mean`; empty with fewer than 2 views.
-
-        Clicks of one view are averaged first: views, not clicks, are what a new run would redraw.
-        """
-        columns = [*self.per_view.T, self.per_view.mean(axis=1)]
-        errors = {}
-        for name, column in zip((*LEVELS, "mean"), columns, strict=True):
-            scored = column[np.isfinite(column)]
-            if len(scored) > 1:
-                errors[name] = float(scored.std(ddof=1) / np.sqrt(len(scored)))
-        return errors
-
-    def record(self) -> dict[str, float]:
-        """The four figures by name, as `metrics.json` keeps them."""
-        return {name: getattr(self, name) for name in (*LEVELS, "mean")}
+    nc: dict[str, float]
+    """By level, and `mean` of the three."""
+    cuts: dict[str, int]
+    """Index of the cut that is best for each level."""
 
 
 def normalized_covering(
@@ -68,7 +37,7 @@ def normalized_covering(
     *,
     rng: np.random.Generator,
     num_clicks: int = 100,
-) -> CoveringScores:
+) -> LevelScores:
     """Score nested cuts of one hierarchy against three levels of true segments.
 
     For each true segment A of at least `MIN_PIXELS` pixels, `num_clicks` random pixels of A are
@@ -99,16 +68,87 @@ def normalized_covering(
         >>> normalized_covering(truth[None, None], truths, rng=rng).objects
         1.0
     """
-    _check_sizes(len(label_maps), [label_maps.shape[2:]] * len(label_maps), truths)
-    if label_maps.shape[1] == 0:
-        raise InputError("no cuts to score; expected label maps of at least one granularity.")
-    if label_maps.min() < 0:
-        raise InputError(f"label {label_maps.min()} found; labels start at 0, which is none.")
-    per_view = [
-        _score_view(_CutOverlaps(maps), truth, num_clicks, rng)
-        for maps, truth in zip(label_maps, truths, strict=True)
+    found = _click_ious(label_maps, truths, rng, num_clicks)
+    return collect(
+        [
+            mean_row([[ious.max(axis=0).mean() for ious in level] for level in view])
+            for view in found
+        ]
+    )
+
+
+def segmentation_injectivity(
+    label_maps: Int[np.ndarray, "V C H W"],
+    truths: Sequence[GroundTruth],
+    *,
+    rng: np.random.Generator,
+    num_clicks: int = 100,
+) -> LevelScores:
+    """SI: whether two clicks on one true segment get the same answer.
+
+    `num_clicks` times, two random pixels of a true segment A are drawn. With the cut that is best
+    for the first (the finest of equally good ones), the IoU of the predicted segments containing
+    the first and the second is 1 if they are one segment and 0 if they are two.
+
+    Source: METHOD.md section 7; UFF, supplement A.3.
+
+    Args:
+        label_maps: As for `normalized_covering`, cuts from fine to coarse.
+        truths: Ground truth of the views, at the size of the maps.
+        rng: Draws the pixels.
+        num_clicks: Pairs per true segment.
+
+    Returns:
+        Scores in [0, 1] per view and level.
+
+    Raises:
+        InputError: As `normalized_covering` does.
+    """
+    check_maps(label_maps, truths)
+
+    def score(maps: np.ndarray, ious: np.ndarray, pixels: np.ndarray) -> float:
+        first, second = rng.choice(pixels, (2, num_clicks))
+        cuts = ious[:, first].argmax(axis=0)
+        return float((maps[cuts, first] == maps[cuts, second]).mean())
+
+    per_view = []
+    for maps, truth in zip(label_maps.reshape(*label_maps.shape[:2], -1), truths, strict=True):
+        rows = []
+        for level in true_levels(truth):
+            ious = cut_ious(maps, level.segments)
+            rows.append([score(maps, ious, pixels) for pixels in level.scored])
+        per_view.append(mean_row(rows))
+    return collect(per_view)
+
+
+def fixed_covering(
+    label_maps: Int[np.ndarray, "V C H W"],
+    truths: Sequence[GroundTruth],
+    *,
+    rng: np.random.Generator,
+    num_clicks: int = 100,
+) -> FixedCovering:
+    """NC without an oracle for each click: one cut a level, the same for all views.
+
+    Args:
+        label_maps: As for `normalized_covering`.
+        truths: Ground truth of the views, at the size of the maps.
+        rng: Draws the clicks; an equal one clicks where `normalized_covering` does.
+        num_clicks: Clicks per true segment.
+
+    Raises:
+        InputError: As `normalized_covering` does.
+    """
+    found = _click_ious(label_maps, truths, rng, num_clicks)
+    cuts = range(label_maps.shape[1])
+    by_cut = [
+        [mean_row([[ious[cut].mean() for ious in level] for level in view]) for view in found]
+        for cut in cuts
     ]
-    return _collect(per_view)
+    scores = [collect(per_view).record() for per_view in by_cut]
+    best = {level: int(np.argmax([score[level] for score in scores])) for level in LEVELS}
+    nc = {level: scores[cut][level] for level, cut in best.items()}
+    return FixedCovering(nc | {"mean": sum(nc.values()) / len(nc)}, best)
 
 
 def masks_covering(
@@ -117,7 +157,7 @@ def masks_covering(
     *,
     rng: np.random.Generator,
     num_clicks: int = 100,
-) -> CoveringScores:
+) -> LevelScores:
     """Score bags of 2D masks as if they were a segmentation, to know the quality of the input.
 
     As `normalized_covering`, but a click is worth the best IoU with A of any *mask* that contains
@@ -135,115 +175,56 @@ def masks_covering(
     Raises:
         InputError: If sizes or numbers of views differ, or a level has no segment in any view.
     """
-    _check_sizes(len(masks), [(bag.height, bag.width) for bag in masks], truths)
-    per_view = [
-        _score_view(_MaskOverlaps(bag), truth, num_clicks, rng)
-        for bag, truth in zip(masks, truths, strict=True)
-    ]
-    return _collect(per_view)
+    check_sizes(len(masks), [(bag.height, bag.width) for bag in masks], truths)
+    per_view = []
+    for bag, truth in zip(masks, truths, strict=True):
+        flat = bag.unpack().reshape(len(bag), bag.height * bag.width)
+        rows = []
+        for level in true_levels(truth):
+            best = _best_mask(flat, level.segments)
+            rows.append([best[rng.choice(pixels, num_clicks)].mean() for pixels in level.scored])
+        per_view.append(mean_row(rows))
+    return collect(per_view)
 
 
-class _CutOverlaps:
-    """Best IoU of each pixel over the cuts of one view."""
+def cut_ious(
+    maps: Int[np.ndarray, "C P"], segments: Int[np.ndarray, "P"]
+) -> Float[np.ndarray, "C P"]:
+    """IoU, in each cut, of each pixel's predicted segment with its true one.
 
-    def __init__(self, maps: Int[np.ndarray, "C H W"]) -> None:
-        self.cuts = [_consecutive(cut) for cut in maps.reshape(len(maps), -1)]
-
-    def best_iou(self, truth: Int[np.ndarray, "P"]) -> Float[np.ndarray, "P"]:
-        """Best IoU, over cuts, of a pixel's predicted segment with its true one."""
-        best = np.zeros(len(truth))
-        true_sizes = np.bincount(truth)
-        for cut in self.cuts:
-            sizes = np.bincount(cut)
-            # One joint histogram replaces a boolean stack of every segment against every other.
-            joint = np.bincount(
-                truth * len(sizes) + cut, minlength=len(true_sizes) * len(sizes)
-            ).reshape(len(true_sizes), len(sizes))
-            iou = joint / (true_sizes[:, None] + sizes[None] - joint)
-            np.maximum(best, iou[truth, cut], out=best)
-        return best
+    Args:
+        maps: Labels, at least 0.
+        segments: True segments, numbered from 0 without gaps.
+    """
+    cuts = [consecutive(labels) for labels in maps]
+    return np.stack([overlaps(segments, labels)[segments, labels] for labels in cuts])
 
 
-class _MaskOverlaps:
-    """Best IoU of each pixel over the masks of one view."""
-
-    def __init__(self, bag: MaskSet) -> None:
-        self.masks = bag.unpack().reshape(len(bag), bag.height * bag.width)
-
-    def best_iou(self, truth: Int[np.ndarray, "P"]) -> Float[np.ndarray, "P"]:
-        """Best IoU, over the masks that hold a pixel, with its true segment; 0 without a mask."""
-        best = np.zeros(len(truth))
-        true_sizes = np.bincount(truth)
-        for mask in self.masks:
-            inside = truth[mask]
-            joint = np.bincount(inside, minlength=len(true_sizes))
-            iou = joint / (true_sizes + len(inside) - joint)
-            best[mask] = np.maximum(best[mask], iou[inside])
-        return best
-
-
-def _score_view(
-    overlaps: _CutOverlaps | _MaskOverlaps,
-    truth: GroundTruth,
-    num_clicks: int,
+def _click_ious(
+    label_maps: Int[np.ndarray, "V C H W"],
+    truths: Sequence[GroundTruth],
     rng: np.random.Generator,
-) -> Float[np.ndarray, "3"]:
-    """NC of one view at each of the levels."""
-    foreground = (truth.objects > 0).astype(np.int64)
-    maps = {"objects": truth.objects, "collections": truth.collections, "scene": foreground}
-    scores = np.full(len(LEVELS), np.nan)
-    for column, level in enumerate(LEVELS):
-        true_map = maps[level].ravel()
-        ids = np.unique(true_map)
-        segments = _consecutive(true_map)
-        best = overlaps.best_iou(segments)
-        covered = [
-            best[rng.choice(pixels, num_clicks)].mean()
-            for segment, pixels in enumerate(_pixels_of(segments))
-            # Background is a segment of the scene, never an object or a collection.
-            if len(pixels) >= MIN_PIXELS and (ids[segment] > 0 or level == "scene")
-        ]
-        if covered:
-            scores[column] = np.mean(covered)
-    return scores
+    num_clicks: int,
+) -> list[list[list[Float[np.ndarray, "C K"]]]]:
+    """IoUs of K clicks in every cut: by view, by level, by true segment."""
+    check_maps(label_maps, truths)
+    found = []
+    for maps, truth in zip(label_maps.reshape(*label_maps.shape[:2], -1), truths, strict=True):
+        levels = []
+        for level in true_levels(truth):
+            ious = cut_ious(maps, level.segments)
+            levels.append([ious[:, rng.choice(pixels, num_clicks)] for pixels in level.scored])
+        found.append(levels)
+    return found
 
 
-def _collect(per_view: list[Float[np.ndarray, "3"]]) -> CoveringScores:
-    table = np.stack(per_view)
-    for level, column in zip(LEVELS, table.T, strict=True):
-        if np.isnan(column).all():
-            raise InputError(
-                f"ground truth has no {level} of {MIN_PIXELS} pixels or more in any of "
-                f"{len(table)} views, so NC is undefined; check the gt_seg files."
-            )
-    return CoveringScores(table)
-
-
-def _consecutive(labels: Int[np.ndarray, "P"]) -> Int[np.ndarray, "P"]:
-    """Renumber labels 0, 1, 2 ... in their order, without the sort of `np.unique`."""
-    present = np.bincount(labels) > 0
-    return (np.cumsum(present) - 1)[labels]
-
-
-def _pixels_of(segments: Int[np.ndarray, "P"]) -> list[Int[np.ndarray, "..."]]:
-    """The pixels of each of the consecutive segments, in row-major order."""
-    order = np.argsort(segments, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(segments))[:-1])
-
-
-def _check_sizes(
-    num_views: int, sizes: Sequence[tuple[int, ...]], truths: Sequence[GroundTruth]
-) -> None:
-    if num_views != len(truths) or num_views == 0:
-        raise InputError(
-            f"{num_views} views are predicted and {len(truths)} have ground truth; "
-            "pass one prediction for each truth, and at least one."
-        )
-    for view, (size, truth) in enumerate(zip(sizes, truths, strict=True)):
-        for level in ("objects", "collections"):
-            true_size = getattr(truth, level).shape
-            if true_size != tuple(size):
-                raise InputError(
-                    f"view {view} is predicted at {size[0]} x {size[1]} and its true {level} are "
-                    f"{true_size[0]} x {true_size[1]} pixels; predict at the size of the truth."
-                )
+def _best_mask(masks: np.ndarray, segments: Int[np.ndarray, "P"]) -> Float[np.ndarray, "P"]:
+    """Best IoU, over the masks that hold a pixel, with its true segment; 0 without a mask."""
+    best = np.zeros(len(segments))
+    sizes = np.bincount(segments)
+    for mask in masks:
+        inside = segments[mask]
+        joint = np.bincount(inside, minlength=len(sizes))
+        iou = joint / (sizes + len(inside) - joint)
+        best[mask] = np.maximum(best[mask], iou[inside])
+    return best

@@ -1,20 +1,38 @@
 """What a run's Gaussians and tree are worth on the held-out views."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from splat_uff.cameras import Camera
 from splat_uff.capture import Capture, View
 from splat_uff.capture.images import area_resize
 from splat_uff.capture.records import GroundTruth
+from splat_uff.capture.rotated import (
+    ANGLES,
+    RotatedView,
+    TrueDepth,
+    read_depths,
+    read_rotated,
+)
+from splat_uff.evaluate.ceiling import oracle_labels, score_ceiling
 from splat_uff.evaluate.config import EvaluateConfig
-from splat_uff.evaluate.covering import masks_covering, normalized_covering
+from splat_uff.evaluate.consistency import view_consistency, warp_pixels
+from splat_uff.evaluate.covering import (
+    fixed_covering,
+    masks_covering,
+    normalized_covering,
+    segmentation_injectivity,
+)
+from splat_uff.evaluate.geometry import depth_error
 from splat_uff.evaluate.images import score_images
 from splat_uff.hierarchy.build import Hierarchy
-from splat_uff.hierarchy.dendrogram import cut, cut_into, segment_counts
+from splat_uff.hierarchy.dendrogram import cut, cut_into, height_of, segment_counts
 from splat_uff.hierarchy.labels import Votes, blended_votes, label_maps, nearest_votes
 from splat_uff.masks.records import MaskSet
 from splat_uff.progress import track
@@ -47,8 +65,12 @@ def evaluate(
     config: EvaluateConfig,
     *,
     seed: int,
+    full: bool = False,
 ) -> Evaluation:
-    """Score a run: PSNR and SSIM, and NC where there is ground truth (METHOD.md section 7).
+    """Score a run on its held-out views (METHOD.md section 7).
+
+    PSNR and SSIM; NC, SI and what belongs to them where there is ground truth; depth error where
+    there is true depth.
 
     Args:
         capture: Its held-out views are scored.
@@ -57,6 +79,7 @@ def evaluate(
         val_masks: Input masks of the held-out views, to score beside ours; may be empty.
         config: Settings.
         seed: Seeds the clicks.
+        full: Also the ceiling, and VC where the capture has rotated views; takes longer.
     """
     cuts = make_cuts(hierarchy, config)
     metrics: dict[str, Any] = {"num_gaussians": len(gaussians), "num_cuts": len(cuts)}
@@ -68,17 +91,28 @@ def evaluate(
         photos = [view.composite(WHITE).astype(np.float32) for view in capture.val]
         scores = score_images(renderings, photos)
         metrics |= {"psnr": scores.psnr, "ssim": scores.ssim}
+    depths = read_depths(capture)
+    if depths is not None:
+        metrics["depth_error"] = _depth_errors(capture, gaussians, depths)
     known = [view for view in capture.val if view.truth is not None]
     if known:
         truths = [view.truth for view in known if view.truth is not None]
-        maps = [
-            label_view(gaussians, hierarchy, view, cuts, config)
-            for view in track(known, "labels", len(known))
-        ]
+        maps = np.stack(
+            [
+                label_view(gaussians, hierarchy, scored_camera(view), cuts, config)
+                for view in track(known, "labels", len(known))
+            ]
+        )
         clicks = {"num_clicks": config.clicks}
-        rng = np.random.default_rng([seed, STAGE])
-        covering = normalized_covering(np.stack(maps), truths, rng=rng, **clicks)
-        metrics |= {"nc": covering.record(), "nc_standard_errors": covering.standard_errors}
+        metrics |= click_scores(maps, truths, seed, config.clicks)
+        metrics |= {"granularities": len(np.unique(cuts, axis=0))}
+        metrics |= {"nesting_violations": count_nesting_violations(cuts)}
+        if full:
+            metrics["nc_ceiling"] = _ceiling(capture, gaussians, known, seed, config.clicks)
+        if full and depths is not None and len(known) == len(capture.val):
+            metrics["vc"] = _consistencies(
+                capture, gaussians, hierarchy, maps, depths, cuts, config, seed
+            )
         if val_masks and all(len(bag) for bag in val_masks) and len(known) == len(capture.val):
             rng = np.random.default_rng([seed, STAGE])
             bags = [_at_size(bag, truth) for bag, truth in zip(val_masks, truths, strict=True)]
@@ -90,28 +124,35 @@ def make_cuts(hierarchy: Hierarchy, config: EvaluateConfig) -> Int[np.ndarray, "
     """The nested cuts to score, fine to coarse, each with its largest segments only."""
     tree = hierarchy.tree
     if config.cut_by == "heights":
-        highest = config.highest_cut or tree.altitudes[-1]
-        heights = highest * np.arange(1, config.cuts + 1) / config.cuts
-        cuts = [cut(tree, height=float(height)) for height in heights]
+        cuts = [cut(tree, height=height) for height in cut_heights(hierarchy, config)]
     else:
-        most = min(config.most_segments, tree.most_segments)
-        counts = segment_counts(most=most, count=config.cuts)
-        cuts = [cut_into(tree, int(count)) for count in counts[::-1]]
+        cuts = [cut_into(tree, count) for count in _cut_counts(hierarchy, config)]
     return np.stack([_keep_largest(labels) for labels in cuts])
+
+
+def cut_heights(hierarchy: Hierarchy, config: EvaluateConfig) -> list[float]:
+    """Height in the tree of each of the cuts that `make_cuts` makes."""
+    tree = hierarchy.tree
+    if config.cut_by == "segments":
+        return [height_of(tree, count) for count in _cut_counts(hierarchy, config)]
+    highest = config.highest_cut or float(tree.altitudes[-1])
+    return [highest * rank / config.cuts for rank in range(1, config.cuts + 1)]
+
+
+def _cut_counts(hierarchy: Hierarchy, config: EvaluateConfig) -> list[int]:
+    """Segments of each cut, fine to coarse, where cuts are by segments."""
+    most = min(config.most_segments, hierarchy.tree.most_segments)
+    return segment_counts(most=most, count=config.cuts)[::-1].tolist()
 
 
 def label_view(
     gaussians: Gaussians,
     hierarchy: Hierarchy,
-    view: View,
+    camera: Camera,
     cuts: Int[np.ndarray, "K N"],
     config: EvaluateConfig,
 ) -> Int[np.ndarray, "K H W"]:
-    """Label maps of one view at the size of its ground truth, or of its photo where it has none."""
-    camera = view.camera
-    if view.truth is not None:
-        height, width = view.truth.objects.shape
-        camera = camera.resized(width, height)
+    """Label maps of what a camera sees."""
     votes: Votes
     if config.labels == "nearest":
         votes = nearest_votes(gaussians, camera, hierarchy.shaping)
@@ -120,12 +161,153 @@ def label_view(
     return label_maps(votes, cuts).astype(np.int16)
 
 
+def scored_camera(view: View) -> Camera:
+    """At the size of the view's ground truth, or of its photo where it has none."""
+    if view.truth is None:
+        return view.camera
+    height, width = view.truth.objects.shape
+    return view.camera.resized(width, height)
+
+
+def click_scores(
+    maps: Int[np.ndarray, "V K H W"], truths: list[GroundTruth], seed: int, num_clicks: int
+) -> dict[str, Any]:
+    """NC, with an oracle for each click and with one cut a level, and SI, as in `metrics.json`.
+
+    Args:
+        maps: Label maps, cuts from fine to coarse.
+        truths: Of the same views.
+        seed: Seeds the clicks.
+        num_clicks: Clicks per true segment.
+    """
+
+    def clicks() -> dict[str, Any]:
+        return {"rng": np.random.default_rng([seed, STAGE]), "num_clicks": num_clicks}
+
+    covering = normalized_covering(maps, truths, **clicks())
+    fixed = fixed_covering(maps, truths, **clicks())
+    injectivity = segmentation_injectivity(maps, truths, **clicks())
+    return {
+        "nc": covering.record(),
+        "nc_standard_errors": covering.standard_errors,
+        "nc_fixed": fixed.nc,
+        "nc_fixed_cuts": fixed.cuts,
+        "si": injectivity.record(),
+        "si_standard_errors": injectivity.standard_errors,
+    }
+
+
+def scores_by_depth(
+    views: Sequence[View],
+    rotated: Sequence[RotatedView],
+    depths: Sequence[TrueDepth],
+    maps: Int[np.ndarray, "V K H W"],
+    rotated_maps: Int[np.ndarray, "V K H W"],
+    *,
+    seed: int,
+    degrees: int,
+    num_clicks: int,
+) -> dict[str, Any]:
+    """VC at one angle with depth as published and, where it is known, with exact depth.
+
+    Args:
+        views: Held-out views with ground truth.
+        rotated: Their twins.
+        depths: Their true depth.
+        maps: Label maps of the views.
+        rotated_maps: Label maps of the twins.
+        seed: Seeds the clicks.
+        degrees: Of the rotation.
+        num_clicks: Draws per true segment.
+    """
+    truths = [view.truth for view in views if view.truth is not None]
+    found: dict[str, Any] = {}
+    for kind in ("published", "exact"):
+        known = [getattr(depth, kind) for depth in depths]
+        if any(depth is None for depth in known):
+            continue
+        warps = [
+            warp_pixels(
+                scored_camera(view), depth, twin.camera, seen=twin.seen, seen_there=twin.seen_there
+            )
+            for view, depth, twin in zip(views, known, rotated, strict=True)
+        ]
+        rng = np.random.default_rng([seed, STAGE, degrees])
+        scores = view_consistency(maps, rotated_maps, truths, warps, rng=rng, num_clicks=num_clicks)
+        found[kind] = scores.record() | {"standard_errors": scores.standard_errors}
+    return found
+
+
 def render_over_white(gaussians: Gaussians, view: View) -> Float[np.ndarray, "H W 3"]:
     """The colours of a view as its photo shows them, opaque photos included."""
     with torch.no_grad():
         render = render_colours(gaussians, view.camera)
         image = render.values + (1 - render.alpha[..., None])
     return image.clamp(0, 1).cpu().numpy()
+
+
+def count_nesting_violations(cuts: Int[np.ndarray, "K N"]) -> int:
+    """How many segments lie in more than one segment of the next coarser cut; 0 in a tree.
+
+    Args:
+        cuts: Segment of each Gaussian, fine to coarse; 0 is none, and no segment.
+    """
+    violations = 0
+    for fine, coarse in pairwise(cuts):
+        holders = np.unique(np.stack([fine, coarse])[:, fine > 0], axis=1)
+        violations += holders.shape[1] - len(np.unique(holders[0]))
+    return violations
+
+
+def _depth_errors(
+    capture: Capture, gaussians: Gaussians, depths: list[TrueDepth]
+) -> dict[str, float]:
+    cameras = [view.camera for view in capture.val]
+    errors = {"published": depth_error(gaussians, cameras, [each.published for each in depths])}
+    exact = [each.exact for each in depths if each.exact is not None]
+    if len(exact) == len(depths):
+        errors["exact"] = depth_error(gaussians, cameras, exact)
+    return errors
+
+
+def _ceiling(
+    capture: Capture, gaussians: Gaussians, known: list[View], seed: int, num_clicks: int
+) -> dict[str, Any]:
+    """NC of true labels; optimistic where they have to come from the views that are scored."""
+    trained = [view for view in capture.train if view.truth is not None]
+    labels = oracle_labels(gaussians, trained or known)
+    rng = np.random.default_rng([seed, STAGE])
+    scores = score_ceiling(gaussians, labels, known, rng=rng, num_clicks=num_clicks)
+    return {**scores.record(), "optimistic": not trained}
+
+
+def _consistencies(
+    capture: Capture,
+    gaussians: Gaussians,
+    hierarchy: Hierarchy,
+    maps: Int[np.ndarray, "V K H W"],
+    depths: list[TrueDepth],
+    cuts: Int[np.ndarray, "K N"],
+    config: EvaluateConfig,
+    seed: int,
+) -> dict[str, Any]:
+    """VC by degrees, by published and by exact depth, each with standard errors."""
+    found: dict[str, Any] = {}
+    for degrees in ANGLES:
+        views = read_rotated(capture, degrees)
+        if views is None:
+            continue
+        rotated = np.stack(
+            [
+                label_view(gaussians, hierarchy, view.camera, cuts, config)
+                for view in track(views, f"labels {degrees}", len(views))
+            ]
+        )
+        found[str(degrees)] = scores_by_depth(
+            capture.val, views, depths, maps, rotated,
+            seed=seed, degrees=degrees, num_clicks=config.clicks,
+        )  # fmt: skip
+    return found
 
 
 def _at_size(masks: MaskSet, truth: GroundTruth) -> MaskSet:

@@ -12,7 +12,7 @@ from splat_uff.evaluate.curves import read_log
 from splat_uff.evaluate.palette import feature_colours, nested_colours
 from splat_uff.evaluate.pictures import Report, ReportView, write_overview
 from splat_uff.evaluate.report import write_report
-from splat_uff.evaluate.score import WHITE, Evaluation, label_view
+from splat_uff.evaluate.score import WHITE, Evaluation, label_view, scored_camera
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.render import Gaussians, blend_weights
 
@@ -57,7 +57,8 @@ def write_pictures(
     for index in indices:
         view = shown[index]
         weights = blend_weights(gaussians, view.camera)
-        labels = label_view(gaussians, hierarchy, view, evaluation.cuts, config)
+        camera = scored_camera(view)
+        labels = label_view(gaussians, hierarchy, camera, evaluation.cuts, config)
         height, width = view.image.shape[:2]
         blended = weights @ colours + (1 - np.asarray(weights.sum(axis=1)).reshape(-1, 1))
         photo = view.composite(WHITE)

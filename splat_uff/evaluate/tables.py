@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from splat_uff.evaluate.covering import LEVELS
+from splat_uff.evaluate.levels import LEVELS
 
 COLUMNS = (*LEVELS, "mean")
 CONTEXT_TITLE = "Published figures: other scenes, real SAM masks, so not like for like"
@@ -44,6 +44,39 @@ PUBLISHED = (
 """METHOD.md section 7; He et al., ECCV 2024, and its supplement."""
 
 
+PUBLISHED_VC = {
+    "UFF on Blender-HS": (0.789, 0.763, 0.742, 0.712),
+    "LSeg + DFF": (0.827, 0.813, 0.810, 0.808),
+    "SAM3D": (0.724, 0.601, 0.578, 0.539),
+    "LSeg": (0.536, 0.522, 0.510, 0.498),
+}
+"""VC by angle, METHOD.md section 7; He et al., ECCV 2024, Table 5."""
+VC_ANGLES = ("10", "45", "90", "135")
+
+
+def consistency_rows(metrics: dict[str, Any]) -> list[ScoreRow]:
+    """VC of a run by angle, mean over the three levels, and the paper's; empty where unknown.
+
+    Args:
+        metrics: The content of `metrics.json`. Read here: `vc` by degrees, each with `published`
+            and, where exact depth is known, `exact`.
+    """
+    found = metrics.get("vc") or {}
+    if not found:
+        return []
+    rows = []
+    for kind, name in (("published", "this run"), ("exact", "by exact depth")):
+        scores = [found.get(angle, {}).get(kind) for angle in VC_ANGLES]
+        if any(scores):
+            means = [score and score["mean"] for score in scores]
+            errors = [score and score["standard_errors"].get("mean") for score in scores]
+            rows.append(ScoreRow(name, tuple(means), tuple(errors)))
+    return [
+        *rows,
+        *(ScoreRow(name, values, is_context=True) for name, values in PUBLISHED_VC.items()),
+    ]
+
+
 def score_rows(metrics: dict[str, Any]) -> list[ScoreRow]:
     """NC of a run, of its input masks and of the paper; empty where there is no ground truth.
 
@@ -61,6 +94,12 @@ def score_rows(metrics: dict[str, Any]) -> list[ScoreRow]:
         _row(metrics.get("nc_standard_errors", {})),
     )
     rows = [ours]
+    if "nc_fixed" in metrics:
+        rows.append(ScoreRow("one cut a level for all views", _row(metrics["nc_fixed"])))
+    if "nc_ceiling" in metrics:
+        note = ", seen from these views" if metrics["nc_ceiling"].get("optimistic") else ""
+        ceiling = _row(metrics["nc_ceiling"])
+        rows.append(ScoreRow(f"ceiling: true labels{note}", ceiling))
     if "nc_masks" in metrics:
         origin = mask_origin(metrics.get("masks", ""))
         rows.append(ScoreRow(f"its input: {origin}", _row(metrics["nc_masks"])))
@@ -79,6 +118,14 @@ def fact_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("PSNR, held-out views", f"{metrics['psnr']:.2f} dB"))
     if "ssim" in metrics:
         rows.append(("SSIM, held-out views", f"{metrics['ssim']:.4f}"))
+    for kind, value in metrics.get("depth_error", {}).items():
+        rows.append((f"depth error, {kind} depth", f"{value:.4f}"))
+    if "nc" in metrics and "nc_ceiling" in metrics:
+        ratio = metrics["nc"]["mean"] / metrics["nc_ceiling"]["mean"]
+        rows.append(("NC as a share of the ceiling", f"{ratio:.3f}"))
+    if "granularities" in metrics:
+        rows.append(("distinct granularities", str(metrics["granularities"])))
+        rows.append(("nesting violations", str(metrics["nesting_violations"])))
     if "num_gaussians" in metrics:
         rows.append(("Gaussians", f"{metrics['num_gaussians']:,}".replace(",", " ")))
     return rows
@@ -102,7 +149,16 @@ def score_table(metrics: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = []
     rows = score_rows(metrics)
     if rows:
-        parts.append(_covering_table(rows))
+        title = "NC, normalized covering (1 is perfect)"
+        parts.append(_score_table(title, COLUMNS, rows))
+        if "si" in metrics:
+            errors = _row(metrics.get("si_standard_errors", {}))
+            row = ScoreRow("this run", _row(metrics["si"]), errors)
+            parts.append(_score_table("SI, segmentation injectivity", COLUMNS, [row]))
+        consistency = consistency_rows(metrics)
+        if consistency:
+            angles = tuple(f"{angle}°" for angle in VC_ANGLES)
+            parts.append(_score_table("VC, view consistency, by angle", angles, consistency))
         parts.append(Text(f"{CONTEXT_TITLE}.", style="dim"))
     else:
         parts.append(Text("No ground truth, so no NC (normalized covering).", style="dim"))
@@ -135,19 +191,21 @@ def _row(scores: dict[str, float]) -> Figures:
     return objects, collections, scene, mean
 
 
-def _covering_table(rows: list[ScoreRow]) -> Table:
-    table = Table(
-        title="NC, normalized covering (1 is perfect)", title_justify="left", box=SIMPLE_HEAD
-    )
+def _score_table(title: str, columns: tuple[str, ...], rows: list[ScoreRow]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("")
-    for column in COLUMNS:
+    for column in columns:
         table.add_column(column, justify="right")
     for row, following in zip(rows, [*rows[1:], rows[-1]], strict=True):
         style = "dim" if row.is_context else "bold" if row is rows[0] else None
+        errors = row.errors
+        if columns == COLUMNS:  # Of levels, the error of their mean is enough.
+            errors = (None, None, None, row.errors[-1])
+        scores = (format_score(*pair) for pair in zip(row.values, errors, strict=True))
+        cells = [Text(score.replace(" ", "") if columns != COLUMNS else score) for score in scores]
         table.add_row(
             Text(row.name),
-            *(Text(format_score(value)) for value in row.values[:-1]),
-            Text(format_score(row.values[-1], row.errors[-1])),
+            *cells,
             style=style,
             end_section=row.is_context != following.is_context,
         )

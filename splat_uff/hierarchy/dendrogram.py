@@ -72,13 +72,34 @@ def cut_into(tree: Dendrogram, num_segments: int) -> Int[np.ndarray, "N"]:
     """
     if num_segments < 1:
         raise ValueError(f"num_segments is {num_segments}; a scene has at least 1.")
+    undone = np.zeros(len(tree.parents), dtype=bool)
+    undone[_highest_merges(tree)[: num_segments - 1]] = True
+    return _label(tree, ~undone[tree.parents])
+
+
+def height_of(tree: Dendrogram, num_segments: int) -> float:
+    """Height from which on `cut` gives no more than `num_segments` segments.
+
+    Args:
+        tree: Merge tree.
+        num_segments: At least 1.
+
+    Example:
+        >>> parents = np.array([4, 4, 5, 5, 6, 6, 6])
+        >>> tree = Dendrogram(parents, np.array([0, 0, 0, 0, 0, 0, 0.9]), 4)
+        >>> height_of(tree, 1), height_of(tree, 2)
+        (0.9, 0.0)
+    """
+    merges = _highest_merges(tree)[num_segments - 1 :]
+    return float(tree.altitudes[merges[0]]) if len(merges) else 0.0
+
+
+def _highest_merges(tree: Dendrogram) -> Int[np.ndarray, "M"]:
+    """Nodes whose merge can be undone, the highest first; of equal ones the nearest to the root."""
     holders = np.unique(tree.parents[: tree.num_leaves])
     undoable = np.arange(tree.num_leaves, len(tree.parents))
     undoable = undoable[~np.isin(undoable, holders)]
-    by_height = undoable[np.argsort(tree.altitudes[undoable], kind="stable")]
-    undone = np.zeros(len(tree.parents), dtype=bool)
-    undone[by_height[::-1][: num_segments - 1]] = True
-    return _label(tree, ~undone[tree.parents])
+    return undoable[np.argsort(tree.altitudes[undoable], kind="stable")][::-1]
 
 
 def segment_counts(*, fewest: int = 1, most: int, count: int) -> Int[np.ndarray, "K"]:

@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 
 from splat_uff.capture.records import GroundTruth
 from splat_uff.errors import InputError
-from splat_uff.evaluate.covering import CoveringScores, masks_covering, normalized_covering
+from splat_uff.evaluate.covering import (
+    fixed_covering,
+    masks_covering,
+    normalized_covering,
+    segmentation_injectivity,
+)
+from splat_uff.evaluate.levels import LevelScores
 from splat_uff.masks.records import MaskSet
 
 
@@ -167,8 +173,64 @@ def test_masks_covering_scores_clicks_outside_every_mask_as_zero():
 
 
 def test_covering_scores_skip_views_without_segments():
-    scores = CoveringScores(np.array([[0.5, 0.7, 0.9], [np.nan, 0.9, 0.9], [0.7, 0.8, 0.9]]))
+    scores = LevelScores(np.array([[0.5, 0.7, 0.9], [np.nan, 0.9, 0.9], [0.7, 0.8, 0.9]]))
     assert scores.objects == pytest.approx(0.6)
     assert scores.standard_errors["objects"] == pytest.approx(0.1)
     assert scores.standard_errors["scene"] == pytest.approx(0)
-    assert CoveringScores(np.array([[0.5, 0.7, 0.9]])).standard_errors == {}
+    assert LevelScores(np.array([[0.5, 0.7, 0.9]])).standard_errors == {}
+
+
+def one_segment(labels: np.ndarray) -> tuple[np.ndarray, list[GroundTruth]]:
+    """One true segment of 40 pixels, and cuts of it."""
+    whole = np.ones((1, 40), int)
+    return np.reshape(labels, (1, -1, 1, 40)), [GroundTruth(whole, whole)]
+
+
+def test_segmentation_injectivity_of_a_hand_worked_example():
+    labels = np.repeat([0, 3], [30, 10])  # "None" is a segment like any other.
+    maps, truths = one_segment(labels)
+    scores = segmentation_injectivity(maps, truths, rng=np.random.default_rng(0), num_clicks=40_000)
+    assert scores.objects == pytest.approx(0.75**2 + 0.25**2, abs=0.01)
+
+
+def test_segmentation_injectivity_asks_the_cut_that_is_best_for_the_first_click():
+    fine, coarse = np.arange(40), np.ones(40, int)
+    maps, truths = one_segment(np.stack([fine, coarse]))
+    assert segmentation_injectivity(maps, truths, rng=np.random.default_rng(0)).mean == 1
+
+
+@given(seed=st.integers(0, 99))
+def test_segmentation_injectivity_of_the_truth_is_one_whatever_the_numbers(seed):
+    rng = np.random.default_rng(seed)
+    truths = [random_truth(rng) for _ in range(2)]
+    maps = np.stack([[t.objects, t.collections, (t.objects > 0).astype(int)] for t in truths])
+    assert segmentation_injectivity(maps, truths, rng=rng).mean == 1
+    maps = random_maps(rng)
+    renumbered = (7 * rng.permutation(6) + 3)[maps]
+    found = [
+        segmentation_injectivity(m, truths, rng=np.random.default_rng(1)).per_view
+        for m in (maps, renumbered)
+    ]
+    np.testing.assert_array_equal(*found)
+
+
+def test_fixed_covering_takes_one_cut_for_all_segments():
+    objects = np.repeat([[1, 2, 3, 4]], 10, axis=0).repeat(5, axis=1)
+    truth = GroundTruth(objects, (objects + 1) // 2)
+    cuts = np.stack([objects, (objects + 1) // 2, np.ones_like(objects)])[None]
+    fixed = fixed_covering(cuts, [truth], rng=np.random.default_rng(0))
+    assert fixed.nc == {"objects": 1, "collections": 1, "scene": 1, "mean": 1}
+    assert fixed.cuts == {"objects": 0, "collections": 1, "scene": 2}
+    mixed = np.where(objects > 2, 9, objects)  # Each cut is right for one half only.
+    cuts = np.stack([mixed, np.where(objects > 2, objects, 9)])[None]
+    oracle = normalized_covering(cuts, [truth], rng=np.random.default_rng(0))
+    fixed = fixed_covering(cuts, [truth], rng=np.random.default_rng(0))
+    assert oracle.objects == 1
+    assert fixed.nc["objects"] == pytest.approx(0.75)
+
+
+def test_fixed_covering_of_one_cut_is_the_normalized_covering():
+    rng = np.random.default_rng(4)
+    truths, maps = [random_truth(rng)], random_maps(rng, views=1, cuts=1)
+    fixed = fixed_covering(maps, truths, rng=np.random.default_rng(2))
+    assert fixed.nc == normalized_covering(maps, truths, rng=np.random.default_rng(2)).record()

@@ -1,5 +1,6 @@
 """Scoring a run: a tree that holds the truth scores 1, and cuts are what they claim to be."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,12 @@ import pytest
 
 from splat_uff.capture import Capture, GroundTruth, View
 from splat_uff.evaluate.config import EvaluateConfig
-from splat_uff.evaluate.score import evaluate, make_cuts, render_over_white
+from splat_uff.evaluate.score import (
+    count_nesting_violations,
+    evaluate,
+    make_cuts,
+    render_over_white,
+)
 from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.dendrogram import Dendrogram
@@ -68,3 +74,52 @@ def test_make_cuts_at_the_papers_heights():
     assert counts[:3] == [200, 200, 200]
     assert (cuts[0] > 0).sum() == 11 + 199  # One segment of 11 leaves has formed below 0.01.
     assert counts[-1] == 1
+
+
+def test_the_ceiling_of_a_tree_that_holds_the_truth_is_what_it_scores():
+    capture, gaussians, hierarchy = scene()
+    config = EvaluateConfig(cuts=5)
+    found = evaluate(capture, gaussians, hierarchy, [], config, seed=0, full=True).metrics
+    assert found["nc_ceiling"]["mean"] == pytest.approx(found["nc"]["mean"])
+    assert not found["nc_ceiling"]["optimistic"]
+    assert found["si"]["mean"] == pytest.approx(1)
+    assert found["granularities"] == len(make_cuts(hierarchy, config))
+    assert "vc" not in found  # There are no rotated views,
+    assert "depth_error" not in found  # and no depth.
+    blind = replace(capture.train[0], truth=None)
+    unseen = replace(capture, train=(blind,))
+    found = evaluate(unseen, gaussians, hierarchy, [], config, seed=0, full=True).metrics
+    assert found["nc_ceiling"]["optimistic"]
+
+
+def test_cuts_of_a_tree_nest_and_others_are_counted():
+    assert count_nesting_violations(make_cuts(chain(400), EvaluateConfig(cuts=50))) == 0
+    fine, coarse = np.array([1, 1, 2, 2, 0]), np.array([1, 2, 1, 1, 2])
+    assert count_nesting_violations(np.stack([fine, coarse])) == 1
+
+
+@pytest.mark.slow
+def test_the_whole_evaluation_of_the_toy_scene(toy, tmp_path):
+    from splat_uff.capture import read_capture
+    from splat_uff.gaussians.fit import fit_gaussians
+    from splat_uff.settings import TrainConfig
+
+    capture = read_capture(toy, size=64)
+    config = replace(TrainConfig().gaussians, steps=300, start=1500, most=2000)
+    gaussians = fit_gaussians(capture, config, seed=0)
+    means = gaussians.means.numpy().astype(np.float64)
+    features = np.concatenate([means, np.ones((len(means), 1))], axis=1).astype(np.float32)
+    ones = np.ones(len(means), np.float32)
+    hierarchy = build_hierarchy(means, features, ones, HierarchyConfig())
+    found = evaluate(
+        capture, gaussians, hierarchy, [], EvaluateConfig(cuts=10), seed=0, full=True
+    ).metrics
+    assert found["depth_error"]["exact"] < 0.1
+    assert found["depth_error"]["published"] == pytest.approx(
+        found["depth_error"]["exact"], abs=0.02
+    )
+    assert list(found["vc"]) == ["10", "45", "90", "135"]
+    for scores in found["vc"].values():
+        assert 0.3 < scores["published"]["mean"] <= 1
+        assert scores["exact"]["mean"] == pytest.approx(scores["published"]["mean"], abs=0.1)
+    assert found["nc_ceiling"]["mean"] > found["nc"]["mean"] > found["nc_fixed"]["mean"]

@@ -1,0 +1,131 @@
+"""Held-out views of a Blender-HS capture, rotated, and their true depth (METHOD.md section 8)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from splat_uff.cameras import Camera, camera_from_opengl
+from splat_uff.capture.blender import CAMERA_DISTANCE, read_frames
+from splat_uff.capture.images import read_binary, read_image
+from splat_uff.capture.records import Capture, View
+from splat_uff.errors import InputError
+
+ANGLES = (10, 45, 90, 135)
+"""Degrees of the rotations that are scored."""
+DEPTH_RANGE = 8.0
+"""Scene units that the 256 levels of a depth image span."""
+PUBLISHED_SCALE = 4.0311289 / CAMERA_DISTANCE
+"""Scene units per unit of our world in NeRF-synthetic, which the published scripts take for all."""
+
+
+@dataclass(frozen=True)
+class TrueDepth:
+    """Depth (z) of a held-out view in our world; 0 is background."""
+
+    published: Float[np.ndarray, "H W"]
+    """From the 8-bit image and by the scale of the published scripts."""
+    exact: Float[np.ndarray, "H W"] | None
+    """From an array of floats, where the capture has it."""
+
+
+@dataclass(frozen=True)
+class RotatedView:
+    """A held-out view seen from another side."""
+
+    camera: Camera
+    """At the size of the co-visibility images."""
+    seen: Bool[np.ndarray, "H W"]
+    """Pixels of the held-out view whose surface the rotated one sees."""
+    seen_there: Bool[np.ndarray, "H W"]
+    """Pixels of the rotated view whose surface the held-out one sees."""
+
+
+def read_depths(capture: Capture) -> list[TrueDepth] | None:
+    """True depth of every held-out view, or None if a view has none.
+
+    Raises:
+        InputError: If a file is damaged or not of the size of the ground truth.
+    """
+    folder = capture.folder / "val_depth"
+    paths = [folder / f"{view.name}_depth.png" for view in capture.val]
+    if not paths or not all(path.is_file() for path in paths):
+        return None
+    scale = float(capture.source_from_world[0, 0])
+    depths = []
+    for view, path in zip(capture.val, paths, strict=True):
+        levels = np.rint(255 * read_image(path)[..., 0])
+        metres = np.where(levels > 0, DEPTH_RANGE * (1 - levels / 256), 0)
+        exact = _read_z(path.with_name(f"{view.name}_z.npy"), levels.shape)
+        _check_size(path, levels.shape, view)
+        depths.append(TrueDepth(metres / PUBLISHED_SCALE, None if exact is None else exact / scale))
+    return depths
+
+
+def read_rotated(capture: Capture, degrees: int) -> list[RotatedView] | None:
+    """The rotated twin of every held-out view, or None where the capture has none at that angle.
+
+    Args:
+        capture: In Blender-HS layout.
+        degrees: One of `ANGLES`.
+
+    Raises:
+        InputError: If a file is damaged, or the views do not match the held-out ones.
+    """
+    split = f"val_rotate_{degrees}"
+    if degrees == 10 and not (capture.folder / f"transforms_{split}.json").is_file():
+        split = "val_rotate"
+    if not capture.val or not (capture.folder / f"transforms_{split}.json").is_file():
+        return None
+    ending = "" if degrees == 10 else f"_{degrees}"
+    folder = capture.folder / "val_visible"
+    frames = read_frames(capture.folder, split)
+    names = [view.name for view in capture.val]
+    if [frame.name for frame in frames] != names:
+        raise InputError(
+            f"{capture.folder / f'transforms_{split}.json'} has {len(frames)} views, the first "
+            f"{frames[0].name}; expected one for each of the {len(names)} held-out views, by name."
+        )
+    pairs = [[folder / f"{n}{word}{ending}.png" for word in ("", "_rotate")] for n in names]
+    if not all(path.is_file() for pair in pairs for path in pair):
+        return None
+    scale = float(capture.source_from_world[0, 0])
+    views = []
+    for view, frame, pair in zip(capture.val, frames, pairs, strict=True):
+        seen, seen_there = (read_binary(path) for path in pair)
+        for path, mask in zip(pair, (seen, seen_there), strict=True):
+            _check_size(path, mask.shape, view)
+        pose = frame.world_from_gl.copy()
+        pose[:3, 3] /= scale
+        height, width = seen.shape
+        camera = camera_from_opengl(pose, angle_x=frame.angle_x, width=width, height=height)
+        views.append(RotatedView(camera, seen, seen_there))
+    return views
+
+
+def _check_size(path: Path, shape: tuple[int, ...], view: View) -> None:
+    if view.truth is not None and shape != view.truth.objects.shape:
+        height, width = view.truth.objects.shape
+        raise InputError(
+            f"{path} is {shape[1]}x{shape[0]}, the ground truth of {view.name} {width}x{height}; "
+            "expected one size, so render again."
+        )
+
+
+def _read_z(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "H W"] | None:
+    """Exact depth in scene units, where there is such a file; its header is checked first."""
+    if not path.is_file():
+        return None
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        if mapped.shape != shape or mapped.dtype.kind != "f":
+            raise ValueError(f"{mapped.dtype} of shape {mapped.shape}")
+        depth = np.array(mapped, dtype=np.float64)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(
+            f"{path} is no depth of {shape[1]}x{shape[0]} pixels ({error}); write it again."
+        ) from None
+    if not (np.isfinite(depth).all() and (depth >= 0).all()):
+        raise InputError(f"{path} holds NaN or negative depth; expected z, 0 for background.")
+    return depth

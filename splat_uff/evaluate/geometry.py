@@ -1,0 +1,34 @@
+"""Depth error: how far from the true surface the Gaussians render theirs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from splat_uff.cameras import Camera
+from splat_uff.render import Gaussians, render_colours_and_depth
+
+
+def depth_error(
+    gaussians: Gaussians, cameras: Sequence[Camera], depths: Sequence[Float[np.ndarray, "H W"]]
+) -> float:
+    """Mean of |rendered - true| depth (z) over the true foreground, then over views.
+
+    What is rendered is expected depth: blended depth divided by accumulated opacity.
+
+    Args:
+        gaussians: As fitted.
+        cameras: Of the views, at any size.
+        depths: True depth, in the units of the Gaussians, 0 for background.
+    """
+    errors = []
+    for camera, true in zip(cameras, depths, strict=True):
+        height, width = true.shape
+        with torch.no_grad():
+            render = render_colours_and_depth(gaussians, camera.resized(width, height), degree=0)
+            rendered = render.values[..., 3] / render.alpha.clamp(min=1e-10)
+        solid = true > 0
+        if solid.any():
+            errors.append(np.abs(rendered.cpu().numpy() - true)[solid].mean())
+    return float(np.mean(errors))

@@ -1,0 +1,114 @@
+"""Label maps as the published scripts read them: `VIEW/HEIGHT.npy`, 200 for none (METHOD.md 7)."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from splat_uff.errors import InputError
+from splat_uff.files import replacing_folder
+
+NONE = 200
+"""What stands for no segment, background included; segments are 0 to 199, the largest first."""
+MOST_MAPS = 1000
+"""Granularities that are read at most."""
+MOST_PIXELS = 4096 * 4096
+
+
+def write_layout(
+    folder: Path, maps: Sequence[Int[np.ndarray, "K H W"]], heights: Sequence[float]
+) -> None:
+    """Write label maps; the folder appears whole or not at all.
+
+    Args:
+        folder: New, or empty.
+        maps: Of each view at K granularities, fine to coarse; segments by size from 1, 0 is none.
+        heights: Heights of the granularities in their tree, which go into `cuts.json`.
+
+    Raises:
+        InputError: If something stands at `folder`.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is there already; pass a new folder as --output.")
+    names = [f"{rank / 100:.3f}" for rank in range(1, len(heights) + 1)]
+    with replacing_folder(folder) as temporary:
+        for index, view in enumerate(maps):
+            (temporary / str(index)).mkdir()
+            for name, labels in zip(names, view, strict=True):
+                theirs = np.where(labels > 0, labels - 1, NONE)
+                np.save(temporary / str(index) / f"{name}.npy", theirs)
+        record = json.dumps(dict(zip(names, heights, strict=True)), indent=2)
+        (temporary / "cuts.json").write_text(record + "\n", encoding="utf-8")
+
+
+def read_layout(folder: Path, num_views: int) -> Int[np.ndarray, "V K H W"]:
+    """Read the label maps of the first views.
+
+    Args:
+        folder: Holds the folders 0, 1, 2 ..., one a view, each with the same files.
+        num_views: How many to read.
+
+    Returns:
+        Cuts from fine to coarse, that is, by the number in their name; 0 is none.
+
+    Raises:
+        InputError: If a view or granularity is missing, or a file is no map of small integers.
+    """
+    places = [folder / str(index) for index in range(num_views)]
+    for place in places:
+        if not place.is_dir():
+            raise InputError(f"no folder {place}; expected one for each view, from 0 on.")
+    names = _names(places[0])
+    views = []
+    for place in places:
+        if _names(place) != names:
+            raise InputError(
+                f"{place} has {len(_names(place))} label maps and {places[0]} {len(names)}; "
+                "expected the same granularities in every view."
+            )
+        views.append([_read_map(place / name) for name in names])
+    shapes = {labels.shape for view in views for labels in view}
+    if len(shapes) != 1:
+        raise InputError(f"{folder} has label maps of sizes {sorted(shapes)}; expected one size.")
+    stacked = np.stack([np.stack(view) for view in views])
+    return np.where(stacked == NONE, 0, stacked + 1)
+
+
+def count_views(folder: Path) -> int:
+    """How many views a folder has label maps of: 0, 1, 2 ... without a gap."""
+    count = 0
+    while (folder / str(count)).is_dir():
+        count += 1
+    return count
+
+
+def _names(place: Path) -> list[str]:
+    names = [path.name for path in place.glob("*.npy")]
+    try:
+        names.sort(key=lambda name: float(name.removesuffix(".npy")))
+    except ValueError:
+        raise InputError(
+            f"{place} has files such as {sorted(names)[-1]}; expected names like 0.010.npy."
+        ) from None
+    if not 0 < len(names) <= MOST_MAPS:
+        raise InputError(f"{place} has {len(names)} label maps; expected 1 to {MOST_MAPS}.")
+    return names
+
+
+def _read_map(path: Path) -> Int[np.ndarray, "H W"]:
+    try:
+        labels = np.load(path, mmap_mode="r", allow_pickle=False)
+        if labels.ndim != 2 or labels.dtype.kind not in "iu" or not 0 < labels.size <= MOST_PIXELS:
+            raise ValueError(f"{labels.dtype} of shape {labels.shape}")
+        labels = np.array(labels, dtype=np.int64)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(
+            f"{path} is no label map ({error}); expected whole numbers, one a pixel."
+        ) from None
+    if labels.min() < 0 or labels.max() > NONE:
+        raise InputError(
+            f"{path} has labels from {labels.min()} to {labels.max()}; expected 0 to {NONE}."
+        )
+    return labels.astype(np.int32)
