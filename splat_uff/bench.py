@@ -14,8 +14,11 @@ import torch
 
 from splat_uff import __version__
 from splat_uff.cameras import Camera
-from splat_uff.capture.records import Capture, View
+from splat_uff.capture.records import Capture, GroundTruth, View
+from splat_uff.capture.rotated import ANGLES
 from splat_uff.errors import InputError
+from splat_uff.evaluate.consistency import Warp, view_consistency
+from splat_uff.evaluate.covering import normalized_covering, segmentation_injectivity
 from splat_uff.features.blend import FrozenViews, blend_pixels
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.fit import fit_features
@@ -33,6 +36,7 @@ from splat_uff.render import Gaussians, blend_weights, rasterization
 COUNT = 30_000
 """Gaussians in most of the inputs."""
 FEATURE_STEPS = 20
+VIEWS = 20
 REPEATS, SECONDS = 11, 10.0
 """Most repeats of a call, and the seconds after which no further one is begun."""
 TOLERANCE = 1.3
@@ -119,6 +123,7 @@ def cases() -> dict[str, Callable[[], tuple[Call, int]]]:
     for count, name in ((10_000, "10k"), (100_000, "100k"), (1_000_000, "1M")):
         found[f"tree over {name} Gaussians"] = lambda n=count: _tree(n)
     found["cut a tree over 100k into 100 segments"] = _cut
+    found["NC, SI, VC at 4 angles: 20 views, 60 cuts"] = _metrics
     return found
 
 
@@ -309,6 +314,29 @@ def _points(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _tree(count: int) -> tuple[Call, int]:
     given = _points(count)
     return lambda: build_hierarchy(*given, HierarchyConfig()), 1
+
+
+def _metrics() -> tuple[Call, int]:
+    """Nested label maps of 200x200 against nested truth, as if views were rotated by nothing."""
+    rng, size = np.random.default_rng(0), 200
+    rows, columns = np.divmod(np.arange(size * size), size)
+
+    def squares(side: int) -> np.ndarray:
+        return (rows // side * (size // side + 1) + columns // side).reshape(size, size)
+
+    sides = np.linspace(14, 200, 60).round().astype(int)
+    maps = np.stack([[squares(side) + 1 for side in sides]] * VIEWS)
+    truths = [GroundTruth(squares(20) + 1, squares(50) + 1)] * VIEWS
+    pixels = np.arange(size * size)
+    warps = [Warp(pixels, rng.random(size * size) < 0.7, rng.random(size * size) < 0.7)] * VIEWS
+
+    def call() -> None:
+        for metric in (normalized_covering, segmentation_injectivity):
+            metric(maps, truths, rng=np.random.default_rng(0))
+        for _ in ANGLES:
+            view_consistency(maps, maps, truths, warps, rng=np.random.default_rng(0))
+
+    return call, 1
 
 
 def _cut() -> tuple[Call, int]:

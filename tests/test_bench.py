@@ -59,6 +59,7 @@ def test_bench_names_what_it_does_not_have(capsys):
 def test_every_case_runs_on_small_inputs(monkeypatch):
     monkeypatch.setattr(bench, "COUNT", 500)
     monkeypatch.setattr(bench, "FEATURE_STEPS", 2)
+    monkeypatch.setattr(bench, "VIEWS", 1)
     monkeypatch.setattr(bench, "_points", lambda count, points=bench._points: points(2000))
     monkeypatch.setattr(bench, "median_ms", lambda call: [call(), 1.0][1])
     lines = []

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from splat_uff import __version__, builtin, cli, pipeline
 from splat_uff.cli import main
 from splat_uff.files import read_arrays, write_arrays
+from splat_uff.settings import TrainConfig, read_settings
 
 HEAVY = ("torch", "numba", "open3d", "higra", "scipy", "gsplat", "matplotlib", "viser", "PIL")
 TOY = ("train", "--scene", "toy")
+CONFIGS = Path(__file__).parents[1] / "configs"
 STEPS = ("--gaussians.steps", "60", "--features.steps", "30")
 SMALL = ("--size", "32", *STEPS, "--evaluate.cuts", "5", "--evaluate.clicks", "5")
 
@@ -391,3 +394,8 @@ def test_labels_replace_nothing(finished_run, tmp_path, refused):
 )
 def test_metrics_and_labels_say_what_they_need(args, said, refused, toy):
     assert said in refused(*args)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_settings_that_come_along_are_settings(path):
+    assert read_settings(path, TrainConfig()) != TrainConfig()

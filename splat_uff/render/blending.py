@@ -429,13 +429,11 @@ def _list_hits(parameters, at_x, at_y, right, bottom, candidates, chosen, listed
             if any_of(stop):
                 alpha, weight = select(stop, ZERO, alpha), select(stop, ZERO, weight)
                 after, least = select(stop, trans, after), select(stop, NEVER, least)
-                if not any_of(least < ONE):
-                    candidates = 0  # All pixels are done: this Gaussian is the last.
             trans, opaque = after, opaque + weight
             store(listed, hits * LIST_ROW + WEIGHT, weight)
             store(listed, hits * LIST_ROW + ALPHA, alpha)
             hits += 1
-            if candidates == 0:
+            if not any_of(least < ONE):
                 break
     return hits, opaque
 

@@ -20,7 +20,7 @@ ALPHA_MIN = 1.0 / 255.0
 PART = 1024
 """Gaussians that are worked on together; sums over all are taken part by part, in order."""
 
-_options = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+_options = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
 
 
 @njit(parallel=True, **_options)
@@ -51,7 +51,7 @@ def project_forward(
     Returns:
         For each instance, float32: means2d [P, 2], conics [P, 3] (inverse 2D covariance: xx, xy,
         yy), depths [P], dimmed opacities [P], and extents [P, 2]: half the size of the box around
-        the ellipse on which alpha is 1/255. All 0 if not seen.
+        the ellipse on which alpha is 1/255. All but opacities are 0 if not seen.
     """
     images = len(viewmats)
     count, cameras = len(means) // sets, images // sets
@@ -61,44 +61,47 @@ def project_forward(
     depths = np.zeros(instances, np.float32)
     dimmed = np.zeros(instances, np.float32)
     extents = np.zeros((instances, 2), np.float32)
-    for instance in prange(instances):
-        image = instance // count
-        n = image // cameras * count + instance % count
+    parts = (count + PART - 1) // PART
+    for part in prange(images * parts):
+        image, first = part // parts, part % parts * PART
         viewmat, K = viewmats[image], Ks[image]
-        x, y, z = _to_camera(means, viewmat, n)
-        if not (near <= z <= far and opacities[n] >= ALPHA_MIN):
-            continue  # Negated, so that NaN is not drawn either.
-        A = _screen_factor(quats, scales, viewmat, K, width, height, n, x, y, z)
-        xx, xy, yy = _gram(A)
-        blurred = (xx + eps2d) * (yy + eps2d) - xy * xy
-        opacity = float(opacities[n])
-        if antialiased:
-            opacity *= math.sqrt(max(0.0, xx * yy - xy * xy) / blurred)
-        if not (blurred > 0.0 and opacity >= ALPHA_MIN):
-            continue
-        u = K[0, 0] * x / z + K[0, 2]
-        v = K[1, 1] * y / z + K[1, 2]
-        reach = 2.0 * math.log(opacity / ALPHA_MIN)  # Squared Mahalanobis radius.
-        extent_x, extent_y = math.sqrt(reach * (xx + eps2d)), math.sqrt(reach * (yy + eps2d))
-        if not math.isfinite(u + v + extent_x + extent_y):
-            continue
-        radius_x, radius_y = math.ceil(extent_x), math.ceil(extent_y)
-        if radius_x <= radius_clip and radius_y <= radius_clip:
-            continue
-        if (
-            u + radius_x <= 0
-            or u - radius_x >= width
-            or v + radius_y <= 0
-            or v - radius_y >= height
-        ):
-            continue
-        means2d[instance, 0], means2d[instance, 1] = u, v
-        conics[instance, 0] = (yy + eps2d) / blurred
-        conics[instance, 1] = -xy / blurred
-        conics[instance, 2] = (xx + eps2d) / blurred
-        depths[instance] = z
-        dimmed[instance] = opacity
-        extents[instance, 0], extents[instance, 1] = extent_x, extent_y
+        for member in range(first, min(count, first + PART)):
+            instance, n = image * count + member, image // cameras * count + member
+            dimmed[instance] = opacities[n]
+            x, y, z = _to_camera(means, viewmat, n)
+            if not (near <= z <= far and opacities[n] >= ALPHA_MIN):
+                continue  # Negated, so that NaN is not drawn either.
+            A = _screen_factor(quats, scales, viewmat, K, width, height, n, x, y, z)
+            xx, xy, yy = _gram(A)
+            blurred = (xx + eps2d) * (yy + eps2d) - xy * xy
+            opacity = float(opacities[n])
+            if antialiased:
+                opacity *= math.sqrt(max(0.0, xx * yy - xy * xy) / blurred)
+            if not (blurred > 0.0 and opacity >= ALPHA_MIN):
+                continue
+            u = K[0, 0] * x / z + K[0, 2]
+            v = K[1, 1] * y / z + K[1, 2]
+            reach = 2.0 * math.log(opacity / ALPHA_MIN)  # Squared Mahalanobis radius.
+            extent_x, extent_y = math.sqrt(reach * (xx + eps2d)), math.sqrt(reach * (yy + eps2d))
+            if not math.isfinite(u + v + extent_x + extent_y):
+                continue
+            radius_x, radius_y = math.ceil(extent_x), math.ceil(extent_y)
+            if radius_x <= radius_clip and radius_y <= radius_clip:
+                continue
+            if (
+                u + radius_x <= 0
+                or u - radius_x >= width
+                or v + radius_y <= 0
+                or v - radius_y >= height
+            ):
+                continue
+            means2d[instance, 0], means2d[instance, 1] = u, v
+            conics[instance, 0] = (yy + eps2d) / blurred
+            conics[instance, 1] = -xy / blurred
+            conics[instance, 2] = (xx + eps2d) / blurred
+            depths[instance] = z
+            dimmed[instance] = opacity
+            extents[instance, 0], extents[instance, 1] = extent_x, extent_y
     return means2d, conics, depths, dimmed, extents
 
 
@@ -128,18 +131,20 @@ def project_backward(
     parts = (total + PART - 1) // PART
     v_viewmats = np.zeros((parts, images, 4, 4))
     for part in prange(parts):
-        for n in range(part * PART, min(total, (part + 1) * PART)):
-            for camera in range(cameras):
-                image = n // count * cameras + camera
-                row = rows[image * count + n % count]
-                if row < 0:
-                    continue
-                _pull_back(
-                    means, quats, scales, opacities, viewmats[image], Ks[image], width, height,
-                    eps2d, antialiased, n,
-                    v_means2d[row], v_conics[row], v_depths[row], v_dimmed[row],
-                    v_means[n], v_quats[n], v_scales[n], v_opacities, v_viewmats[part, image],
-                )  # fmt: skip
+        # Cameras outside: a slice of an array costs more than the arithmetic on one Gaussian.
+        for image in range(images):
+            viewmat, K, v_viewmat = viewmats[image], Ks[image], v_viewmats[part, image]
+            first = image // cameras * count  # Of the Gaussians that this image is of.
+            start, end = max(first, part * PART), min(first + count, total, (part + 1) * PART)
+            for n in range(start, end):
+                row = rows[image * count + n - first]
+                if row >= 0:
+                    _pull_back(
+                        means, quats, scales, opacities, viewmat, K, width, height,
+                        eps2d, antialiased, n,
+                        v_means2d, v_conics, v_depths, v_dimmed, row,
+                        v_means, v_quats, v_scales, v_opacities, v_viewmat,
+                    )  # fmt: skip
     return v_means, v_quats, v_scales, v_opacities, v_viewmats.sum(axis=0)
 
 
@@ -147,8 +152,8 @@ def project_backward(
 @no_type_check
 def _pull_back(
     means, quats, scales, opacities, viewmat, K, width, height, eps2d, antialiased, n,
-    v_mean2d, v_conic, v_depth, v_dimmed,
-    v_mean, v_quat, v_scale, v_opacities, v_viewmat,
+    v_means2d, v_conics, v_depths, v_dimmed, row,
+    v_means, v_quats, v_scales, v_opacities, v_viewmat,
 ):  # fmt: skip
     """Add the gradients of Gaussian n in one image to the last five arrays."""
     fx, fy = K[0, 0], K[1, 1]
@@ -159,7 +164,7 @@ def _pull_back(
     blurred = (xx + eps2d) * (yy + eps2d) - xy * xy
     # The conic is the inverse of the covariance: v_cov = -conic v_conic conic.
     cxx, cxy, cyy = (yy + eps2d) / blurred, -xy / blurred, (xx + eps2d) / blurred
-    vxx, vxy, vyy = float(v_conic[0]), 0.5 * v_conic[1], float(v_conic[2])
+    vxx, vxy, vyy = float(v_conics[row, 0]), 0.5 * v_conics[row, 1], float(v_conics[row, 2])
     p00, p01 = cxx * vxx + cxy * vxy, cxx * vxy + cxy * vyy
     p10, p11 = cxy * vxx + cyy * vxy, cxy * vxy + cyy * vyy
     s00 = -(p00 * cxx + p01 * cxy)
@@ -168,14 +173,14 @@ def _pull_back(
     if antialiased:
         # The factor is sqrt(det(cov) / det(cov + eps2d I)).
         factor = math.sqrt(max(0.0, xx * yy - xy * xy) / blurred)
-        v_opacities[n] += v_dimmed * factor
+        v_opacities[n] += v_dimmed[row] * factor
         if factor > 0:
-            v = 0.5 * float(v_dimmed) * opacities[n] / blurred
+            v = 0.5 * float(v_dimmed[row]) * opacities[n] / blurred
             s00 += v * (yy / factor - factor * (yy + eps2d))
             s01 -= v * xy * (1.0 / factor - factor)
             s11 += v * (xx / factor - factor * (xx + eps2d))
     else:
-        v_opacities[n] += v_dimmed
+        v_opacities[n] += v_dimmed[row]
     # The covariance is A Aᵀ: v_A = 2 v_cov A.
     v00, v01, v02 = (
         2 * (s00 * a00 + s01 * a10),
@@ -223,7 +228,7 @@ def _pull_back(
         vm0 = viewmat[0, 0] * vb0 + viewmat[1, 0] * vb1 + viewmat[2, 0] * vb2
         vm1 = viewmat[0, 1] * vb0 + viewmat[1, 1] * vb1 + viewmat[2, 1] * vb2
         vm2 = viewmat[0, 2] * vb0 + viewmat[1, 2] * vb1 + viewmat[2, 2] * vb2
-        v_scale[axis] += ra * vm0 + rb * vm1 + rc * vm2
+        v_scales[n, axis] += ra * vm0 + rb * vm1 + rc * vm2
         if axis == 0:
             g00, g10, g20 = s * vm0, s * vm1, s * vm2
         elif axis == 1:
@@ -238,15 +243,15 @@ def _pull_back(
     along = vw * w + vi * i + vj * j + vk * k
     if w == 0 and i == 0 and j == 0 and k == 0:
         length = math.inf  # No direction in which to turn it.
-    v_quat[0] += (vw - along * w) / length
-    v_quat[1] += (vi - along * i) / length
-    v_quat[2] += (vj - along * j) / length
-    v_quat[3] += (vk - along * k) / length
+    v_quats[n, 0] += (vw - along * w) / length
+    v_quats[n, 1] += (vi - along * i) / length
+    v_quats[n, 2] += (vj - along * j) / length
+    v_quats[n, 3] += (vk - along * k) / length
     # To the point in the camera: through its pixel, its depth, and J.
-    v_u, v_v = float(v_mean2d[0]), float(v_mean2d[1])
+    v_u, v_v = float(v_means2d[row, 0]), float(v_means2d[row, 1])
     v_x = fx / z * v_u
     v_y = fy / z * v_v
-    v_z = v_depth - (fx * x * v_u + fy * y * v_v + fx * v_J00 + fy * v_J11) / (z * z)
+    v_z = v_depths[row] - (fx * x * v_u + fy * y * v_v + fx * v_J00 + fy * v_J11) / (z * z)
     if inside_x:
         v_x -= fx / (z * z) * v_J02
         v_z += 2 * fx * tx / (z * z * z) * v_J02
@@ -258,7 +263,7 @@ def _pull_back(
     else:
         v_z += fy * ty / (z * z * z) * v_J12
     for c in range(3):
-        v_mean[c] += viewmat[0, c] * v_x + viewmat[1, c] * v_y + viewmat[2, c] * v_z
+        v_means[n, c] += viewmat[0, c] * v_x + viewmat[1, c] * v_y + viewmat[2, c] * v_z
         v_viewmat[0, c] += v_x * means[n, c]
         v_viewmat[1, c] += v_y * means[n, c]
         v_viewmat[2, c] += v_z * means[n, c]

@@ -215,6 +215,8 @@ def _check_shapes(
     expected["colors"] = (colors, own if colors.dim() == len(own) else shared)
     if backgrounds is not None:
         expected["backgrounds"] = (backgrounds, (*batch, cameras, channels))
+    if means.device.type != "cpu":
+        raise ValueError(f"means is on {means.device}; move the tensors to the CPU or to CUDA.")
     for name, (tensor, shape) in expected.items():
         if tensor.device != means.device:
             raise ValueError(

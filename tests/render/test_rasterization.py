@@ -236,6 +236,8 @@ def test_unknown_parameters_are_no_parameters():
         ({"render_mode": "rgb"}, "render_mode is 'rgb'; expected one of RGB, D"),
         ({"rasterize_mode": "fast"}, "rasterize_mode is 'fast'"),
         ({"width": 0}, "width is 0"),
+        ({"quats": torch.zeros(300, 4, device="meta")}, "quats is on meta, means on cpu"),
+        ({name: t.to("meta") for name, t in random_inputs().items()}, "means is on meta"),
     ],
 )
 def test_what_does_not_fit_is_named(change, message):
