@@ -20,6 +20,9 @@ from splat_uff.evaluate.levels import (
 )
 from splat_uff.masks.records import MaskSet
 
+MOST_LABELS = 1000
+"""Larger label numbers are renumbered first, or histograms would be mostly empty."""
+
 
 @dataclass(frozen=True)
 class FixedCovering:
@@ -68,13 +71,7 @@ def normalized_covering(
         >>> normalized_covering(truth[None, None], truths, rng=rng).objects
         1.0
     """
-    found = _click_ious(label_maps, truths, rng, num_clicks)
-    return collect(
-        [
-            mean_row([[ious.max(axis=0).mean() for ious in level] for level in view])
-            for view in found
-        ]
-    )
+    return coverings(label_maps, truths, rng=rng, num_clicks=num_clicks)[0]
 
 
 def segmentation_injectivity(
@@ -121,34 +118,41 @@ def segmentation_injectivity(
     return collect(per_view)
 
 
-def fixed_covering(
+def coverings(
     label_maps: Int[np.ndarray, "V C H W"],
     truths: Sequence[GroundTruth],
     *,
     rng: np.random.Generator,
     num_clicks: int = 100,
-) -> FixedCovering:
-    """NC without an oracle for each click: one cut a level, the same for all views.
+) -> tuple[LevelScores, FixedCovering]:
+    """`normalized_covering`, and beside it NC without an oracle for each click.
+
+    The second has one cut a level, the same for all views and clicks: the one that scores best.
 
     Args:
         label_maps: As for `normalized_covering`.
         truths: Ground truth of the views, at the size of the maps.
-        rng: Draws the clicks; an equal one clicks where `normalized_covering` does.
+        rng: Draws the clicks.
         num_clicks: Clicks per true segment.
 
     Raises:
         InputError: As `normalized_covering` does.
     """
-    found = _click_ious(label_maps, truths, rng, num_clicks)
-    cuts = range(label_maps.shape[1])
-    by_cut = [
-        [mean_row([[ious[cut].mean() for ious in level] for level in view]) for view in found]
-        for cut in cuts
-    ]
-    scores = [collect(per_view).record() for per_view in by_cut]
-    best = {level: int(np.argmax([score[level] for score in scores])) for level in LEVELS}
-    nc = {level: scores[cut][level] for level, cut in best.items()}
-    return FixedCovering(nc | {"mean": sum(nc.values()) / len(nc)}, best)
+    check_maps(label_maps, truths)
+    best, by_cut = [], []
+    for maps, truth in zip(label_maps.reshape(*label_maps.shape[:2], -1), truths, strict=True):
+        clicked = []  # IoUs of the clicks in every cut, [C, K], by level and true segment.
+        for level in true_levels(truth):
+            ious = cut_ious(maps, level.segments)
+            clicked.append([ious[:, rng.choice(pixels, num_clicks)] for pixels in level.scored])
+        best.append(mean_row([[each.max(axis=0).mean() for each in level] for level in clicked]))
+        nothing = np.full((1, len(maps)), np.nan)
+        means = [[each.mean(axis=1) for each in level] or nothing for level in clicked]
+        by_cut.append(np.stack([np.mean(level, axis=0) for level in means]))
+    scores, table = collect(best), np.nanmean(by_cut, axis=0)  # [3, C]
+    cuts = {level: int(row.argmax()) for level, row in zip(LEVELS, table, strict=True)}
+    nc = {level: float(row.max()) for level, row in zip(LEVELS, table, strict=True)}
+    return scores, FixedCovering(nc | {"mean": sum(nc.values()) / len(nc)}, cuts)
 
 
 def masks_covering(
@@ -196,26 +200,9 @@ def cut_ious(
         maps: Labels, at least 0.
         segments: True segments, numbered from 0 without gaps.
     """
-    cuts = [consecutive(labels) for labels in maps]
-    return np.stack([overlaps(segments, labels)[segments, labels] for labels in cuts])
-
-
-def _click_ious(
-    label_maps: Int[np.ndarray, "V C H W"],
-    truths: Sequence[GroundTruth],
-    rng: np.random.Generator,
-    num_clicks: int,
-) -> list[list[list[Float[np.ndarray, "C K"]]]]:
-    """IoUs of K clicks in every cut: by view, by level, by true segment."""
-    check_maps(label_maps, truths)
-    found = []
-    for maps, truth in zip(label_maps.reshape(*label_maps.shape[:2], -1), truths, strict=True):
-        levels = []
-        for level in true_levels(truth):
-            ious = cut_ious(maps, level.segments)
-            levels.append([ious[:, rng.choice(pixels, num_clicks)] for pixels in level.scored])
-        found.append(levels)
-    return found
+    if maps.max(initial=0) > MOST_LABELS:
+        maps = np.stack([consecutive(labels) for labels in maps])
+    return np.stack([overlaps(segments, labels)[segments, labels] for labels in maps])
 
 
 def _best_mask(masks: np.ndarray, segments: Int[np.ndarray, "P"]) -> Float[np.ndarray, "P"]:

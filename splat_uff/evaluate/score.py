@@ -24,9 +24,8 @@ from splat_uff.evaluate.ceiling import oracle_labels, score_ceiling
 from splat_uff.evaluate.config import EvaluateConfig
 from splat_uff.evaluate.consistency import view_consistency, warp_pixels
 from splat_uff.evaluate.covering import (
-    fixed_covering,
+    coverings,
     masks_covering,
-    normalized_covering,
     segmentation_injectivity,
 )
 from splat_uff.evaluate.geometry import depth_error
@@ -184,8 +183,7 @@ def click_scores(
     def clicks() -> dict[str, Any]:
         return {"rng": np.random.default_rng([seed, STAGE]), "num_clicks": num_clicks}
 
-    covering = normalized_covering(maps, truths, **clicks())
-    fixed = fixed_covering(maps, truths, **clicks())
+    covering, fixed = coverings(maps, truths, **clicks())
     injectivity = segmentation_injectivity(maps, truths, **clicks())
     return {
         "nc": covering.record(),

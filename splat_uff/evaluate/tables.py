@@ -95,11 +95,11 @@ def score_rows(metrics: dict[str, Any]) -> list[ScoreRow]:
     )
     rows = [ours]
     if "nc_fixed" in metrics:
-        rows.append(ScoreRow("one cut a level for all views", _row(metrics["nc_fixed"])))
+        rows.append(ScoreRow("one cut for all views", _row(metrics["nc_fixed"])))
     if "nc_ceiling" in metrics:
-        note = ", seen from these views" if metrics["nc_ceiling"].get("optimistic") else ""
+        note = " (optimistic)" if metrics["nc_ceiling"].get("optimistic") else ""
         ceiling = _row(metrics["nc_ceiling"])
-        rows.append(ScoreRow(f"ceiling: true labels{note}", ceiling))
+        rows.append(ScoreRow(f"ceiling{note}", ceiling))
     if "nc_masks" in metrics:
         origin = mask_origin(metrics.get("masks", ""))
         rows.append(ScoreRow(f"its input: {origin}", _row(metrics["nc_masks"])))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from splat_uff.capture.records import GroundTruth
 from splat_uff.errors import InputError
 from splat_uff.evaluate.covering import (
-    fixed_covering,
+    coverings,
     masks_covering,
     normalized_covering,
     segmentation_injectivity,
@@ -218,13 +218,13 @@ def test_fixed_covering_takes_one_cut_for_all_segments():
     objects = np.repeat([[1, 2, 3, 4]], 10, axis=0).repeat(5, axis=1)
     truth = GroundTruth(objects, (objects + 1) // 2)
     cuts = np.stack([objects, (objects + 1) // 2, np.ones_like(objects)])[None]
-    fixed = fixed_covering(cuts, [truth], rng=np.random.default_rng(0))
+    _, fixed = coverings(cuts, [truth], rng=np.random.default_rng(0))
     assert fixed.nc == {"objects": 1, "collections": 1, "scene": 1, "mean": 1}
     assert fixed.cuts == {"objects": 0, "collections": 1, "scene": 2}
     mixed = np.where(objects > 2, 9, objects)  # Each cut is right for one half only.
     cuts = np.stack([mixed, np.where(objects > 2, objects, 9)])[None]
     oracle = normalized_covering(cuts, [truth], rng=np.random.default_rng(0))
-    fixed = fixed_covering(cuts, [truth], rng=np.random.default_rng(0))
+    _, fixed = coverings(cuts, [truth], rng=np.random.default_rng(0))
     assert oracle.objects == 1
     assert fixed.nc["objects"] == pytest.approx(0.75)
 
@@ -232,5 +232,5 @@ def test_fixed_covering_takes_one_cut_for_all_segments():
 def test_fixed_covering_of_one_cut_is_the_normalized_covering():
     rng = np.random.default_rng(4)
     truths, maps = [random_truth(rng)], random_maps(rng, views=1, cuts=1)
-    fixed = fixed_covering(maps, truths, rng=np.random.default_rng(2))
+    _, fixed = coverings(maps, truths, rng=np.random.default_rng(2))
     assert fixed.nc == normalized_covering(maps, truths, rng=np.random.default_rng(2)).record()
