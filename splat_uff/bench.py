@@ -325,7 +325,7 @@ def _metrics() -> tuple[Call, int]:
         return (rows // side * (size // side + 1) + columns // side).reshape(size, size)
 
     sides = np.linspace(14, 200, 60).round().astype(int)
-    maps = np.stack([[squares(side) + 1 for side in sides]] * VIEWS)
+    maps = np.stack([[squares(side) + 1 for side in sides.tolist()]] * VIEWS)
     truths = [GroundTruth(squares(20) + 1, squares(50) + 1)] * VIEWS
     pixels = np.arange(size * size)
     warps = [Warp(pixels, rng.random(size * size) < 0.7, rng.random(size * size) < 0.7)] * VIEWS

@@ -396,6 +396,6 @@ def test_metrics_and_labels_say_what_they_need(args, said, refused, toy):
     assert said in refused(*args)
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.toml")), ids=lambda path: path.stem)
 def test_settings_that_come_along_are_settings(path):
     assert read_settings(path, TrainConfig()) != TrainConfig()

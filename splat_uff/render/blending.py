@@ -1,12 +1,9 @@
-"""Front-to-back alpha blending of 2D Gaussians: forward, backward, and the weights themselves.
+"""Front-to-back alpha blending of 2D Gaussians, forward and backward.
 
 Pixels are handled 4x4 at a time, one lane each. For such a block the list of (Gaussian, alpha) is
 made first and the channels come after. The backward pass makes the list again and walks it back to
 front; it writes one row of sums per (Gaussian, tile) and adds up the rows of a Gaussian
 afterwards: no atomics, so the result does not depend on the number of threads.
-
-Semantics are gsplat's: alpha = min(0.999, opacity * exp(-sigma)), skipped below 1/255; a pixel
-stops before its transmittance would fall to 1e-4; pixel centres are at +0.5.
 """
 
 from typing import no_type_check
@@ -15,9 +12,9 @@ import numpy as np
 from numba import njit, prange
 
 from splat_uff.render.lanes import (
-    any_of,
     fill8,
     fill16,
+    fused,
     load4,
     load8,
     load16,
@@ -27,28 +24,29 @@ from splat_uff.render.lanes import (
     sums_of_eight,
     sums_of_four,
 )
-
-BLOCK_WIDTH, BLOCK_HEIGHT = 4, 4
-"""Pixels along the sides of a block: tiles are multiples of it."""
-LANES = BLOCK_WIDTH * BLOCK_HEIGHT
-
-_f = np.float32
-ZERO, HALF, ONE = _f(0), _f(0.5), _f(1)
-ALPHA_MIN, ALPHA_MAX, TRANSMITTANCE_MIN = _f(1 / 255), _f(0.999), _f(1e-4)
-NEVER = _f(2)
-"""More than any alpha: what a pixel that is done would have to see."""
-
-# exp(-sigma) on [0, ln(255)] is p(sigma / 8)**8, p of degree 5 (Chebyshev fit, error 4e-8).
-# Parameters are stored such that the quadratic form gives sigma / 8.
-EIGHTH_MAX = _f(5.5413 / 8)  # A hair beyond: there alpha is below 1/255 for any opacity.
-E0, E1, E2, E3, E4, E5 = (
-    _f(c) for c in (0.99999993, -0.99999291, 0.49988725, -0.1659942, 0.03980829, -0.00586878)
+from splat_uff.render.listing import (
+    ALPHA,
+    ALPHA_MAX,
+    BLOCK_HEIGHT,
+    BLOCK_WIDTH,
+    LANES,
+    LIST_ROW,
+    PARAMETERS,
+    WEIGHT,
+    XX,
+    XY,
+    YY,
+    ZERO,
+    X,
+    Y,
+    gather,
+    list_candidates,
+    list_hits,
+    pixels_of_a_block,
 )
 
-# Columns of a Gaussian gathered for a tile: centre, conic / (16, 8, 16), opacity.
-X, Y, XX, XY, YY, OPACITY, PARAMETERS = 0, 1, 2, 3, 4, 5, 6
-# One row of the list of a block.
-WEIGHT, ALPHA, LIST_ROW = 0, LANES, 2 * LANES
+_f = np.float32
+HALF = _f(0.5)
 # Columns of a row of sums over pixels of v = dL/dsigma and d = centre - pixel: v dx, v dy, v dx dx,
 # v dx dy, v dy dy, v, |dL/dx|, |dL/dy|; the gradients of the channels follow.
 SUMS = 8
@@ -57,7 +55,6 @@ _options = {
     "cache": True,
     "error_model": "numpy",
     "boundscheck": False,
-    "fastmath": {"contract"},
 }
 
 
@@ -82,7 +79,7 @@ def blend_forward(
     padded = (channels + 3) // 4 * 4
     tiles_x = (width + tile_size - 1) // tile_size
     tiles = len(tile_starts) - 1
-    pixel_x, pixel_y = _pixels_of_a_block()
+    pixel_x, pixel_y = pixels_of_a_block()
     stretch = (tiles + threads - 1) // threads
     for turn in prange(stretch * threads):
         # Tiles are dealt to the threads like cards: a parallel loop hands each thread one stretch
@@ -99,7 +96,7 @@ def blend_forward(
             continue
         boxes = np.empty((length, 4), np.float32)
         parameters = np.empty(length * PARAMETERS, np.float32)
-        _gather(means2d, conics, opacities, extents, entries, first, length, boxes, parameters)
+        gather(means2d, conics, opacities, extents, entries, first, length, boxes, parameters)
         shades = np.zeros(length * padded, np.float32)
         for k in range(length):
             row = rows[entries[first + k]]
@@ -111,8 +108,8 @@ def blend_forward(
         for y in range(top, bottom, BLOCK_HEIGHT):
             for x in range(left, right, BLOCK_WIDTH):
                 at_x, at_y = load16(pixel_x, 0) + _f(x), load16(pixel_y, 0) + _f(y)
-                candidates = _list_candidates(boxes, x, y, chosen)
-                hits, opaque = _list_hits(
+                candidates = list_candidates(boxes, x, y, chosen)
+                hits, opaque = list_hits(
                     parameters, at_x, at_y, right, bottom, candidates, chosen, listed
                 )
                 for group in range(0, padded, 4):
@@ -120,10 +117,10 @@ def blend_forward(
                     for hit in range(hits):
                         weight = load16(listed, hit * LIST_ROW + WEIGHT)
                         at = chosen[hit] * padded + group
-                        v0 = v0 + weight * shades[at]
-                        v1 = v1 + weight * shades[at + 1]
-                        v2 = v2 + weight * shades[at + 2]
-                        v3 = v3 + weight * shades[at + 3]
+                        v0 = fused(weight, shades[at], v0)
+                        v1 = fused(weight, shades[at + 1], v1)
+                        v2 = fused(weight, shades[at + 2], v2)
+                        v3 = fused(weight, shades[at + 3], v3)
                     store(out, group * LANES, v0)
                     store(out, (group + 1) * LANES, v1)
                     store(out, (group + 2) * LANES, v2)
@@ -169,7 +166,7 @@ def blend_backward(
     tile_rows = np.empty((len(entries), columns), np.float32)
     tiles_x = (width + tile_size - 1) // tile_size
     tiles = len(tile_starts) - 1
-    pixel_x, pixel_y = _pixels_of_a_block()
+    pixel_x, pixel_y = pixels_of_a_block()
     stretch = (tiles + threads - 1) // threads
     for turn in prange(stretch * threads):
         tile = (turn % stretch) * threads + turn // stretch  # As in `blend_forward`.
@@ -182,7 +179,7 @@ def blend_backward(
         bottom, right = min(top + tile_size, height), min(left + tile_size, width)
         boxes = np.empty((length, 4), np.float32)
         parameters = np.empty(length * PARAMETERS, np.float32)
-        _gather(means2d, conics, opacities, extents, entries, first, length, boxes, parameters)
+        gather(means2d, conics, opacities, extents, entries, first, length, boxes, parameters)
         shades = np.zeros(length * padded, np.float32)
         for k in range(length):
             row = rows[entries[first + k]]
@@ -198,8 +195,8 @@ def blend_backward(
         for y in range(top, bottom, BLOCK_HEIGHT):
             for x in range(left, right, BLOCK_WIDTH):
                 at_x, at_y = load16(pixel_x, 0) + _f(x), load16(pixel_y, 0) + _f(y)
-                candidates = _list_candidates(boxes, x, y, chosen)
-                hits, _ = _list_hits(
+                candidates = list_candidates(boxes, x, y, chosen)
+                hits, _ = list_hits(
                     parameters, at_x, at_y, right, bottom, candidates, chosen, listed
                 )
                 if hits == 0:
@@ -220,12 +217,12 @@ def blend_backward(
                     d0, d1, d2, d3 = fill16(ZERO), fill16(ZERO), fill16(ZERO), fill16(ZERO)
                     for c in range(0, padded, 4):
                         at = k * padded + c
-                        d0 = d0 + load16(by_channel, c * LANES) * shades[at]
-                        d1 = d1 + load16(by_channel, (c + 1) * LANES) * shades[at + 1]
-                        d2 = d2 + load16(by_channel, (c + 2) * LANES) * shades[at + 2]
-                        d3 = d3 + load16(by_channel, (c + 3) * LANES) * shades[at + 3]
+                        d0 = fused(load16(by_channel, c * LANES), shades[at], d0)
+                        d1 = fused(load16(by_channel, (c + 1) * LANES), shades[at + 1], d1)
+                        d2 = fused(load16(by_channel, (c + 2) * LANES), shades[at + 2], d2)
+                        d3 = fused(load16(by_channel, (c + 3) * LANES), shades[at + 3], d3)
                     contrast = ((d0 + d1) + (d2 + d3)) - behind
-                    behind = behind + alpha * contrast
+                    behind = fused(alpha, contrast, behind)
                     v_sigma = select(alpha < ALPHA_MAX, -(weight * contrast), ZERO)
                     p = k * PARAMETERS
                     dx, dy = parameters[p + X] - at_x, parameters[p + Y] - at_y
@@ -233,8 +230,8 @@ def blend_backward(
                     ax, ay = fill16(ZERO), fill16(ZERO)
                     if absolute:
                         xx, xy, yy = parameters[p + XX], parameters[p + XY], parameters[p + YY]
-                        ax = magnitude(vx * (xx + xx) + vy * xy)
-                        ay = magnitude(vx * xy + vy * (yy + yy))
+                        ax = magnitude(fused(vx, xx + xx, vy * xy))
+                        ay = magnitude(fused(vy, yy + yy, vx * xy))
                     at = k * columns
                     moments = sums_of_eight(vx, vy, vx * dx, vx * dy, vy * dy, v_sigma, ax, ay)
                     store(sums, at, load8(sums, at) + moments)
@@ -254,188 +251,14 @@ def blend_backward(
                             for lane in range(0, LANES, 2):
                                 one = load8(by_lane, lane * padded + group)
                                 two = load8(by_lane, (lane + 1) * padded + group)
-                                even = even + one * weights[lane]
-                                odd = odd + two * weights[lane + 1]
+                                even = fused(one, weights[lane], even)
+                                odd = fused(two, weights[lane + 1], odd)
                             store(sums, at + group, even + odd)
         for k in range(length):
             slot = slots[first + k]
             for c in range(columns):
                 tile_rows[slot, c] = sums[k * columns + c]
     return _sum_rows(tile_rows, slot_starts, conics, opacities, rows, v_values)
-
-
-@njit(parallel=True, **_options)
-@no_type_check
-def list_weights(
-    means2d, conics, opacities, extents, tile_starts, entries, tile_size, width, height,
-    pixel_starts, indices, weights, threads,
-):  # fmt: skip
-    """Count the blend weights of every pixel and, where there is room, write them.
-
-    Call it once with empty `indices` to count, then with room for the running sum of the counts.
-
-    Args:
-        means2d, conics, opacities, extents, tile_starts, entries, tile_size: As above.
-        width: Of the image, pixels.
-        height: Of the image, pixels.
-        pixel_starts: int64 [height * width + 1], where each pixel's weights go.
-        indices: int32, receives the Gaussian of each weight, front to back; or empty.
-        weights: float32, receives the weights; or empty.
-
-    Returns:
-        Number of weights of each pixel, int64 [height * width].
-    """
-    counts = np.zeros(height * width, np.int64)
-    writing = len(indices) > 0
-    tiles_x = (width + tile_size - 1) // tile_size
-    tiles = len(tile_starts) - 1
-    pixel_x, pixel_y = _pixels_of_a_block()
-    stretch = (tiles + threads - 1) // threads
-    for turn in prange(stretch * threads):
-        tile = (turn % stretch) * threads + turn // stretch  # As in `blend_forward`.
-        if tile >= tiles:
-            continue
-        first, length = tile_starts[tile], tile_starts[tile + 1] - tile_starts[tile]
-        if length == 0:
-            continue
-        top, left = (tile // tiles_x) * tile_size, (tile % tiles_x) * tile_size
-        bottom, right = min(top + tile_size, height), min(left + tile_size, width)
-        boxes = np.empty((length, 4), np.float32)
-        parameters = np.empty(length * PARAMETERS, np.float32)
-        _gather(means2d, conics, opacities, extents, entries, first, length, boxes, parameters)
-        chosen = np.empty(length, np.int32)
-        listed = np.empty(length * LIST_ROW, np.float32)
-        for y in range(top, bottom, BLOCK_HEIGHT):
-            for x in range(left, right, BLOCK_WIDTH):
-                at_x, at_y = load16(pixel_x, 0) + _f(x), load16(pixel_y, 0) + _f(y)
-                candidates = _list_candidates(boxes, x, y, chosen)
-                hits, _ = _list_hits(
-                    parameters, at_x, at_y, right, bottom, candidates, chosen, listed
-                )
-                for row in range(y, min(y + BLOCK_HEIGHT, bottom)):
-                    for column in range(x, min(x + BLOCK_WIDTH, right)):
-                        lane = (row - y) * BLOCK_WIDTH + column - x
-                        pixel, total = row * width + column, 0
-                        for hit in range(hits):
-                            weight = listed[hit * LIST_ROW + WEIGHT + lane]
-                            if weight > ZERO:
-                                if writing:
-                                    at = pixel_starts[pixel] + total
-                                    indices[at] = entries[first + chosen[hit]]
-                                    weights[at] = weight
-                                total += 1
-                        counts[pixel] = total
-    return counts
-
-
-@njit(parallel=True, cache=True)
-@no_type_check
-def drop_unfinite(extents, values, rows):
-    """Extents [n, 2], 0 where a row of values is not finite: it would spoil what is near it."""
-    kept = extents.copy()
-    for n in prange(len(rows)):
-        for c in range(values.shape[1]):
-            if not np.isfinite(values[rows[n], c]):
-                kept[n] = 0
-    return kept
-
-
-@njit(**_options)
-@no_type_check
-def _pixels_of_a_block():
-    """Centres of the pixels of a block, lane by lane: x, and y."""
-    x, y = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
-    for lane in range(LANES):
-        x[lane], y[lane] = _f(lane % BLOCK_WIDTH) + HALF, _f(lane // BLOCK_WIDTH) + HALF
-    return x, y
-
-
-@njit(**_options)
-@no_type_check
-def _gather(means2d, conics, opacities, extents, entries, first, length, boxes, parameters):
-    """The Gaussians of a tile side by side in memory."""
-    for k in range(length):
-        n = entries[first + k]
-        boxes[k, 0] = means2d[n, 0] - extents[n, 0]
-        boxes[k, 1] = means2d[n, 0] + extents[n, 0]
-        boxes[k, 2] = means2d[n, 1] - extents[n, 1]
-        boxes[k, 3] = means2d[n, 1] + extents[n, 1]
-        p = k * PARAMETERS
-        parameters[p + X], parameters[p + Y] = means2d[n, 0], means2d[n, 1]
-        parameters[p + XX] = conics[n, 0] * _f(1 / 16)
-        parameters[p + XY] = conics[n, 1] * _f(1 / 8)
-        parameters[p + YY] = conics[n, 2] * _f(1 / 16)
-        parameters[p + OPACITY] = opacities[n]
-
-
-@njit(**_options)
-@no_type_check
-def _list_candidates(boxes, x, y, chosen):
-    """List the Gaussians whose box reaches a block, front to back; returns how many."""
-    left, top = _f(x) + HALF, _f(y) + HALF
-    right, bottom = left + _f(BLOCK_WIDTH - 1), top + _f(BLOCK_HEIGHT - 1)
-    count = 0
-    for k in range(len(boxes)):
-        chosen[count] = k  # Without a branch, which would be guessed wrong too often.
-        count += (
-            (boxes[k, 0] <= right)
-            & (boxes[k, 1] >= left)
-            & (boxes[k, 2] <= bottom)
-            & (boxes[k, 3] >= top)
-        )
-    return count
-
-
-@njit(**_options)
-@no_type_check
-def _list_hits(parameters, at_x, at_y, right, bottom, candidates, chosen, listed):
-    """List what a block of pixels blends, front to back.
-
-    Args:
-        parameters: As `_gather` makes them.
-        at_x, at_y: Pixel centres.
-        right, bottom: Where the image or the tile ends.
-        candidates: How many of `chosen` to look at.
-        chosen: Candidates, of which those that are blended are kept.
-        listed: Receives weight and alpha of each.
-
-    Returns:
-        Length of the list, and the accumulated opacity: summed up, since 1 - T would lose the
-        digits of what is nearly transparent.
-    """
-    trans, opaque = fill16(ONE), fill16(ZERO)
-    within = (at_x < _f(right)) & (at_y < _f(bottom))
-    least = select(within, fill16(ALPHA_MIN), NEVER)  # What a pixel has to see of a Gaussian.
-    hits = 0
-    for candidate in range(candidates):
-        k = chosen[candidate]
-        p = k * PARAMETERS
-        dx, dy = parameters[p + X] - at_x, parameters[p + Y] - at_y
-        t = dx * (parameters[p + XX] * dx + parameters[p + XY] * dy)
-        t = t + (parameters[p + YY] * dy) * dy
-        positive = t >= ZERO
-        t = select(t < EIGHTH_MAX, t, EIGHTH_MAX)
-        e = ((((E5 * t + E4) * t + E3) * t + E2) * t + E1) * t + E0
-        e = e * e
-        e = e * e
-        seen = parameters[p + OPACITY] * (e * e)
-        hit = (seen >= least) & positive
-        if any_of(hit):
-            alpha = select(hit, select(seen < ALPHA_MAX, seen, ALPHA_MAX), ZERO)
-            weight = alpha * trans
-            after = trans - weight
-            stop = after <= TRANSMITTANCE_MIN
-            chosen[hits] = k
-            if any_of(stop):
-                alpha, weight = select(stop, ZERO, alpha), select(stop, ZERO, weight)
-                after, least = select(stop, trans, after), select(stop, NEVER, least)
-            trans, opaque = after, opaque + weight
-            store(listed, hits * LIST_ROW + WEIGHT, weight)
-            store(listed, hits * LIST_ROW + ALPHA, alpha)
-            hits += 1
-            if not any_of(least < ONE):
-                break
-    return hits, opaque
 
 
 @njit(parallel=True, **_options)

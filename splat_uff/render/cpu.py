@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from splat_uff.cameras import Camera
-from splat_uff.render import blending, harmonics, projection
+from splat_uff.render import blending, harmonics, listing, projection
 from splat_uff.render.records import Gaussians
-from splat_uff.render.tiles import bin_into_tiles
+from splat_uff.render.tiles import bin_into_tiles, drop_unfinite
 
 NEAR, FAR, EPS2D, TILE = 0.01, 1e10, 0.3, 16
 """gsplat's defaults: depths between which Gaussians are drawn; blur and size of a tile, pixels."""
@@ -93,7 +93,7 @@ def rasterize_on_cpu(
         values, rows = torch.cat([shades, depths.reshape(-1, 1)], dim=1), torch.arange(len(rows))
 
     starts = np.searchsorted(instances.numpy(), count * np.arange(images + 1)).tolist()
-    boxes = blending.drop_unfinite(_array(extents).reshape(-1, 2), _array(values), rows.numpy())
+    boxes = drop_unfinite(_array(extents).reshape(-1, 2), _array(values), rows.numpy())
     binned = [
         bin_into_tiles(
             _array(means2d).reshape(-1, 2)[start:end], boxes[start:end],
@@ -147,13 +147,13 @@ def pixel_weights(
     tile_starts, entries, _, _ = bin_into_tiles(means2d, extents, depths, width, height, TILE)
     starts = np.zeros(height * width + 1, np.int64)
     indices, weights = np.empty(0, np.int32), np.empty(0, np.float32)
-    counts = blending.list_weights(
+    counts = listing.list_weights(
         means2d, conics, opacities, extents, tile_starts, entries, TILE, width, height,
         starts, indices, weights, threads,
     )  # fmt: skip
     np.cumsum(counts, out=starts[1:])
     indices, weights = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
-    blending.list_weights(
+    listing.list_weights(
         means2d, conics, opacities, extents, tile_starts, entries, TILE, width, height,
         starts, indices, weights, threads,
     )  # fmt: skip

@@ -15,7 +15,7 @@ C0 = 0.28209479177387814
 """Value of the constant basis function; colour is 0.5 + C0 * sh0."""
 MAX_DEGREE = 3
 
-_options = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+_options = {"cache": True, "error_model": "numpy"}
 
 
 @njit(parallel=True, **_options)

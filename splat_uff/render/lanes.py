@@ -20,8 +20,6 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 from numba.np.arrayobj import make_array
 
-FLAGS = ("contract",)
-"""What the compiler may do to arithmetic: fuse multiplications with additions, nothing else."""
 _FLOAT, _BIT, _INT = ir.FloatType(), ir.IntType(1), ir.IntType(32)
 
 
@@ -87,7 +85,7 @@ def _define_operator(symbol: Any, result: type[Lanes | Mask], emit: Any) -> None
 
 
 def _arithmetic(name: str) -> Any:
-    return lambda builder, left, right: getattr(builder, name)(left, right, flags=FLAGS)
+    return lambda builder, left, right: getattr(builder, name)(left, right)
 
 
 def _comparison(sign: str) -> Any:
@@ -221,6 +219,28 @@ def any_of(typingctx, mask):
 
 
 @intrinsic
+def fused(typingctx, one, two, added):
+    """`one * two + added`, rounded once where the processor can.
+
+    Written out, since a compiler that is free to fuse does so here and there as it inlines: then a
+    kernel just compiled and the same one from the cache round differently.
+    """
+    width = _width_of((one, two, added))
+    if width is None:
+        return None
+
+    def emit(context, builder, sig, args):
+        kind = ir.VectorType(_FLOAT, width)
+        name = f"llvm.fmuladd.v{width}f32"
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [kind] * 3), name
+        )
+        return builder.call(function, [_broadcast(builder, arg, width) for arg in args])
+
+    return signature(Lanes(width), one, two, added), emit
+
+
+@intrinsic
 def magnitude(typingctx, lanes):
     """Absolute value of every lane."""
 
@@ -281,4 +301,4 @@ def _add_picked(builder: Any, one: Any, two: Any, first: list[int], second: list
         builder.shuffle_vector(one, two, ir.Constant(ir.VectorType(_INT, len(index)), index))
         for index in (first, second)
     )
-    return builder.fadd(*picked, flags=FLAGS)
+    return builder.fadd(*picked)

@@ -20,7 +20,7 @@ ALPHA_MIN = 1.0 / 255.0
 PART = 1024
 """Gaussians that are worked on together; sums over all are taken part by part, in order."""
 
-_options = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+_options = {"cache": True, "error_model": "numpy"}
 
 
 @njit(parallel=True, **_options)

@@ -3,7 +3,7 @@
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 
@@ -69,6 +69,18 @@ def bin_into_tiles(means2d, extents, depths, width, height, tile_size):
                 slots[at] = slot
                 slot += 1
     return tile_starts, entries, slots, slot_starts
+
+
+@njit(parallel=True, **_options)
+@no_type_check
+def drop_unfinite(extents, values, rows):
+    """Extents [n, 2], 0 where a row of values is not finite: it would spoil what is near it."""
+    kept = extents.copy()
+    for n in prange(len(rows)):
+        for c in range(values.shape[1]):
+            if not np.isfinite(values[rows[n], c]):
+                kept[n] = 0
+    return kept
 
 
 @njit(**_options)
