@@ -11,6 +11,7 @@ import numpy as np
 
 from splat_uff import __version__
 from splat_uff.capture import Capture, read_capture
+from splat_uff.capture.rotated import read_depths
 from splat_uff.checkpoints import SECONDS, Checkpoint
 from splat_uff.clock import Clock
 from splat_uff.errors import InputError
@@ -76,6 +77,7 @@ def train(
     with clock.stage("capture"):
         capture = read_capture(folder, size=settings.size)
         scene = scene or capture.name
+        read_depths(capture)  # It is scored at the very end; what is damaged is said now.
     if capture.masks == "none":
         raise InputError(
             f"{folder} has photos but no masks (no train_seg folder); add one folder of mask PNGs "

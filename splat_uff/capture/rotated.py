@@ -43,14 +43,14 @@ class RotatedView:
 
 
 def read_depths(capture: Capture) -> list[TrueDepth] | None:
-    """True depth of every held-out view, or None if a view has none.
+    """True depth of every held-out view, or None if a view has none, or test views are held out.
 
     Raises:
         InputError: If a file is damaged or not of the size of the ground truth.
     """
     folder = capture.folder / "val_depth"
     paths = [folder / f"{view.name}_depth.png" for view in capture.val]
-    if not paths or not all(path.is_file() for path in paths):
+    if capture.held_out != "val" or not paths or not all(path.is_file() for path in paths):
         return None
     scale = float(capture.source_from_world[0, 0])
     depths = []
@@ -76,7 +76,8 @@ def read_rotated(capture: Capture, degrees: int) -> list[RotatedView] | None:
     split = f"val_rotate_{degrees}"
     if degrees == 10 and not (capture.folder / f"transforms_{split}.json").is_file():
         split = "val_rotate"
-    if not capture.val or not (capture.folder / f"transforms_{split}.json").is_file():
+    poses = capture.folder / f"transforms_{split}.json"
+    if capture.held_out != "val" or not capture.val or not poses.is_file():
         return None
     ending = "" if degrees == 10 else f"_{degrees}"
     folder = capture.folder / "val_visible"
@@ -84,7 +85,7 @@ def read_rotated(capture: Capture, degrees: int) -> list[RotatedView] | None:
     names = [view.name for view in capture.val]
     if [frame.name for frame in frames] != names:
         raise InputError(
-            f"{capture.folder / f'transforms_{split}.json'} has {len(frames)} views, the first "
+            f"{poses} has {len(frames)} views, the first "
             f"{frames[0].name}; expected one for each of the {len(names)} held-out views, by name."
         )
     pairs = [[folder / f"{n}{word}{ending}.png" for word in ("", "_rotate")] for n in names]

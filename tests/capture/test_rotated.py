@@ -67,6 +67,12 @@ def test_what_a_capture_does_not_have_is_none(copy):
     assert read_depths(copy) is None
 
 
+def test_what_belongs_to_validation_views_is_not_taken_for_that_of_test_views(capture):
+    of_test = replace(capture, held_out="test")
+    assert read_depths(of_test) is None
+    assert read_rotated(of_test, 10) is None
+
+
 def test_the_views_rotated_by_10_degrees_go_by_both_names(copy):
     expected = read_rotated(copy, 10)
     (copy.folder / "transforms_val_rotate_10.json").unlink()

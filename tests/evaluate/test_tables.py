@@ -1,6 +1,12 @@
 from rich.console import Console
 
-from splat_uff.evaluate.tables import fact_rows, score_rows, score_table, second_rows
+from splat_uff.evaluate.tables import (
+    consistency_rows,
+    fact_rows,
+    score_rows,
+    score_table,
+    second_rows,
+)
 
 
 def printed(metrics: dict) -> str:
@@ -34,6 +40,41 @@ def test_score_table_prints_names_as_they_are(report):
 
 def test_score_rows_mark_published_figures(report):
     assert [row.is_context for row in score_rows(report.metrics)] == [False] * 2 + [True] * 4
+
+
+def full(metrics: dict) -> dict:
+    """With everything that `splat-uff metrics` computes."""
+    levels = {"objects": 0.7, "collections": 0.8, "scene": 0.9, "mean": 0.8}
+    vc = {"mean": 0.8765, "standard_errors": {"mean": 0.0123}}
+    return {
+        **metrics,
+        "nc_fixed": levels,
+        "nc_ceiling": {**levels, "mean": 0.95, "optimistic": True},
+        "si": levels,
+        "si_standard_errors": levels,
+        "vc": {"10": {"published": vc, "exact": vc}, "90": {"published": vc}},
+        "depth_error": {"published": 0.0111, "exact": 0.0099},
+        "granularities": 50,
+        "nesting_violations": 0,
+    }
+
+
+def test_score_table_shows_the_whole_evaluation_within_80_columns(report):
+    text = printed(full(report.metrics))
+    for expected in (
+        *("one cut for all views", "ceiling (optimistic)", "SI, segmentation injectivity"),
+        *("0.876±0.012", "10°", "0.0099", "NC as a share of the ceiling", "0.966"),
+    ):
+        assert expected in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_consistency_rows_leave_out_what_is_not_known(report):
+    ours, exact, *published = consistency_rows(full(report.metrics))
+    assert ours.values == (0.8765, None, 0.8765, None)
+    assert exact.values == (0.8765, None, None, None)
+    assert all(row.is_context for row in published)
+    assert consistency_rows(report.metrics) == []
 
 
 def test_second_rows_follow_the_pipeline_and_end_with_the_total():
