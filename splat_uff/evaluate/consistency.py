@@ -1,6 +1,6 @@
 """VC: whether a segment seen from one side is the same segment seen from another."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,15 +9,19 @@ from jaxtyping import Bool, Float, Int
 from splat_uff.cameras import Camera, pixel_centres, project, unproject
 from splat_uff.capture.records import GroundTruth
 from splat_uff.errors import InputError
-from splat_uff.evaluate.covering import cut_ious
+from splat_uff.evaluate.covering import cut_ious, mask_ious
 from splat_uff.evaluate.levels import (
     LevelScores,
     check_maps,
+    check_sizes,
     consecutive,
     mean_row,
     overlaps,
     true_levels,
 )
+from splat_uff.masks.records import MaskSet
+
+_Choice = Callable[[Int[np.ndarray, "C"], int], Int[np.ndarray, "C"]]
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,12 @@ def warp_pixels(
     *,
     seen: Bool[np.ndarray, "H W"],
     seen_there: Bool[np.ndarray, "H W"],
+    as_published: bool = False,
 ) -> Warp:
-    """Follow the surface under each pixel into the rotated view.
+    """Follow the surface under each pixel into the rotated view, to the pixel that it falls in.
+
+    The published scripts take half a pixel off before they round down, so that half of all warps
+    land one pixel to the left, and as many one above; what falls outside they move to the edge.
 
     Args:
         camera: Of the view, at the size of `depth`.
@@ -48,12 +56,16 @@ def warp_pixels(
         rotated: Of the rotated view.
         seen: Pixels that are co-visible in the rotated view.
         seen_there: Pixels of the rotated view that are co-visible in this one.
+        as_published: Round and clip as the published scripts do.
     """
     flat = depth.ravel().astype(np.float64)
     solid = np.flatnonzero(flat > 0)
     points = unproject(camera, pixel_centres(camera)[solid], flat[solid])
     pixels, depths = project(rotated, points)
-    column, row = np.floor(np.where(depths[:, None] > 0, pixels, -1)).astype(np.int64).T
+    pixels = np.where(depths[:, None] > 0, pixels, -1)
+    if as_published:
+        pixels = np.clip(pixels - 0.5, 0, np.array([rotated.width, rotated.height]) - 1)
+    column, row = np.floor(pixels).astype(np.int64).T
     inside = (column >= 0) & (column < rotated.width) & (row >= 0) & (row < rotated.height)
     target = np.full(len(flat), -1)
     target[solid[inside]] = row[inside] * rotated.width + column[inside]
@@ -97,7 +109,102 @@ def view_consistency(
     """
     check_maps(label_maps, truths)
     check_maps(rotated_maps, truths)
-    views = zip(_flat(label_maps), _flat(rotated_maps), truths, warps, strict=True)
+    answers = [_Cuts(*pair) for pair in zip(_flat(label_maps), _flat(rotated_maps), strict=True)]
+    return _score_views(answers, truths, warps, rng, num_clicks)
+
+
+def masks_consistency(
+    masks: Sequence[MaskSet],
+    rotated: Sequence[MaskSet],
+    truths: Sequence[GroundTruth],
+    warps: Sequence[Warp],
+    *,
+    rng: np.random.Generator,
+    num_clicks: int = 100,
+) -> LevelScores:
+    """`view_consistency` of bags of masks, where each mask is the same thing seen in both views.
+
+    Each mask is a cut of its own: itself, and the rest. The first click picks the best of the masks
+    that contain it; where none does, the draw is skipped.
+
+    Args:
+        masks: Of each view, at the size of its truth.
+        rotated: As many masks of its rotated view, in the same order.
+        truths: Ground truth of the views.
+        warps: From each view into its rotated one.
+        rng: Draws the clicks.
+        num_clicks: Draws per true segment.
+
+    Raises:
+        InputError: If sizes or numbers differ, or no segment of a level is seen in both views.
+    """
+    check_sizes(len(masks), [(bag.height, bag.width) for bag in masks], truths)
+    for view, (here, there) in enumerate(zip(masks, rotated, strict=True)):
+        if len(here) != len(there):
+            raise InputError(
+                f"view {view} has {len(here)} masks and its rotated view {len(there)}; expected "
+                "each mask in both, empty where it is not seen."
+            )
+    answers = [_Masks(*pair) for pair in zip(masks, rotated, strict=True)]
+    return _score_views(answers, truths, warps, rng, num_clicks)
+
+
+@dataclass(frozen=True)
+class _Cuts:
+    """Label maps of one view and of its rotated one, by cut."""
+
+    here: Int[np.ndarray, "C P"]
+    there: Int[np.ndarray, "C Q"]
+
+    def chooser(self, segments: Int[np.ndarray, "P"]) -> _Choice:
+        """From clicks and their true segment to the best cut of each."""
+        ious = cut_ious(self.here, segments)
+        return lambda clicks, _: ious[:, clicks].argmax(axis=0)
+
+    def labels(self, cut: int, both: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Labels of one cut at pixels of the view, and at others of the rotated one."""
+        return self.here[cut, both], self.there[cut, targets]
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """Masks of one view and of its rotated one; the same interface."""
+
+    here: MaskSet
+    there: MaskSet
+
+    def chooser(self, segments: Int[np.ndarray, "P"]) -> _Choice:
+        """From clicks and their true segment to the best mask around each; -1 is none."""
+        if len(self.here) == 0:
+            return lambda clicks, _: np.full(len(clicks), -1)
+        ious = mask_ious(self.here, segments)
+
+        def choose(clicks: np.ndarray, segment: int) -> np.ndarray:
+            inside = self.here.at(clicks)
+            best = np.where(inside, ious[:, segment, None], -1).argmax(axis=0)
+            return np.where(inside.any(axis=0), best, -1)
+
+        return choose
+
+    def labels(self, cut: int, both: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, ...]:
+        """1 in the mask and 0 beside it, at pixels of the view, and at others of the rotated."""
+        one = slice(cut, cut + 1)
+        here, there = self.here[one].at(both), self.there[one].at(targets)
+        return here[0].astype(np.int64), there[0].astype(np.int64)
+
+
+def _flat(maps: Int[np.ndarray, "V C H W"]) -> Int[np.ndarray, "V C P"]:
+    return maps.reshape(*maps.shape[:2], -1)
+
+
+def _score_views(
+    answers: Sequence[_Cuts | _Masks],
+    truths: Sequence[GroundTruth],
+    warps: Sequence[Warp],
+    rng: np.random.Generator,
+    num_clicks: int,
+) -> LevelScores:
+    views = zip(answers, truths, warps, strict=True)
     table = np.stack([_score_view(*view, rng, num_clicks) for view in views])
     if np.isnan(table).all(axis=0).any():
         raise InputError(
@@ -107,13 +214,8 @@ def view_consistency(
     return LevelScores(table)
 
 
-def _flat(maps: Int[np.ndarray, "V C H W"]) -> Int[np.ndarray, "V C P"]:
-    return maps.reshape(*maps.shape[:2], -1)
-
-
 def _score_view(
-    maps: Int[np.ndarray, "C P"],
-    rotated: Int[np.ndarray, "C Q"],
+    answers: _Cuts | _Masks,
     truth: GroundTruth,
     warp: Warp,
     rng: np.random.Generator,
@@ -128,21 +230,22 @@ def _score_view(
 
     def table(cut: int) -> tuple[np.ndarray, ...]:
         if cut not in tables:
-            there = rotated[cut, targets]
-            ours, its = consecutive(maps[cut, both]), consecutive(there)
-            tables[cut] = overlaps(ours, its)[ours, its], landing & (there > 0)
+            ours, its = answers.labels(cut, both, targets)
+            labelled = its > 0
+            ours, its = consecutive(ours), consecutive(its)
+            tables[cut] = overlaps(ours, its)[ours, its], landing & labelled
         return tables[cut]
 
     rows = []
     for level in true_levels(truth):
-        ious = cut_ious(maps, level.segments)
+        choose = answers.chooser(level.segments)
         scores = []
         for pixels in level.scored:
-            cuts = ious[:, rng.choice(pixels, num_clicks)].argmax(axis=0)
+            cuts = choose(rng.choice(pixels, num_clicks), int(level.segments[pixels[0]]))
             candidates = position[pixels]
             candidates = candidates[candidates >= 0]
             found = []
-            for cut, draws in zip(*np.unique(cuts, return_counts=True), strict=True):
+            for cut, draws in zip(*np.unique(cuts[cuts >= 0], return_counts=True), strict=True):
                 iou, allowed = table(int(cut))
                 clickable = candidates[allowed[candidates]]
                 if len(clickable):

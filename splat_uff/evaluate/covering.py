@@ -182,10 +182,9 @@ def masks_covering(
     check_sizes(len(masks), [(bag.height, bag.width) for bag in masks], truths)
     per_view = []
     for bag, truth in zip(masks, truths, strict=True):
-        flat = bag.unpack().reshape(len(bag), bag.height * bag.width)
         rows = []
         for level in true_levels(truth):
-            best = _best_mask(flat, level.segments)
+            best = best_mask(bag, level.segments)
             rows.append([best[rng.choice(pixels, num_clicks)].mean() for pixels in level.scored])
         per_view.append(mean_row(rows))
     return collect(per_view)
@@ -205,13 +204,21 @@ def cut_ious(
     return np.stack([overlaps(segments, labels)[segments, labels] for labels in maps])
 
 
-def _best_mask(masks: np.ndarray, segments: Int[np.ndarray, "P"]) -> Float[np.ndarray, "P"]:
+def mask_ious(masks: MaskSet, segments: Int[np.ndarray, "P"]) -> Float[np.ndarray, "M S"]:
+    """IoU of every mask with every true segment, the segments numbered from 0 without gaps."""
+    sizes = np.bincount(segments)
+    rows = np.empty((len(masks), len(sizes)))
+    for row, packed in zip(rows, masks.packed, strict=True):
+        inside = segments[np.unpackbits(packed, count=len(segments)).astype(bool)]
+        joint = np.bincount(inside, minlength=len(sizes))
+        row[:] = joint / (sizes + len(inside) - joint)
+    return rows
+
+
+def best_mask(masks: MaskSet, segments: Int[np.ndarray, "P"]) -> Float[np.ndarray, "P"]:
     """Best IoU, over the masks that hold a pixel, with its true segment; 0 without a mask."""
     best = np.zeros(len(segments))
-    sizes = np.bincount(segments)
-    for mask in masks:
-        inside = segments[mask]
-        joint = np.bincount(inside, minlength=len(sizes))
-        iou = joint / (sizes + len(inside) - joint)
-        best[mask] = np.maximum(best[mask], iou[inside])
+    for iou, packed in zip(mask_ious(masks, segments), masks.packed, strict=True):
+        inside = np.unpackbits(packed, count=len(segments)).astype(bool)
+        best[inside] = np.maximum(best[inside], iou[segments[inside]])
     return best

@@ -22,7 +22,7 @@ from splat_uff.capture.rotated import (
 )
 from splat_uff.evaluate.ceiling import oracle_labels, score_ceiling
 from splat_uff.evaluate.config import EvaluateConfig
-from splat_uff.evaluate.consistency import view_consistency, warp_pixels
+from splat_uff.evaluate.consistency import Warp, view_consistency, warp_pixels
 from splat_uff.evaluate.covering import (
     coverings,
     masks_covering,
@@ -224,16 +224,32 @@ def scores_by_depth(
         known = [getattr(depth, kind) for depth in depths]
         if any(depth is None for depth in known):
             continue
-        warps = [
-            warp_pixels(
-                scored_camera(view), depth, twin.camera, seen=twin.seen, seen_there=twin.seen_there
-            )
-            for view, depth, twin in zip(views, known, rotated, strict=True)
-        ]
+        warps = warp_views(views, known, rotated, as_published=kind == "published")
         rng = np.random.default_rng([seed, STAGE, degrees])
         scores = view_consistency(maps, rotated_maps, truths, warps, rng=rng, num_clicks=num_clicks)
         found[kind] = scores.record() | {"standard_errors": scores.standard_errors}
     return found
+
+
+def warp_views(
+    views: Sequence[View],
+    depths: Sequence[Float[np.ndarray, "_ _"]],
+    rotated: Sequence[RotatedView],
+    *,
+    as_published: bool,
+) -> list[Warp]:
+    """From each held-out view into its rotated twin, by true depth; see `warp_pixels`."""
+    return [
+        warp_pixels(
+            scored_camera(view),
+            depth,
+            twin.camera,
+            seen=twin.seen,
+            seen_there=twin.seen_there,
+            as_published=as_published,
+        )
+        for view, depth, twin in zip(views, depths, rotated, strict=True)
+    ]
 
 
 def render_over_white(gaussians: Gaussians, view: View) -> Float[np.ndarray, "H W 3"]:

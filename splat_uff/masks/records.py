@@ -18,6 +18,10 @@ class MaskSet:
     def __len__(self) -> int:
         return len(self.packed)
 
+    def __getitem__(self, which: slice) -> "MaskSet":
+        """Some of the masks."""
+        return MaskSet(self.packed[which], self.height, self.width)
+
     @staticmethod
     def of(masks: Bool[np.ndarray, "M H W"]) -> "MaskSet":
         """Pack masks given as booleans."""

@@ -6,9 +6,15 @@ import pytest
 from splat_uff.cameras import Camera, pixel_centres, ray_directions
 from splat_uff.capture.records import GroundTruth
 from splat_uff.errors import InputError
-from splat_uff.evaluate.consistency import Warp, view_consistency, warp_pixels
+from splat_uff.evaluate.consistency import (
+    Warp,
+    masks_consistency,
+    view_consistency,
+    warp_pixels,
+)
 from splat_uff.evaluate.covering import cut_ious
 from splat_uff.evaluate.levels import true_levels
+from splat_uff.masks.records import MaskSet
 from tests.evaluate.test_covering import random_maps, random_truth
 
 
@@ -147,3 +153,70 @@ def test_warp_follows_the_surface_by_one_pixel():
     assert (target[:, 0] == -1).all()  # Left of the other image,
     assert (target[:, 30:] == -1).all()  # and background.
     assert (warp.seen == (warp.target >= 0)).all()
+
+
+def test_warp_as_published_lands_half_a_pixel_up_and_left_and_stays_in_the_image():
+    camera, moved = look_along_z(), look_along_z(x=2 / 40)
+    depth, everywhere = np.full((40, 40), 2.0), np.ones((40, 40), bool)
+    seen = {"seen": everywhere, "seen_there": everywhere}
+    turned = look_along_z(x=0.031, angle=0.02)
+    exact, published = (
+        warp_pixels(camera, depth, turned, **seen, as_published=way).target.reshape(40, 40)
+        for way in (False, True)
+    )
+    inner = (slice(2, -2), slice(2, -2))
+    offset = exact[inner] // 40 - published[inner] // 40
+    assert set(np.unique(offset)) == {0, 1}
+    assert offset.mean() == pytest.approx(0.5, abs=0.2)
+    edge = warp_pixels(camera, depth, moved, **seen, as_published=True).target.reshape(40, 40)
+    assert (edge[:, 0] % 40 == 0).all()
+
+
+def test_masks_consistency_of_masks_that_part_the_image_is_that_of_their_label_map():
+    rng = np.random.default_rng(1)
+    truth, maps, there = random_truth(rng), random_maps(rng, 1, 1), random_maps(rng, 1, 1)
+    pixels = 24 * 24
+    warp = Warp(rng.permutation(pixels), rng.random(pixels) < 0.7, rng.random(pixels) < 0.8)
+    bags = [
+        MaskSet.of(np.stack([labels[0, 0] == segment for segment in range(6)]))
+        for labels in (maps, there)
+    ]
+    clicks = {"num_clicks": 20_000}
+    of_masks = masks_consistency(
+        bags[:1], bags[1:], [truth], [warp], rng=np.random.default_rng(2), **clicks
+    )
+    # A click on a label map may land on any segment of the cut; on masks, in that of click 1.
+    values = []
+    for level in true_levels(truth)[:1]:
+        for scored in level.scored:
+            found = []
+            for first in scored:
+                mask, its = (
+                    (labels[0, 0] == maps[0, 0].ravel()[first]).ravel() for labels in (maps, there)
+                )
+                allowed = warp.seen & warp.seen_there[warp.target] & its[warp.target]
+                candidates = [p for p in scored if allowed[p]]
+                if not candidates:
+                    continue
+                back = its[warp.target]
+                ious = []
+                for p in candidates:
+                    here = (mask == mask[p]) & warp.seen
+                    ious.append((here & back & warp.seen).sum() / (here | (back & warp.seen)).sum())
+                found.append(np.mean(ious))
+            if found:
+                values.append(np.mean(found))
+    assert of_masks.objects == pytest.approx(np.mean(values), abs=0.01)
+
+
+def test_masks_consistency_skips_clicks_without_a_mask_and_wants_as_many_masks_in_both():
+    truth = GroundTruth(np.ones((1, 40), int), np.ones((1, 40), int))
+    half = MaskSet.of(np.arange(40)[None, None] < 20)
+    rng = np.random.default_rng(0)
+    scores = masks_consistency([half], [half], [truth], [still((1, 40))], rng=rng)
+    assert scores.objects == 1
+    empty = MaskSet.of(np.zeros((0, 1, 40), bool))
+    with pytest.raises(InputError, match="1 masks and its rotated view 0"):
+        masks_consistency([half], [empty], [truth], [still((1, 40))], rng=rng)
+    with pytest.raises(InputError, match="VC is undefined"):
+        masks_consistency([empty], [empty], [truth], [still((1, 40))], rng=rng)

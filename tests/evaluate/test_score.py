@@ -121,5 +121,6 @@ def test_the_whole_evaluation_of_the_toy_scene(toy, tmp_path):
     assert list(found["vc"]) == ["10", "45", "90", "135"]
     for scores in found["vc"].values():
         assert 0.3 < scores["published"]["mean"] <= 1
-        assert scores["exact"]["mean"] == pytest.approx(scores["published"]["mean"], abs=0.1)
+        # The half pixel of the published scripts weighs much in images as small as these.
+        assert scores["published"]["mean"] < scores["exact"]["mean"] <= 1
     assert found["nc_ceiling"]["mean"] > found["nc"]["mean"] > found["nc_fixed"]["mean"]
