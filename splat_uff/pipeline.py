@@ -21,10 +21,17 @@ from splat_uff.features.blend import FrozenViews
 from splat_uff.features.fit import fit_features
 from splat_uff.files import write_json
 from splat_uff.gaussians.fit import fit_gaussians
+from splat_uff.gaussians.foreign import load_foreign
 from splat_uff.gaussians.ply import load_ply, save_ply
 from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
 from splat_uff.hierarchy.dendrogram import Dendrogram
-from splat_uff.masks.folders import read_masks
+from splat_uff.masks.gather import (
+    CLASSICAL,
+    OWN,
+    gather_held_out,
+    gather_masks,
+    mask_origin_of,
+)
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.progress import notice
 from splat_uff.render import Gaussians
@@ -48,6 +55,8 @@ def train(
     settings: TrainConfig,
     *,
     scene: str | None = None,
+    masks: str = OWN,
+    splats: Path | None = None,
     device: str = "cpu",
     resume: bool = False,
     overwrite: bool = False,
@@ -60,6 +69,8 @@ def train(
         output: Run folder; see `splat_uff.run` for what ends up in it.
         settings: Settings of all stages.
         scene: Name of the scene; the folder's unless given.
+        masks: `classical`, or a folder of masks of any tool; the capture's own unless given.
+        splats: Gaussians fitted elsewhere to the same capture, a 3DGS `.ply` in its own frame.
         device: Where tensors live, `cpu` or `cuda`.
         resume: Go on with a run that was cut off; a finished one is left as it is.
         overwrite: Begin again where a run stands already.
@@ -78,13 +89,23 @@ def train(
         capture = read_capture(folder, size=settings.size)
         scene = scene or capture.name
         read_depths(capture)  # It is scored at the very end; what is damaged is said now.
-    if capture.masks == "none":
-        raise InputError(
-            f"{folder} has photos but no masks (no train_seg folder); add one folder of mask PNGs "
-            "per training photo, as Blender-HS has them."
-        )
+    if masks not in (OWN, CLASSICAL):
+        masks = str(Path(masks).resolve())
+    foreign, gaussians_source = None, ""
+    if splats is not None:  # What is damaged is said before anything is made.
+        foreign = load_foreign(splats, capture.source_from_world)
+        gaussians_source = f"{splats.resolve()} {_digest(splats)}"
+    origin = mask_origin_of(capture, masks)
+    if origin == "none":
+        gather_masks(capture, masks)  # Which says what to do.
     provenance = Provenance(
-        scene, str(folder.resolve()), capture.masks, _fingerprint(folder, output), settings
+        scene,
+        str(folder.resolve()),
+        origin,
+        _fingerprint(folder, output),
+        settings,
+        mask_source=masks,
+        gaussians_source=gaussians_source,
     )
     start_run(run, provenance, overwrite=overwrite)
     if run.finished:
@@ -97,8 +118,10 @@ def train(
 
     clock.keep_in(run.checkpoints / "seconds.json")
     with clock.stage("masks"):
-        bags = read_masks(capture)
+        bags = gather_masks(capture, masks)
     with clock.stage("gaussians"):
+        if foreign is not None and not run.gaussians.exists():
+            save_ply(run.gaussians, foreign)
         gaussians = _fit_gaussians(capture, bags, run, settings, device, checkpoint("gaussians"))
     with clock.stage("features"):
         features, largest = _fit_features(
@@ -110,7 +133,7 @@ def train(
         )
         _save_hierarchy(run, provenance, hierarchy, capture)
     with clock.stage("evaluate"):
-        evaluation = _evaluate(capture, gaussians, hierarchy, settings)
+        evaluation = _evaluate(capture, gaussians, hierarchy, provenance)
     return _finish(
         run, provenance, capture, gaussians, features, hierarchy, evaluation, clock.seconds
     )
@@ -126,9 +149,9 @@ def score_run(folder: Path) -> dict[str, Any]:
         InputError: If there is no finished run, or its files or capture are missing or damaged.
     """
     found = read_finished(folder)
-    settings = found.provenance.settings
-    evaluation = _evaluate(found.capture, found.gaussians, found.hierarchy, settings, full=True)
-    return _metrics(found.provenance, evaluation, found.seconds)
+    provenance = found.provenance
+    evaluation = _evaluate(found.capture, found.gaussians, found.hierarchy, provenance, full=True)
+    return _metrics(provenance, evaluation, found.seconds)
 
 
 @dataclass(frozen=True)
@@ -263,13 +286,12 @@ def _evaluate(
     capture: Capture,
     gaussians: Gaussians,
     hierarchy: Hierarchy,
-    settings: TrainConfig,
+    provenance: Provenance,
     *,
     full: bool = False,
 ) -> Evaluation:
-    val_masks: list[MaskSet] = []
-    if capture.val and (capture.folder / f"{capture.held_out}_seg").is_dir():
-        val_masks = [masks for masks, _ in read_masks(capture, split="val")]
+    settings = provenance.settings
+    val_masks = gather_held_out(capture, provenance.mask_source)
     return evaluate(
         capture, gaussians, hierarchy, val_masks, settings.evaluate, seed=settings.seed, full=full
     )
@@ -318,6 +340,14 @@ def _metrics(
     }
 
 
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
+
+
 def _fingerprint(folder: Path, output: Path) -> str:
     """Of the poses, and of the name and size of every file of the capture.
 
@@ -327,7 +357,7 @@ def _fingerprint(folder: Path, output: Path) -> str:
     folder, output = folder.resolve(), output.resolve()
     runs = output.relative_to(folder).parts[:1] if output.is_relative_to(folder) else ()
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("transforms_*.json")):
+    for path in sorted([*folder.glob("transforms*.json"), *folder.glob("poses_bounds.npy")]):
         digest.update(path.read_bytes())
     for path in sorted(folder.glob("*/**/*")):
         place = path.relative_to(folder)

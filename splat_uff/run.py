@@ -23,11 +23,15 @@ class Provenance:
     scene: str
     data: str
     masks: str
-    """Where the 2D masks come from: `simulated` or `imported`."""
+    """Where the 2D masks come from: `simulated`, `imported` or `classical`."""
     fingerprint: str
     """Of the capture's files."""
     settings: TrainConfig
     version: str = __version__
+    mask_source: str = ""
+    """`classical` or a folder of masks; the capture's own where it is empty."""
+    gaussians_source: str = ""
+    """A `.ply` of Gaussians fitted elsewhere, and its digest; fitted here where it is empty."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,23 @@ def read_settings(path: Path, base: TrainConfig) -> TrainConfig:
     return convert(merged, TrainConfig, source=f"{path}: ")
 
 
+def config_folder() -> Path:
+    """`configs/`, in the package once installed and beside it in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def scene_presets() -> set[str]:
+    """Scenes that have a settings file of their own."""
+    return {path.stem for path in config_folder().glob("*.toml")}
+
+
+def recipe_file(name: str) -> Path:
+    """The settings file of a recipe, for example `paper`."""
+    return config_folder() / "recipes" / f"{name}.toml"
+
+
 def check_settings(settings: TrainConfig, *, source: str = "") -> None:
     """See that every setting is in its range and that they agree with each other.
 

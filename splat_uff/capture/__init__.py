@@ -3,6 +3,10 @@
 from pathlib import Path
 
 from splat_uff.capture.blender import read_blender
+from splat_uff.capture.colmap import find_model, read_colmap
+from splat_uff.capture.llff import read_llff
+from splat_uff.capture.nerfstudio import read_nerfstudio
+from splat_uff.capture.partnet import find_views, read_partnet
 from splat_uff.capture.records import Capture, GroundTruth, View
 from splat_uff.errors import InputError
 
@@ -12,8 +16,12 @@ __all__ = ["Capture", "GroundTruth", "View", "read_capture"]
 def read_capture(folder: Path, *, size: int = 200) -> Capture:
     """Read the capture in `folder`, whichever supported layout it has.
 
+    The first that is there: NeRF-synthetic or Blender-HS (`transforms_train.json`), nerfstudio or
+    instant-ngp (`transforms.json`), COLMAP (`sparse/0`), LLFF (`poses_bounds.npy`), PartNet
+    (`view-00/meta.txt`).
+
     Args:
-        folder: NeRF-synthetic or Blender-HS.
+        folder: Of the capture.
         size: Pixels of the longer image side to train at; photos are averaged down to it.
 
     Raises:
@@ -25,9 +33,18 @@ def read_capture(folder: Path, *, size: int = 200) -> Capture:
         raise InputError(f"no folder {folder}; pass the folder of a capture.")
     if (folder / "transforms_train.json").exists():
         return read_blender(folder, size=size)
+    if (folder / "transforms.json").exists():
+        return read_nerfstudio(folder, size=size)
+    if find_model(folder) is not None:
+        return read_colmap(folder, size=size)
+    if (folder / "poses_bounds.npy").exists():
+        return read_llff(folder, size=size)
+    if find_views(folder):
+        return read_partnet(folder, size=size)
     entries = sorted(entry.name for entry in folder.iterdir())
     found = ", ".join(entries[:5]) + (", ..." if len(entries) > 5 else "")
     raise InputError(
-        f"no transforms_train.json in {folder} (found {found or 'nothing'}); pass the folder of a "
-        "NeRF-synthetic or Blender-HS capture, which holds it."
+        f"no capture in {folder} (found {found or 'nothing'}); pass a folder with "
+        "transforms_train.json (NeRF-synthetic, Blender-HS), transforms.json (nerfstudio), "
+        "sparse/0 (COLMAP), poses_bounds.npy (LLFF) or view-00 (PartNet)."
     )

@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,14 +20,10 @@ from splat_uff.capture.images import (
     read_image_size,
     reduced_size,
 )
-from splat_uff.capture.records import Capture, GroundTruth, View
+from splat_uff.capture.names import image_path, natural_key
+from splat_uff.capture.records import CAMERA_DISTANCE, Capture, GroundTruth, View
 from splat_uff.errors import InputError
 from splat_uff.progress import track
-
-CAMERA_DISTANCE = 1.5
-"""Median distance of the training cameras from the origin in our world."""
-
-_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ def read_blender(folder: Path, *, size: int = 200) -> Capture:
         val=val,
         has_alpha=any(bool((view.image[..., 3] < 1).any()) for view in train),
         source_from_world=np.diag([1 / scale, 1 / scale, 1 / scale, 1.0]),
-        masks=_mask_source(folder),
+        masks=mask_source(folder),
         held_out=held_out or "val",
     )
 
@@ -99,7 +94,7 @@ def read_frames(folder: Path, split: str) -> list[Frame]:
             rigid, a path that leaves the folder, or two frames of one name.
     """
     path = folder / f"transforms_{split}.json"
-    record = _read_json(path)
+    record = read_json(path)
     angle_x = record.get("camera_angle_x")
     if not isinstance(angle_x, int | float) or not 0 < angle_x < np.pi:
         raise InputError(
@@ -110,7 +105,7 @@ def read_frames(folder: Path, split: str) -> list[Frame]:
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{path} has no frames; expected a list of at least one, so export again.")
     frames = [_read_frame(path, entry, index, angle_x) for index, entry in enumerate(entries)]
-    frames.sort(key=lambda frame: _natural_key(frame.name))
+    frames.sort(key=lambda frame: natural_key(frame.name))
     for previous, frame in itertools.pairwise(frames):
         if previous.name == frame.name:
             raise InputError(f"{path} lists {frame.name} twice; expected one frame of each name.")
@@ -122,34 +117,18 @@ def _read_frame(path: Path, entry: Any, index: int, angle_x: float) -> Frame:
         raise InputError(
             f"{path}: frame {index} has no file_path; expected the path of its photo in the folder."
         )
-    image_path = _image_path(path, entry["file_path"])
-    name = image_path.name.removesuffix(image_path.suffix)
-    pose = _checked_pose(entry.get("transform_matrix"), f"{path}: frame {name}")
-    return Frame(name, image_path, pose, float(angle_x))
+    photo = image_path(path.parent, entry["file_path"], path)
+    name = photo.name.removesuffix(photo.suffix)
+    pose = checked_pose(entry.get("transform_matrix"), f"{path}: frame {name}")
+    return Frame(name, photo, pose, float(angle_x))
 
 
-def _image_path(transforms: Path, written: str) -> Path:
-    """The photo that `file_path` means, with its ending; it need not exist."""
-    folder = transforms.parent
-    options = [folder / written]
-    if options[0].suffix.lower() not in _IMAGE_ENDINGS:
-        options = [folder / (written + ending) for ending in _IMAGE_ENDINGS]
-    try:
-        path = next((option for option in options if option.is_file()), options[0])
-        leaves = not path.resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError, RuntimeError):  # Too long, a zero byte, a loop of links.
-        raise InputError(
-            f"{transforms} has file_path {written[:80]!r}; expected a path such as './train/r_0'."
-        ) from None
-    if leaves:
-        raise InputError(
-            f"{transforms} has file_path {written!r}, which leads out of {folder}; expected a "
-            "photo inside, so copy it there and make the path relative."
-        )
-    return path
+def checked_pose(matrix: Any, where: str) -> Float[np.ndarray, "4 4"]:
+    """A rigid pose, from what stands in a JSON file.
 
-
-def _checked_pose(matrix: Any, where: str) -> Float[np.ndarray, "4 4"]:
+    Raises:
+        InputError: If it is none.
+    """
     try:
         pose = np.array(matrix, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -237,19 +216,25 @@ def _read_truth(folder: Path, name: str, photo: tuple[int, int]) -> GroundTruth 
     return GroundTruth(*ids)
 
 
-def _mask_source(folder: Path) -> str:
+def mask_source(folder: Path) -> str:
+    """Where the 2D masks in a capture's folder come from: `simulated`, `imported` or `none`."""
     if not (folder / "train_seg").is_dir():
         return "none"
     described = folder / "scene.json"
-    if described.exists() and _read_json(described).get("masks") == "simulated":
+    if described.exists() and read_json(described).get("masks") == "simulated":
         return "simulated"
     return "imported"
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of cameras.
+
+    Raises:
+        InputError: If the file is missing or no JSON.
+    """
     if not path.is_file():
         raise InputError(
-            f"no {path.name} in {path.parent}; expected the cameras of a Blender capture, so pass "
+            f"no {path.name} in {path.parent}; expected the cameras of a capture, so pass "
             "the folder that holds it."
         )
     try:
@@ -260,9 +245,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise InputError(f"{path} holds no JSON object; expected {{...}}, so export it again.")
     return record
-
-
-def _natural_key(name: str) -> list[str | int]:
-    """Sort key that takes runs of digits as numbers, so that r_2 comes before r_10."""
-    parts = re.split(r"([0-9]+)", name)
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)]

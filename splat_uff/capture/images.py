@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from jaxtyping import Bool, Float, Int, Shaped
-from PIL import Image
+from PIL import Image, ImageOps
 
 from splat_uff.errors import InputError
 
@@ -16,19 +16,27 @@ MAX_PIXELS = 64 * 2**20
 
 # Named, so that Pillow never hands a stranger's file to an external interpreter (EPS, PDF).
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
+_ORIENTATION = 0x0112
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
-def read_image(path: Path) -> Float[np.ndarray, "H W 4"]:
+def read_image(path: Path, *, upright: tuple[int, int] | None = None) -> Float[np.ndarray, "H W 4"]:
     """Read a photo as float32 RGBA in [0, 1], colour multiplied by alpha.
 
     Grey becomes three equal channels, a missing alpha becomes 1, a palette is looked up, and
-    16-bit grey keeps its precision.
+    16-bit grey keeps its precision. An EXIF orientation is followed only where the photo has the
+    proportions of `upright` with it and not without: most programs that find poses ignore it.
+
+    Args:
+        path: Of the photo.
+        upright: Height and width that its camera says.
 
     Raises:
         InputError: If the file is missing, no image, truncated or larger than `MAX_PIXELS`.
     """
     with _opened(path) as image:
+        if upright is not None and _is_turned(image, upright):
+            image = ImageOps.exif_transpose(image)
         if image.mode in _SIXTEEN_BIT:
             grey = np.asarray(image).astype(np.float32) / 65535
             return np.stack([grey, grey, grey, np.ones_like(grey)], axis=-1)
@@ -69,6 +77,20 @@ def read_binary(path: Path) -> Bool[np.ndarray, "H W"]:
     return values > values.max() // 2
 
 
+def read_label_map(path: Path) -> Int[np.ndarray, "H W"]:
+    """Read a label map from a grey or palette image of 8 or 16 bits, as int32.
+
+    Raises:
+        InputError: If the file is missing, no image, truncated, too large or in colour.
+    """
+    with _opened(path) as image:
+        if image.mode not in ("L", "P", "1", *_SIXTEEN_BIT):
+            raise InputError(
+                f"{path} is in colour ({image.mode}); expected one number a pixel, 8 or 16 bits."
+            )
+        return np.asarray(image).astype(np.int32)
+
+
 def read_ids(path: Path) -> Int[np.ndarray, "H W"]:
     """Read segment ids from channel 0 of an 8- or 16-bit TIFF, as int32.
 
@@ -94,6 +116,13 @@ def read_ids(path: Path) -> Int[np.ndarray, "H W"]:
             "bits, so save it as such."
         )
     return ids.astype(np.int32)
+
+
+def _is_turned(image: Image.Image, upright: tuple[int, int]) -> bool:
+    """Whether only the EXIF orientation gives a photo the proportions of its camera."""
+    wants_turning = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    height, width = upright
+    return wants_turning and (image.height > image.width) != (height > width)
 
 
 def area_resize(

@@ -7,6 +7,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from splat_uff.cameras import Camera
+from splat_uff.capture.lenses import Lens
+
+CAMERA_DISTANCE = 1.5
+"""Median distance of the cameras from the origin in our world."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,26 @@ class View:
     """At the size of its own files, which need not be the size of the image."""
     source_size: tuple[int, int] | None = None
     """Height and width of the photo in its file, before it was reduced."""
+    lens: Lens | None = None
+    """What took the photo in the file, where that had to be undistorted; masks have to be, too."""
 
     def composite(self, background: Float[np.ndarray, "3"]) -> Float[np.ndarray, "H W 3"]:
         """The photo over a constant background colour."""
         return self.image[..., :3] + (1 - self.image[..., 3:]) * background
+
+
+@dataclass(frozen=True)
+class SparsePoints:
+    """Points of a scene, as structure from motion leaves them."""
+
+    positions: Float[np.ndarray, "P 3"]
+    colours: Float[np.ndarray, "P 3"]
+    """sRGB in [0, 1]."""
+
+    def moved(self, similarity: Float[np.ndarray, "4 4"]) -> "SparsePoints":
+        """The points in another world."""
+        positions = self.positions @ similarity[:3, :3].T + similarity[:3, 3]
+        return SparsePoints(positions, self.colours)
 
 
 @dataclass(frozen=True)
@@ -50,6 +70,8 @@ class Capture:
     """Similarity from our world (median camera distance 1.5) to the world of the files."""
     masks: str
     """Where the 2D masks come from: `simulated`, `imported` or `none`."""
+    points: SparsePoints | None = None
+    """Of the scene, in our world, where the layout has some."""
     held_out: str = "val"
     """Which split of the files `val` holds: `val` or `test`."""
 

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from splat_uff.cameras import Camera, camera_from_opengl
-from splat_uff.capture.blender import CAMERA_DISTANCE, read_frames
+from splat_uff.capture.blender import read_frames
 from splat_uff.capture.images import read_binary, read_image
-from splat_uff.capture.records import Capture, View
+from splat_uff.capture.records import CAMERA_DISTANCE, Capture, View
 from splat_uff.errors import InputError
 
 ANGLES = (10, 45, 90, 135)

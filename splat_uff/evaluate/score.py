@@ -28,6 +28,7 @@ from splat_uff.evaluate.covering import (
     masks_covering,
     segmentation_injectivity,
 )
+from splat_uff.evaluate.explain import explain_masks
 from splat_uff.evaluate.geometry import depth_error
 from splat_uff.evaluate.images import score_images
 from splat_uff.hierarchy.build import Hierarchy
@@ -83,7 +84,7 @@ def evaluate(
     cuts = make_cuts(hierarchy, config)
     metrics: dict[str, Any] = {"num_gaussians": len(gaussians), "num_cuts": len(cuts)}
     renderings = tuple(
-        render_over_white(gaussians, view)
+        render_over_white(gaussians, view.camera)
         for view in track(capture.val, "render", len(capture.val))
     )
     if renderings:
@@ -93,6 +94,8 @@ def evaluate(
     depths = read_depths(capture)
     if depths is not None:
         metrics["depth_error"] = _depth_errors(capture, gaussians, depths)
+    if any(len(bag) for bag in val_masks):
+        metrics["explained"] = _explained(capture, gaussians, hierarchy, val_masks, cuts, config)
     known = [view for view in capture.val if view.truth is not None]
     if known:
         truths = [view.truth for view in known if view.truth is not None]
@@ -114,7 +117,7 @@ def evaluate(
             )
         if val_masks and all(len(bag) for bag in val_masks) and len(known) == len(capture.val):
             rng = np.random.default_rng([seed, STAGE])
-            bags = [_at_size(bag, truth) for bag, truth in zip(val_masks, truths, strict=True)]
+            bags = [masks_at_size(bag, truth) for bag, truth in zip(val_masks, truths, strict=True)]
             metrics["nc_masks"] = masks_covering(bags, truths, rng=rng, **clicks).record()
     return Evaluation(metrics, cuts, renderings)
 
@@ -252,10 +255,10 @@ def warp_views(
     ]
 
 
-def render_over_white(gaussians: Gaussians, view: View) -> Float[np.ndarray, "H W 3"]:
-    """The colours of a view as its photo shows them, opaque photos included."""
+def render_over_white(gaussians: Gaussians, camera: Camera) -> Float[np.ndarray, "H W 3"]:
+    """The colours that a camera sees as a photo shows them, opaque photos included."""
     with torch.no_grad():
-        render = render_colours(gaussians, view.camera)
+        render = render_colours(gaussians, camera)
         image = render.values + (1 - render.alpha[..., None])
     return image.clamp(0, 1).cpu().numpy()
 
@@ -273,6 +276,15 @@ def count_nesting_violations(cuts: Int[np.ndarray, "K N"]) -> int:
     return violations
 
 
+def masks_at_size(masks: MaskSet, truth: GroundTruth) -> MaskSet:
+    """Masks at the size of the truth, which need not be the size that was trained on."""
+    height, width = truth.objects.shape
+    if (masks.height, masks.width) == (height, width):
+        return masks
+    resized = [area_resize(mask.astype(np.float32), height, width) for mask in masks.unpack()]
+    return MaskSet.of(np.stack(resized) >= 0.5)
+
+
 def _depth_errors(
     capture: Capture, gaussians: Gaussians, depths: list[TrueDepth]
 ) -> dict[str, float]:
@@ -282,6 +294,19 @@ def _depth_errors(
     if len(exact) == len(depths):
         errors["exact"] = depth_error(gaussians, cameras, exact)
     return errors
+
+
+def _explained(
+    capture: Capture,
+    gaussians: Gaussians,
+    hierarchy: Hierarchy,
+    val_masks: list[MaskSet],
+    cuts: Int[np.ndarray, "K N"],
+    config: EvaluateConfig,
+) -> float:
+    """Mean, over the masks of the held-out views, of the best IoU with any segment of any cut."""
+    maps = [label_view(gaussians, hierarchy, view.camera, cuts, config) for view in capture.val]
+    return float(explain_masks(maps, val_masks).mean())
 
 
 def _ceiling(
@@ -322,15 +347,6 @@ def _consistencies(
             seed=seed, degrees=degrees, num_clicks=config.clicks,
         )  # fmt: skip
     return found
-
-
-def _at_size(masks: MaskSet, truth: GroundTruth) -> MaskSet:
-    """Masks at the size of the truth, which need not be the size that was trained on."""
-    height, width = truth.objects.shape
-    if (masks.height, masks.width) == (height, width):
-        return masks
-    resized = [area_resize(mask.astype(np.float32), height, width) for mask in masks.unpack()]
-    return MaskSet.of(np.stack(resized) >= 0.5)
 
 
 def _keep_largest(labels: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:

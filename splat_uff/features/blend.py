@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numba import njit
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from splat_uff.cameras import Camera
@@ -18,18 +19,19 @@ _options = {"cache": True, "error_model": "numpy", "boundscheck": False, "fastma
 
 @dataclass(frozen=True)
 class FrozenViews:
-    """Blend weights of V views of one size as compressed sparse rows, view after view."""
+    """Blend weights of V views as compressed sparse rows, one a pixel, view after view."""
 
     starts: Int[np.ndarray, "R"]
-    """Where each pixel's weights begin, and the end; R = V * height * width + 1."""
+    """Where each pixel's weights begin, and the end."""
     indices: Int[np.ndarray, "E"]
     """Gaussian of each weight."""
     weights: Float[np.ndarray, "E"]
-    pixels_per_view: int
+    firsts: Int[np.ndarray, "_"]
+    """Row of the first pixel of each view, and the number of rows: V + 1 entries."""
 
     @staticmethod
     def of(gaussians: Gaussians, cameras: list[Camera]) -> "FrozenViews":
-        """Blend weights of every camera, which all have one size."""
+        """Blend weights of every camera."""
         rows, indices, weights, total = [np.zeros(1, np.int64)], [], [], 0
         for camera in track(cameras, "blend weights", len(cameras)):
             matrix = blend_weights(gaussians, camera)
@@ -41,14 +43,24 @@ class FrozenViews:
             np.concatenate(rows),
             np.concatenate(indices),
             np.concatenate(weights),
-            cameras[0].width * cameras[0].height,
+            np.cumsum([0, *(camera.width * camera.height for camera in cameras)]),
         )
 
-    def alpha(self) -> Float[np.ndarray, "V P"]:
-        """Accumulated opacity of every pixel."""
+    def alpha(self) -> list[Float[np.ndarray, "_"]]:
+        """Accumulated opacity of every pixel, by view."""
         running = np.concatenate([[0.0], np.cumsum(self.weights, dtype=np.float64)])
         alpha = running[self.starts[1:]] - running[self.starts[:-1]]
-        return alpha.astype(np.float32).reshape(-1, self.pixels_per_view)
+        return np.split(alpha.astype(np.float32), self.firsts[1:-1])
+
+    def matrix(self, view: int, count: int) -> csr_matrix:
+        """Blend weights [pixels, count] of one view; shares memory with the record."""
+        rows = self.starts[self.firsts[view] : self.firsts[view + 1] + 1]
+        inside = slice(int(rows[0]), int(rows[-1]))
+        return csr_matrix(
+            (self.weights[inside], self.indices[inside], rows - rows[0]),
+            shape=(len(rows) - 1, count),
+            copy=False,
+        )
 
     def largest_weights(self, count: int) -> Float[np.ndarray, "N"]:
         """Largest blend weight that each of `count` Gaussians reaches in any view."""
@@ -60,7 +72,7 @@ class FrozenViews:
 def blend_pixels(
     features: Float[Tensor, "N D"], views: FrozenViews, rows: Int[np.ndarray, "S"]
 ) -> Float[Tensor, "S D"]:
-    """Blend features into the pixels `rows` (view * pixels_per_view + pixel), differentiable."""
+    """Blend features into the pixels `rows` (`views.firsts[view]` + pixel), differentiable."""
     return _BlendPixels.apply(features, views, rows)
 
 

@@ -78,7 +78,7 @@ def fit_features(
             view = int(order[index])
             pixels = _draw_pixels(alpha[view] > 0.5, config, rng)
             optimizer.param_groups[0]["lr"] = config.lr * _cosine(step / config.steps)
-            through = torch.from_numpy(1 - alpha[view, pixels]).to(device)
+            through = torch.from_numpy(1 - alpha[view][pixels]).to(device)
             losses = _losses(
                 features, views, view, pixels, through, capture, bags[view], config, rng
             )
@@ -118,7 +118,7 @@ def _losses(
 ) -> dict[str, Tensor]:
     """The losses of one step by name, `loss` their weighted sum; `through` is what alpha leaves."""
     masks, tree = bag
-    rows = view * views.pixels_per_view + pixels
+    rows = views.firsts[view] + pixels
     blended = blend_pixels(features, views, rows)
     # Background has a feature too: the constant unit vector.
     blended = blended + through[:, None] / config.dimension**0.5

@@ -24,8 +24,9 @@ def initial_gaussians(
 ) -> Gaussians:
     """Place `count` round Gaussians, coloured as the photos see them.
 
-    With alpha they start on the surface of the visual hull (Laurentini 1994); without, evenly in
-    the box that the cameras look at.
+    With alpha they start on the surface of the visual hull (Laurentini 1994); without, at the
+    capture's sparse points, and where there are none or few, evenly in the box that the cameras
+    look at.
 
     Args:
         capture: Photos and cameras.
@@ -39,6 +40,8 @@ def initial_gaussians(
     half = _scene_half_size(capture)
     if capture.has_alpha:
         points = _hull_surface(capture.train, half, count, rng)
+    elif capture.points is not None:
+        points = _around_points(capture.points.positions, half, count, rng)
     else:
         points = rng.uniform(-half, half, (count, 3))
     colours = _mean_colours(capture.train, points)
@@ -63,6 +66,15 @@ def _scene_half_size(capture: Capture) -> float:
     camera = capture.train[0].camera
     slope = max(camera.width / camera.K[0, 0], camera.height / camera.K[1, 1]) / 2
     return float(1.25 * np.median(distances) * slope)
+
+
+def _around_points(
+    known: Float[np.ndarray, "S 3"], half: float, count: int, rng: np.random.Generator
+) -> Float[np.ndarray, "P 3"]:
+    """Sparse points, or some of them; and as many again in the box if they are too few."""
+    if len(known) >= count:
+        return known[np.sort(rng.choice(len(known), count, replace=False))]
+    return np.concatenate([known, rng.uniform(-half, half, (count - len(known), 3))])
 
 
 def _hull_surface(

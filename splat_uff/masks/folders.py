@@ -9,6 +9,7 @@ from jaxtyping import Bool
 from PIL import Image
 
 from splat_uff.capture.images import area_resize, read_binary
+from splat_uff.capture.lenses import undistortion
 from splat_uff.capture.records import Capture, View
 from splat_uff.errors import InputError
 from splat_uff.files import replacing, replacing_folder
@@ -70,8 +71,8 @@ def read_view_masks(folder: Path, view: View) -> MaskSet:
     packed = []
     for path in sorted(folder.glob("*.png"), key=lambda path: path.name):
         mask = read_binary(path)
-        _check_fits(path, mask, view)
-        reduced = _reduce(mask, height, width)
+        check_fits(path, mask, view)
+        reduced = reduce_mask(mask, view)
         if reduced.any():
             packed.append(np.packbits(reduced))
     bytes_per_mask = (height * width + 7) // 8
@@ -101,8 +102,12 @@ def write_masks(folder: Path, split: str, name: str, masks: MaskSet) -> None:
             np.save(temporary, matrix)
 
 
-def _check_fits(path: Path, mask: Bool[np.ndarray, "H W"], view: View) -> None:
-    """Accept masks at the size of the training image, of the photo, or of an even part of it."""
+def check_fits(path: Path, mask: Bool[np.ndarray, "H W"], view: View) -> None:
+    """Accept masks at the size of the training image, of the photo, or of an even part of it.
+
+    Raises:
+        InputError: If a mask is of another size.
+    """
     reduced = (view.camera.height, view.camera.width)
     photo = view.source_size or reduced
     divides = photo[0] * mask.shape[1] == photo[1] * mask.shape[0] and photo[0] % mask.shape[0] == 0
@@ -114,9 +119,18 @@ def _check_fits(path: Path, mask: Bool[np.ndarray, "H W"], view: View) -> None:
         )
 
 
-def _reduce(mask: Bool[np.ndarray, "H W"], height: int, width: int) -> Bool[np.ndarray, "h w"]:
-    """Pixels of the coarser grid that the mask covers to at least one half."""
-    if mask.shape == (height, width):
+def reduce_mask(mask: Bool[np.ndarray, "H W"], view: View) -> Bool[np.ndarray, "h w"]:
+    """A mask as the training image sees it: undistorted as its photo was, and averaged down.
+
+    A pixel of the coarser grid belongs to it where at least one half is covered.
+    """
+    height, width = view.camera.height, view.camera.width
+    soft = mask.astype(np.float32)
+    if view.lens is not None:
+        found = undistortion(view.lens.resized(mask.shape[1], mask.shape[0]))
+        if found is not None:
+            soft = found.apply(soft[..., None])[..., 0]
+    elif mask.shape == (height, width):
         return mask
     # Fractional weights round, and must not push a pixel covered exactly to one half below it.
-    return area_resize(mask.astype(np.float32), height, width) >= 0.5 - 1e-5
+    return area_resize(soft, height, width) >= 0.5 - 1e-5

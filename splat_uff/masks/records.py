@@ -30,8 +30,12 @@ class MaskSet:
 
     def unpack(self) -> Bool[np.ndarray, "M H W"]:
         """All masks as booleans; eight times the memory of the set."""
+        return self.flat().reshape(len(self), self.height, self.width)
+
+    def flat(self) -> Bool[np.ndarray, "M P"]:
+        """As `unpack`, with the pixels of a mask in one row."""
         flat = np.unpackbits(self.packed, axis=1, count=self.height * self.width)
-        return flat.astype(bool).reshape(-1, self.height, self.width)
+        return flat.astype(bool)
 
     def at(self, pixels: Int[np.ndarray, "P"]) -> Bool[np.ndarray, "M P"]:
         """Which masks contain which flattened pixels, without unpacking the rest."""

@@ -197,7 +197,7 @@ MIRRORED = np.diag([-1.0, 1.0, 1.0, 1.0])
 NAN = np.full((4, 4), np.nan)
 
 DAMAGES = {
-    "no transforms": (lambda f: (f / "transforms_train.json").unlink(), "no transforms_train.json"),
+    "no transforms": (lambda f: (f / "transforms_train.json").unlink(), "no capture in"),
     "bad json": (set_text('{"frames": ['), "not readable JSON"),
     "deep json": (set_text("[" * 100_000), "not readable JSON"),
     "no object": (set_text("[]"), "no JSON object"),

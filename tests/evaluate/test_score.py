@@ -30,7 +30,7 @@ def scene():
     hierarchy = build_hierarchy(means, features, ones, HierarchyConfig())
     seen = label_maps(blended_votes(gaussians, camera), labels[None])[0]
     blank = View("r_0", camera, np.zeros((camera.height, camera.width, 4), np.float32))
-    photo = render_over_white(gaussians, blank)
+    photo = render_over_white(gaussians, blank.camera)
     opaque = np.concatenate([photo, np.ones_like(photo[..., :1])], axis=2)
     truth = GroundTruth(seen, (seen > 0).astype(np.int32))
     view = View("r_0", camera, opaque, truth)

@@ -1,0 +1,156 @@
+"""Lenses: intrinsics with distortion, and photos as a pinhole camera would have taken them.
+
+Models and their parameters are COLMAP's (`PINHOLE`, `OPENCV`, `OPENCV_FISHEYE`, ...), computed by
+pycolmap; `transforms.json` uses a subset of them under other names.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float
+from scipy.ndimage import map_coordinates
+
+from splat_uff.errors import InputError
+
+PINHOLES = ("SIMPLE_PINHOLE", "PINHOLE")
+STRONGEST_ZOOM = 3.0
+"""A lens that leaves corners blank beyond this zoom is no lens of a camera."""
+NEGLIGIBLE = 0.05
+"""Distortion under so many pixels anywhere is left as it is."""
+
+
+@dataclass(frozen=True)
+class Lens:
+    """One camera's intrinsics, in pixels of its photos."""
+
+    model: str
+    """Under COLMAP's name."""
+    width: int
+    height: int
+    params: tuple[float, ...]
+    """In COLMAP's order."""
+
+    @property
+    def K(self) -> Float[np.ndarray, "3 3"]:
+        """Focal lengths and principal point, without the distortion."""
+        return np.array(_camera(self).calibration_matrix(), dtype=np.float64)
+
+    def resized(self, width: int, height: int) -> "Lens":
+        """The same lens before photos of another number of pixels."""
+        camera = _camera(self)
+        camera.rescale(width, height)
+        return Lens(self.model, width, height, tuple(float(value) for value in camera.params))
+
+    def project(self, rays: Float[np.ndarray, "P 2"]) -> Float[np.ndarray, "P 2"]:
+        """Pixels on which rays (x / z, y / z) fall, distortion included."""
+        homogeneous = np.concatenate([rays, np.ones((len(rays), 1))], axis=1)
+        return np.asarray(_camera(self).img_from_cam(homogeneous), dtype=np.float64)
+
+
+def make_lens(model: str, width: int, height: int, params: tuple[float, ...], where: str) -> Lens:
+    """A lens whose numbers make sense.
+
+    Args:
+        model: One of COLMAP's.
+        width: Of its photos.
+        height: Of its photos.
+        params: In COLMAP's order.
+        where: Put before the message, for example a file and a camera.
+
+    Raises:
+        InputError: If the model is unknown, or a number is missing, not finite or out of range.
+    """
+    import pycolmap
+
+    known = getattr(pycolmap.CameraModelId, model, None)
+    if known is None or model == "INVALID":
+        raise InputError(f"{where} has camera model {model!r}; expected one of COLMAP's.")
+    lens = Lens(model, width, height, params)
+    try:
+        camera = _camera(lens)
+        usable = camera.verify_params() and np.isfinite(params).all() and camera.mean_focal_length()
+        K = lens.K
+    except (ValueError, RuntimeError, TypeError):
+        usable, K = False, np.zeros((3, 3))
+    focal, centre = np.diag(K)[:2], K[:2, 2]
+    size = np.array([width, height])
+    if not usable or not (focal > 1e-3).all() or not (np.abs(centre - size / 2) < size).all():
+        raise InputError(
+            f"{where} has focal lengths and principal point {params} for {width}x{height} pixels; "
+            "expected lengths above 0 and a point near the middle, so export the cameras again."
+        )
+    return lens
+
+
+@dataclass(frozen=True)
+class Undistortion:
+    """How photos of a lens become those of a pinhole camera of the same size."""
+
+    K: Float[np.ndarray, "3 3"]
+    """Of the pinhole camera, zoomed in just so far that no pixel is blank."""
+    source: Float[np.ndarray, "2 H W"]
+    """Row and column, in the photo, of each pixel's centre; 0 is the centre of the first pixel."""
+
+    def apply(self, image: Float[np.ndarray, "H W C"]) -> Float[np.ndarray, "H W C"]:
+        """Look every pixel up, bilinearly."""
+        channels = [
+            map_coordinates(channel, self.source, order=1, mode="nearest")
+            for channel in np.moveaxis(image, 2, 0)
+        ]
+        return np.stack(channels, axis=2)
+
+
+@lru_cache(maxsize=2)
+def undistortion(lens: Lens) -> Undistortion | None:
+    """What makes a lens a pinhole; None where it is one already.
+
+    Raises:
+        InputError: If no zoom fills the picture.
+    """
+    if lens.model in PINHOLES:
+        return None
+    K = lens.K
+    edge = _edge(lens)
+    moved = np.abs(lens.project((edge - K[:2, 2]) / np.diag(K)[:2]) - edge).max()
+    if moved < NEGLIGIBLE:
+        return None
+    zoom = 1.0
+    while not _fills(lens, edge, K, zoom):
+        zoom *= 1.01
+        if zoom > STRONGEST_ZOOM:
+            raise InputError(
+                f"a camera of model {lens.model} with parameters {lens.params} cannot be "
+                "undistorted to a pinhole; check its distortion."
+            )
+    zoomed = K * np.array([[zoom, 1, 1], [1, zoom, 1], [1, 1, 1]])
+    rows, columns = np.mgrid[: lens.height, : lens.width] + 0.5
+    centres = np.stack([columns.ravel(), rows.ravel()], axis=1)
+    pixels = lens.project((centres - zoomed[:2, 2]) / np.diag(zoomed)[:2]) - 0.5
+    source = pixels.T[::-1].reshape(2, lens.height, lens.width)
+    return Undistortion(zoomed, np.ascontiguousarray(source, dtype=np.float32))
+
+
+def _fills(lens: Lens, edge: Float[np.ndarray, "E 2"], K: np.ndarray, zoom: float) -> bool:
+    pixels = lens.project((edge - K[:2, 2]) / (zoom * np.diag(K)[:2]))
+    size = np.array([lens.width, lens.height])
+    return bool(((pixels >= 0) & (pixels <= size)).all())
+
+
+def _edge(lens: Lens) -> Float[np.ndarray, "E 2"]:
+    """Points along the border of the picture."""
+    along = np.linspace(0, 1, 65)
+    sides = [
+        np.stack([along, np.full(65, side)], axis=1)[:, order]
+        for side in (0.0, 1.0)
+        for order in ([0, 1], [1, 0])
+    ]
+    return np.concatenate(sides) * [lens.width, lens.height]
+
+
+def _camera(lens: Lens):
+    import pycolmap
+
+    return pycolmap.Camera(
+        model=lens.model, width=lens.width, height=lens.height, params=list(lens.params)
+    )

@@ -1,0 +1,99 @@
+"""PartNet renderings, as the paper's repository lays them out (METHOD.md section 8)."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from splat_uff.capture.images import area_resize, read_binary
+from splat_uff.capture.lenses import make_lens
+from splat_uff.capture.names import natural_key
+from splat_uff.capture.posed import Photo, assemble
+from splat_uff.capture.records import Capture, GroundTruth, View
+from splat_uff.errors import InputError
+
+FIELD_OF_VIEW = np.deg2rad(50)
+IMAGE = "shape-rgb.png"
+
+
+def find_views(folder: Path) -> list[Path]:
+    """The folders of views, `view-00` and so on, by number."""
+    views = [path for path in folder.glob("view-*") if (path / "meta.txt").is_file()]
+    return sorted(views, key=lambda path: natural_key(path.name))
+
+
+def read_partnet(folder: Path, *, size: int = 200) -> Capture:
+    """Read `view-XX/{meta.txt,shape-rgb.png,part-XXX.png}`.
+
+    `meta.txt` has rotations about z, y and x in degrees and a radius; the camera stands at twice
+    that radius and looks at the origin, +x up, with a field of view of 50 degrees. The background
+    is black and what no part covers; parts are the true objects, all of them one collection. Every
+    eighth view is held out.
+
+    Args:
+        folder: Holds the views.
+        size: Pixels of the longer image side; pictures are averaged down to it.
+
+    Raises:
+        InputError: If a file is missing or damaged.
+    """
+    photos, truths = [], {}
+    for place in find_views(folder):
+        path = place / IMAGE
+        truths[place.name] = _read_parts(place)
+        height, width = truths[place.name].shape
+        focal = 0.5 * width / np.tan(FIELD_OF_VIEW / 2)
+        params = (float(focal), float(focal), width / 2, height / 2)
+        lens = make_lens("PINHOLE", width, height, params, str(place))
+        photos.append(Photo(place.name, path, _read_pose(place / "meta.txt"), lens))
+    masks = "imported" if (folder / "seg").is_dir() else "none"
+    capture = assemble(folder, photos, size=size, masks=masks)
+
+    def with_parts(view: View) -> View:
+        parts = truths[view.name]
+        solid = (parts > 0).astype(np.float32)
+        alpha = area_resize(solid, *view.image.shape[:2])[..., None]
+        image = np.concatenate([view.image[..., :3], alpha], axis=2).astype(np.float32)
+        return replace(view, image=image, truth=GroundTruth(parts, (parts > 0).astype(np.int32)))
+
+    train, val = (tuple(map(with_parts, views)) for views in (capture.train, capture.val))
+    return replace(capture, train=train, val=val, has_alpha=True)
+
+
+def _read_parts(place: Path) -> Int[np.ndarray, "H W"]:
+    """Number of the part that each pixel shows, from 1; later parts lie over earlier ones."""
+    paths = sorted(place.glob("part-*.png"), key=lambda path: natural_key(path.name))
+    if not paths:
+        raise InputError(f"{place} has no part-000.png; expected one picture for each part.")
+    parts = None
+    for number, path in enumerate(paths, start=1):
+        mask = read_binary(path)
+        parts = np.zeros(mask.shape, np.int32) if parts is None else parts
+        if mask.shape != parts.shape:
+            raise InputError(f"{path} is of another size than {paths[0].name}; render it again.")
+        parts[mask] = number
+    assert parts is not None
+    return parts
+
+
+def _read_pose(path: Path) -> Float[np.ndarray, "4 4"]:
+    try:
+        words = path.read_text(encoding="utf-8").replace(",", " ").split()
+        z, y, _, radius = (float(word) for word in words[:4])
+        if not np.isfinite([z, y, radius]).all() or not 1e-6 < radius < 1e6:
+            raise ValueError("numbers out of range")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is no meta.txt ({error}); expected rotations about z, y and x and a radius."
+        ) from None
+    z, y = np.deg2rad([z, y])
+    centre = 2 * radius * np.array([np.sin(y), np.cos(y) * np.sin(z), np.cos(y) * np.cos(z)])
+    forward = -centre / np.linalg.norm(centre)
+    right = np.cross(forward, [1.0, 0, 0])
+    length = np.linalg.norm(right)
+    right = np.array([0, 0, 1.0]) if length < 1e-9 else right / length
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
+    pose[:3, 3] = centre
+    return pose

@@ -1,0 +1,56 @@
+"""Masks without any weights: nested segments of colour, for trying things out.
+
+A binary partition tree over the pixels, by the Mumford-Shah energy of their colours, cut at several
+numbers of regions. It knows edges and nothing of objects.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from splat_uff.masks.records import MaskSet
+
+REGIONS = (4, 8, 16, 32, 64)
+"""Regions at each granularity, coarse to fine."""
+LEAST_PIXELS = 20
+"""Smaller regions are no masks."""
+MOST_SHARE = 0.95
+"""Larger ones neither: they say nothing."""
+OPAQUE = 0.5
+
+
+def segment_colours(image: Float[np.ndarray, "H W 4"]) -> MaskSet:
+    """Masks of one photo at several granularities, nested by construction.
+
+    Source: Guigues, Cocquerez, Le Men, "Scale-sets image analysis", IJCV 2006; built by Higra.
+
+    Args:
+        image: RGBA in [0, 1], colour multiplied by alpha; what is transparent is in no mask.
+    """
+    import higra as hg
+
+    height, width = image.shape[:2]
+    solid = image[..., 3] >= OPAQUE
+    # Transparent pixels get a colour of their own, so that the outline is an edge.
+    values = np.concatenate([_opponent(image[..., :3]), 4 * solid[..., None]], axis=2)
+    graph = hg.get_4_adjacency_graph((height, width))  # pyright: ignore[reportAttributeAccessIssue]
+    flat = values.reshape(-1, values.shape[2]).astype(np.float64)
+    tree, altitudes = hg.binary_partition_tree_MumfordShah_energy(graph, flat)
+    masks: list[Bool[np.ndarray, "H W"]] = []
+    seen: set[bytes] = set()
+    most = MOST_SHARE * height * width
+    for regions in REGIONS:
+        labels = hg.labelisation_horizontal_cut_from_num_regions(tree, altitudes, regions)
+        labels = np.asarray(labels).reshape(height, width)
+        for label in np.unique(labels):
+            mask = (labels == label) & solid
+            key = np.packbits(mask).tobytes()
+            if LEAST_PIXELS <= mask.sum() <= most and key not in seen:
+                seen.add(key)
+                masks.append(mask)
+    return MaskSet.of(np.stack(masks) if masks else np.zeros((0, height, width), bool))
+
+
+def _opponent(colours: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W 3"]:
+    """Lightness and two differences of colour, which count double."""
+    red, green, blue = np.moveaxis(colours.astype(np.float64), 2, 0)
+    return np.stack([(red + green + blue) / 3, 2 * (red - green), (red + green) - 2 * blue], axis=2)

@@ -1,0 +1,41 @@
+"""Segment Anything: the model, from a checkpoint that the user has."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from splat_uff.errors import InputError
+
+SamModel = Literal["vit_h", "vit_l", "vit_b"]
+
+
+def load_sam(checkpoint: Path, model: SamModel, *, device: str = "cpu") -> Any:
+    """Build a model of `segment_anything` and load its weights, none of them unpickled.
+
+    Args:
+        checkpoint: File of weights, for example `sam_vit_h_4b8939.pth`.
+        model: Which of the three models they belong to.
+        device: Where it computes.
+
+    Raises:
+        InputError: If the file is missing, damaged, or of another model.
+    """
+    if not checkpoint.is_file():
+        raise InputError(f"no checkpoint {checkpoint}; download the weights of Segment Anything.")
+    import torch
+    from segment_anything import sam_model_registry
+
+    try:
+        weights = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # Zip, pickle and torch each raise what they like.
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"{checkpoint} is no checkpoint of weights ({reason}); download it again."
+        ) from None
+    sam = sam_model_registry[model]()
+    try:
+        sam.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError):
+        raise InputError(
+            f"{checkpoint} does not hold the weights of {model}; name its model with --sam-model."
+        ) from None
+    return sam.eval().to(device)
