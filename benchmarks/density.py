@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from splat_uff.bench import commit, describe_machine
 from splat_uff.builtin import find_scene
 from splat_uff.capture import read_capture
 from splat_uff.evaluate.score import evaluate
@@ -22,6 +21,7 @@ from splat_uff.features.blend import FrozenViews
 from splat_uff.features.fit import fit_features
 from splat_uff.gaussians.fit import fit_gaussians
 from splat_uff.hierarchy.build import build_hierarchy
+from splat_uff.machine import commit, describe_machine
 from splat_uff.masks.folders import read_masks
 from splat_uff.run import TrainConfig
 

@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from splat_uff.bench import describe_machine, random_inputs, time_in_turns
+from splat_uff.bench import random_inputs, time_in_turns
+from splat_uff.machine import describe_machine
 from splat_uff.render import rasterization
 
 ROOT = Path(__file__).parents[1]

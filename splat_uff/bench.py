@@ -1,9 +1,6 @@
 """Times of all stages on fixed synthetic inputs, to compare machines and commits."""
 
 import json
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +26,7 @@ from splat_uff.gaussians.ssim import mean_ssim
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.dendrogram import cut_into
+from splat_uff.machine import commit, describe_machine
 from splat_uff.masks import MaskSet, build_tree
 from splat_uff.progress import silenced
 from splat_uff.render import Gaussians, blend_weights, rasterization
@@ -173,36 +171,6 @@ def time_in_turns(calls: dict[str, Call], *, rounds: int = 21) -> dict[str, floa
             call()
             times[name].append(time.perf_counter() - start)
     return {name: round(float(np.median(own[2:])) * 1000, 3) for name, own in times.items()}
-
-
-def describe_machine() -> dict[str, str | int]:
-    """Enough to tell two machines apart."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    vectors = ""
-    if info.exists():
-        lines = [line.partition(":") for line in info.read_text().splitlines()]
-        known = {name.strip(): value.strip() for name, _, value in reversed(lines)}
-        cpu = known.get("model name", cpu)
-        flags = known.get("flags", "").split()
-        vectors = next((name for name in ("avx512f", "avx2") if name in flags), "")
-    return {
-        "cpu": cpu,
-        "vectors": vectors,
-        "cores": os.cpu_count() or 1,
-        "python": platform.python_version(),
-    }
-
-
-def commit() -> str:
-    """Commit of the checkout that this runs in, or nothing outside one."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    place = Path(__file__).parent
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=place)
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip()
 
 
 def _ratio(ms: float, baseline: float | None) -> str:

@@ -13,7 +13,13 @@ import tyro
 from splat_uff import __version__
 from splat_uff.checkpoints import SECONDS
 from splat_uff.errors import InputError
-from splat_uff.settings import TrainConfig, check_settings, read_settings
+from splat_uff.settings import (
+    TrainConfig,
+    check_settings,
+    config_folder,
+    read_settings,
+    scene_presets,
+)
 
 Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
@@ -30,6 +36,8 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
         scene: Name = None,
         data: Folder = None,
         data_root: Folder = None,
+        masks: Annotated[str, tyro.conf.arg(metavar="DIR|classical")] = "",
+        gaussians: File = None,
         config: File = None,
         output: Folder = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -45,8 +53,12 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
         Args:
             settings: Settings of the stages.
             scene: Train on the folder of that name under --data-root, else on this built-in scene.
-            data: Train on this capture, a folder in NeRF-synthetic or Blender-HS layout with masks.
+            data: Train on this capture, of any layout in docs/input.md (COLMAP, nerfstudio, ...).
             data_root: Folder of scenes, for --scene; the variable SPLAT_UFF_DATA stands in for it.
+            masks: Folder of masks of any tool (docs/input.md), or classical for nested segments of
+                colour; those in the capture's own folder unless given.
+            gaussians: Gaussians fitted elsewhere to the same capture, a 3DGS .ply in its own frame;
+                only features are then learned.
             config: TOML file of settings, as the config.toml of a run; flags have the last word.
             output: Folder for the results; runs/NAME unless given.
             device: What computes; auto is cuda where torch finds it, else cpu.
@@ -54,19 +66,10 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
             overwrite: Begin again where a run stands already.
             checkpoint_seconds: Most work, in seconds, that is lost when a run is cut off.
         """
-        if (scene is None) == (data is None):
-            raise InputError("give either --scene NAME or --data DIR, and not both.")
         if not checkpoint_seconds >= 0:
             raise InputError(f"--checkpoint-seconds is {checkpoint_seconds}; expected 0 or more.")
         check_settings(settings)  # Before a scene is made, which takes a minute.
-        if scene is not None:
-            from splat_uff.builtin import find_scene
-
-            found = find_scene(scene, data_root=data_root)
-            folder, name, origin = found.folder, scene, found.origin
-        else:
-            assert data is not None
-            folder, name, origin = data, data.resolve().name, f"capture {data}"
+        folder, name, origin = _find_capture(scene, data, data_root)
         print(origin, flush=True)
         output = output or Path("runs") / name
 
@@ -77,8 +80,8 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
         chosen = _choose_device(device)
         metrics = pipeline.train(
             folder, output, settings,
-            scene=name, device=chosen, resume=resume, overwrite=overwrite,
-            checkpoint_seconds=checkpoint_seconds,
+            scene=name, masks=masks, splats=gaussians, device=chosen,
+            resume=resume, overwrite=overwrite, checkpoint_seconds=checkpoint_seconds,
         )  # fmt: skip
         print_result(score_table(metrics))
         print(f"picture: {output / 'overview.png'}\nreport:  {output / 'report.html'}")
@@ -150,6 +153,62 @@ def labels(
     print(f"{write_labels(run, output)} views in {output}")
 
 
+def paper_with(defaults: TrainConfig) -> Callable[..., None]:
+    """The `paper` command, which trains by these settings where there is no run yet."""
+
+    def paper(
+        *,
+        scene: Name = None,
+        data: Folder = None,
+        data_root: Folder = None,
+        run: Folder = None,
+        output: Folder = None,
+        features: Folder = None,
+        sam_checkpoint: File = None,
+        sam_model: Literal["vit_h", "vit_l", "vit_b"] = "vit_h",
+        sources: int = 20,
+    ) -> None:
+        """Write the paper's tables and figures for one scene, ours beside the baselines.
+
+        Takes some 20 minutes on two cores. Cut off, the same command goes on where it was; scores
+        of a method are made anew only when the run or what they were made with has changed.
+
+        Args:
+            scene: Compare on this scene, as for train.
+            data: Compare on this capture, in place of a scene; it needs ground truth.
+            data_root: Folder of scenes, for --scene; the variable SPLAT_UFF_DATA stands in for it.
+            run: Its finished run; runs/NAME unless given, trained first where there is none.
+            output: Folder for tables and figures; RUN/paper unless given.
+            features: Dense features of the views for DFF, LSeg and LeRF (docs/baselines.md); colour
+                and gradient statistics stand in for them.
+            sam_checkpoint: Weights of Segment Anything, to put the clicks to it; the masks of the
+                capture stand in for its answers.
+            sam_model: Which model the weights belong to.
+            sources: Views whose masks SAM3D lifts.
+        """
+        if sources < 1:
+            raise InputError(f"--sources is {sources}; expected at least 1 view.")
+        folder, name, origin = _find_capture(scene, data, data_root)
+        print(origin, flush=True)
+        run = run or Path("runs") / name
+
+        from splat_uff import pipeline
+        from splat_uff.paper.methods import Choices
+        from splat_uff.paper.tables import summary_table
+        from splat_uff.paper.write import write_paper
+        from splat_uff.progress import print_result
+
+        if not (run / "metrics.json").is_file():
+            device = _choose_device("auto")
+            pipeline.train(folder, run, defaults, scene=name, device=device, resume=True)
+        output = output or run / "paper"
+        record = write_paper(run, output, Choices(features, sam_checkpoint, sam_model, sources))
+        print_result(summary_table(record["methods"]))
+        print(f"tables:  {output / 'paper.md'}\nfigures: {output / 'segments.png'} and others")
+
+    return paper
+
+
 def scenes() -> None:
     """List the built-in scenes."""
     from splat_uff.builtin import list_scenes
@@ -193,6 +252,7 @@ def main(args: list[str] | None = None) -> None:
                 "train": train_with(_defaults(args)),
                 "metrics": metrics,
                 "labels": labels,
+                "paper": paper_with(_defaults(args)),
                 "scenes": scenes,
                 "bench": bench,
             }
@@ -230,7 +290,7 @@ def _stoppable(args: list[str]) -> Iterator[None]:
     except (KeyboardInterrupt, Exception) as error:
         if not received and not isinstance(error, KeyboardInterrupt):
             raise
-        hint = "; the same command with --resume goes on" if args[:1] == ["train"] else ""
+        hint = _HINTS.get(args[0] if args else "", "")
         print(f"stopped{hint}.", file=sys.stderr)
         sys.exit(128 + (received or [signal.SIGINT])[0])
     finally:
@@ -238,7 +298,30 @@ def _stoppable(args: list[str]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+_HINTS = {
+    "train": "; the same command with --resume goes on",
+    "paper": "; the same command goes on",
+}
 _DESCRIPTION = "Hierarchical, view-consistent 3D segmentation of Gaussian splats."
+
+
+def _find_capture(
+    scene: str | None, data: Path | None, data_root: Path | None
+) -> tuple[Path, str, str]:
+    """Folder and name of what a command works on, and one line on where it comes from.
+
+    Raises:
+        InputError: If both or neither are given, or there is no such scene.
+    """
+    if (scene is None) == (data is None):
+        raise InputError("give either --scene NAME or --data DIR, and not both.")
+    if scene is not None:
+        from splat_uff.builtin import find_scene
+
+        found = find_scene(scene, data_root=data_root)
+        return found.folder, scene, found.origin
+    assert data is not None
+    return data, data.resolve().name, f"capture {data}"
 
 
 def _defaults(args: list[str]) -> TrainConfig:
@@ -247,7 +330,7 @@ def _defaults(args: list[str]) -> TrainConfig:
     They have to be known before the flags are parsed, which then have the last word.
     """
     defaults = TrainConfig()
-    if args[:1] != ["train"]:
+    if args[:1] not in (["train"], ["paper"]):
         return defaults
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--scene")
@@ -257,8 +340,8 @@ def _defaults(args: list[str]) -> TrainConfig:
         known, _ = parser.parse_known_args(args)
     except argparse.ArgumentError:  # A flag without its value, of which tyro will complain.
         return defaults
-    if known.scene in _presets() and not _is_users_own(known.scene, known.data_root):
-        defaults = read_settings(_config_folder() / f"{known.scene}.toml", defaults)
+    if known.scene in scene_presets() and not _is_users_own(known.scene, known.data_root):
+        defaults = read_settings(config_folder() / f"{known.scene}.toml", defaults)
     return defaults if known.config is None else read_settings(known.config, defaults)
 
 
@@ -268,18 +351,6 @@ def _is_users_own(scene: str, data_root: Path | None) -> bool:
 
     root = data_root_folder(data_root)
     return root is not None and (root / scene).is_dir()
-
-
-def _presets() -> set[str]:
-    """Scenes that have a settings file of their own."""
-    return {path.stem for path in _config_folder().glob("*.toml")}
-
-
-def _config_folder() -> Path:
-    """`configs/`, in the package once installed and beside it in a checkout."""
-    package = Path(__file__).parent
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"
 
 
 def _choose_device(device: str) -> str:

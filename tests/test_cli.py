@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from splat_uff import __version__, builtin, cli, pipeline
+from splat_uff import __version__, builtin, pipeline, settings
 from splat_uff.cli import main
 from splat_uff.files import read_arrays, write_arrays
 from splat_uff.settings import TrainConfig, read_settings
@@ -350,8 +350,8 @@ def test_main_ends_in_one_line_when_an_interrupt_is_disguised(
 
 
 def test_config_folder_holds_a_file_per_preset():
-    assert "toy" in cli._presets()
-    assert cli._presets() <= set(builtin.RECIPES)
+    assert "toy" in settings.scene_presets()
+    assert settings.scene_presets() <= set(builtin.RECIPES)
 
 
 def test_labels_and_metrics_of_them_agree_with_the_run(finished_run, tmp_path, capsys):

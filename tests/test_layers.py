@@ -7,20 +7,10 @@ import splat_uff
 
 PACKAGE = Path(splat_uff.__file__).parent
 ORDER = (
-    *("errors", "ranges", "files", "progress", "checkpoints", "clock", "cameras", "neighbours"),
-    *("capture", "masks", "render", "gaussians", "features", "hierarchy", "evaluate"),
-    *(
-        "view",
-        "export",
-        "settings",
-        "run",
-        "builtin",
-        "pipeline",
-        "predictions",
-        "bench",
-        "cli",
-        "__main__",
-    ),
+    *("errors", "ranges", "files", "progress", "checkpoints", "clock", "machine", "cameras"),
+    *("neighbours", "capture", "masks", "render", "gaussians", "features", "hierarchy"),
+    *("evaluate", "baselines", "view", "export", "settings", "run", "builtin", "pipeline"),
+    *("predictions", "paper", "bench", "cli", "__main__"),
 )
 FRAMEWORKS = {"nerfstudio", "lightning", "hydra"}
 

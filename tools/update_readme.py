@@ -10,7 +10,6 @@ import argparse
 import ast
 import json
 import re
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +20,13 @@ README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results.json"
 ABLATION = ROOT / "benchmarks" / "ablation.json"
 DENSITY = ROOT / "benchmarks" / "density.json"
+BASELINES = ROOT / "benchmarks" / "baselines.json"
 RASTERIZER = ROOT / "benchmarks" / "rasterizer.json"
 PAGES = (README, ROOT / "docs" / "choices.md", ROOT / "benchmarks" / "RASTERIZER.md")
 CHOSEN = "Euclidean only, 4:1 negatives, 4096 pixels (default)"
 PAPERS = "both, spanning tree (the paper's)"
 LEVELS = ("objects", "collections", "scene", "mean")
+NONE = "–"  # noqa: RUF001
 
 
 def main() -> None:
@@ -50,6 +51,7 @@ def parts() -> dict[str, str]:
     trees = [row for row in chosen if "," not in row["reading"]]
     return {
         "results": results_table(results),
+        "methods": methods_table(results),
         "losses": ablation_table(by_loss, "losses", timed=True),
         "readings": ablation_table(readings, "reading"),
         "paper": ablation_table(papers, "reading"),
@@ -57,6 +59,7 @@ def parts() -> dict[str, str]:
         "measured": measured(ablation),
         "modules": module_tree(),
         "density": density_table(json.loads(DENSITY.read_text(encoding="utf-8"))),
+        **baseline_tables(json.loads(BASELINES.read_text(encoding="utf-8"))),
         **rasterizer_tables(json.loads(RASTERIZER.read_text(encoding="utf-8"))),
     }
 
@@ -74,18 +77,26 @@ def fill(page: str, texts: dict[str, str]) -> str:
 
 
 def record(runs: list[Path]) -> None:
-    """Put the scores of finished runs into benchmarks/results.json."""
-    from splat_uff.bench import commit, describe_machine
+    """Put what `splat-uff paper` found on these runs into benchmarks/results.json."""
+    from splat_uff.machine import commit
 
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     for run in runs:
-        metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-        written = (run / "metrics.json").stat().st_mtime
-        known[metrics["scene"]] = {
-            "date": time.strftime("%Y-%m-%d", time.gmtime(written)),
-            "machine": describe_machine(),
+        found = json.loads((run / "paper" / "paper.json").read_text(encoding="utf-8"))
+        metrics = {name: found["metrics"][name] for name in ("nc", "psnr", "ssim", "seconds")}
+        known[found["scene"]] = {
+            "date": found["date"],
+            "machine": found["machine"],
             "commit": commit(),
-            "metrics": metrics,
+            "metrics": metrics | {"num_gaussians": found["num_gaussians"]},
+            "methods": {
+                name: {
+                    "nc": scores["nc"]["mean"],
+                    "vc": (scores.get("vc") or {}).get("10", {}).get("published", {}).get("mean"),
+                    "seconds": scores.get("seconds"),
+                }
+                for name, scores in found["methods"].items()
+            },
         }
     RESULTS.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
 
@@ -98,7 +109,7 @@ def results_table(results: dict[str, Any]) -> str:
         metrics, seconds = entry["metrics"], entry["metrics"]["seconds"]
         scores = [f"{metrics['nc'][level]:.3f}" for level in LEVELS]
         scores[-1] = f"**{scores[-1]}**"
-        masks = f"{metrics['nc_masks']['mean']:.3f}" if "nc_masks" in metrics else "–"  # noqa: RUF001
+        masks = score(entry["methods"].get("SAM, the given masks", {}).get("nc"))
         quality = [f"{metrics['psnr']:.1f} dB", f"{metrics['ssim']:.3f}"]
         counts = [f"{metrics['num_gaussians']}", f"{seconds['total']:.0f} s"]
         lines.append(row([scene, *scores, masks, *quality, *counts, entry["date"]]))
@@ -111,6 +122,45 @@ def results_table(results: dict[str, Any]) -> str:
             f"{machine['cores']} cores of {machine['cpu']}, no GPU; recorded at commit {commits}.",
         ]
     )
+
+
+def methods_table(results: dict[str, Any]) -> str:
+    """Ours beside the baselines on every recorded scene."""
+    names = list(dict.fromkeys(name for entry in results.values() for name in entry["methods"]))
+    head = [""]
+    for scene in results:
+        head += [f"{scene}: NC", "VC 10°", "seconds"]
+    lines = [row(head), row(["---"] * len(head))]
+    for name in names:
+        cells = [f"**{name}**" if name == "ours" else name]
+        for entry in results.values():
+            found = entry["methods"].get(name, {})
+            seconds = found.get("seconds")
+            cells += [score(found.get("nc")), score(found.get("vc"))]
+            cells += [NONE if seconds is None else f"{seconds:.0f}"]
+        lines.append(row(cells))
+    return "\n".join(lines)
+
+
+def baseline_tables(known: dict[str, Any]) -> dict[str, str]:
+    """What was measured of the choices inside the baselines."""
+    lifted = [row(["scene", "weight outside", *LEVELS]), row(["---"] * 6)]
+    for entry in known["lift"]:
+        scores = [score(entry["nc"][level]) for level in LEVELS]
+        lifted.append(row([entry["scene"], str(entry["outside"]), *scores]))
+    head = ["scene", "fit", "seconds", "error, held-out views", "NC rendered", "NC on surfaces"]
+    fits = [row(head), row(["---"] * 6)]
+    for entry in known["distil"]:
+        figures = [f"{entry['seconds']:.0f}", f"{entry['error']:.3f}"]
+        figures += [score(entry["rendered"]), score(entry["surface"])]
+        fits.append(row([entry["scene"], entry["fit"], *figures]))
+    when = measured(known)
+    return {"lift": "\n".join([*lifted, "", when]), "distil": "\n".join([*fits, "", when])}
+
+
+def score(value: float | None) -> str:
+    """To three decimals, or a dash."""
+    return NONE if value is None else f"{value:.3f}"
 
 
 def ablation_table(rows: list[dict[str, Any]], key: str, *, timed: bool = False) -> str:
@@ -208,7 +258,17 @@ def module_tree() -> str:
 
 
 def _rooms() -> list[Path]:
-    order = ("capture", "masks", "render", "gaussians", "features", "hierarchy", "evaluate")
+    order = (
+        "capture",
+        "masks",
+        "render",
+        "gaussians",
+        "features",
+        "hierarchy",
+        "evaluate",
+        "baselines",
+        "paper",
+    )
     return [ROOT / "splat_uff" / room / "__init__.py" for room in order]
 
 

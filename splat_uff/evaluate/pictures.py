@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,16 @@ def write_overview(path: Path, report: Report) -> None:
     rows = view_pictures(report)
     if not rows:
         raise InputError("the report has no views; expected at least one to draw the overview.")
+    write_sheet(path, rows)
+
+
+def write_sheet(path: Path, rows: Sequence[Sequence[Picture]]) -> None:
+    """Write one PNG with a row of pictures for each view, and one titled column for each title.
+
+    Args:
+        path: Where the PNG goes; an existing one is replaced.
+        rows: At least one, of at least one picture; the first gives a row its height.
+    """
     titles = list(dict.fromkeys(picture.title for row in rows for picture in row))
     heights = [_height_at(row[0].pixels, TILE) for row in rows]
     width = 2 * MARGIN + len(titles) * (TILE + GAP) - GAP

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from splat_uff.cameras import Camera
 from splat_uff.capture import Capture
 from splat_uff.evaluate.config import EvaluateConfig
 from splat_uff.evaluate.curves import read_log
@@ -51,16 +52,13 @@ def write_pictures(
     """
     shown = capture.val or capture.train
     indices = np.unique(np.linspace(0, len(shown) - 1, VIEWS).round().astype(int))
-    colours = np.full((len(features), 3), 0.5)
-    colours[hierarchy.shaping] = feature_colours(features[hierarchy.shaping])
+    colours = gaussian_colours(features, hierarchy)
     views = []
     for index in indices:
         view = shown[index]
-        weights = blend_weights(gaussians, view.camera)
         camera = scored_camera(view)
         labels = label_view(gaussians, hierarchy, camera, evaluation.cuts, config)
         height, width = view.image.shape[:2]
-        blended = weights @ colours + (1 - np.asarray(weights.sum(axis=1)).reshape(-1, 1))
         photo = view.composite(WHITE)
         rendering = evaluation.renderings[index] if capture.val else photo
         views.append(
@@ -68,7 +66,7 @@ def write_pictures(
                 view.name,
                 photo,
                 rendering,
-                np.clip(blended, 0, 1).reshape(height, width, 3),
+                blend_over_white(colours, gaussians, view.camera),
                 _enlarge(labels, height, width),
                 None if view.truth is None else view.truth.objects,
                 None if view.truth is None else view.truth.collections,
@@ -79,12 +77,30 @@ def write_pictures(
         metrics=metrics,
         views=tuple(views),
         colours=tuple(nested_colours(list(evaluation.cuts))),
-        masks=capture.masks,
+        masks=str(metrics.get("masks", capture.masks)),
         curves=read_log(log) if log.exists() else {},
         settings=settings,
     )
     write_report(page, report)
     write_overview(overview, report)
+
+
+def gaussian_colours(
+    features: Float[np.ndarray, "N D"], hierarchy: Hierarchy
+) -> Float[np.ndarray, "N 3"]:
+    """Features as colours, by the directions in which those that shape the tree vary."""
+    colours = np.full((len(features), 3), 0.5)
+    colours[hierarchy.shaping] = feature_colours(features[hierarchy.shaping])
+    return colours
+
+
+def blend_over_white(
+    colours: Float[np.ndarray, "N 3"], gaussians: Gaussians, camera: Camera
+) -> Float[np.ndarray, "H W 3"]:
+    """One colour per Gaussian as a camera sees it."""
+    weights = blend_weights(gaussians, camera)
+    blended = weights @ colours + (1 - np.asarray(weights.sum(axis=1)).reshape(-1, 1))
+    return np.clip(blended, 0, 1).reshape(camera.height, camera.width, 3)
 
 
 def _enlarge(labels: Int[np.ndarray, "K h w"], height: int, width: int) -> Int[np.ndarray, "K H W"]:

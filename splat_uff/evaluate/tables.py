@@ -16,6 +16,7 @@ STAGES = ("capture", "masks", "gaussians", "features", "hierarchy", "evaluate", 
 MASK_ORIGINS = {
     "simulated": "simulated masks",
     "imported": "imported masks",
+    "classical": "nested segments of colour (classical)",
     "none": "no masks",
 }
 
@@ -123,6 +124,8 @@ def fact_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     if "nc" in metrics and "nc_ceiling" in metrics:
         ratio = metrics["nc"]["mean"] / metrics["nc_ceiling"]["mean"]
         rows.append(("NC as a share of the ceiling", f"{ratio:.3f}"))
+    if "explained" in metrics:
+        rows.append(("unseen masks explained (IoU)", f"{metrics['explained']:.3f}"))
     if "granularities" in metrics:
         rows.append(("distinct granularities", str(metrics["granularities"])))
         rows.append(("nesting violations", str(metrics["nesting_violations"])))

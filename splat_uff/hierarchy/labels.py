@@ -42,17 +42,21 @@ def blended_votes(gaussians: Gaussians, camera: Camera) -> Votes:
     return Votes(weights.indptr, weights.indices, weights.data, alpha >= OPAQUE)
 
 
-def nearest_votes(gaussians: Gaussians, camera: Camera, labelled: Bool[np.ndarray, "N"]) -> Votes:
-    """The five nearest `labelled` centres to each pixel's surface point, one vote each.
-
-    The surface point is at the mean depth of what the pixel blends.
-    """
+def surface_points(
+    gaussians: Gaussians, camera: Camera
+) -> tuple[Float[np.ndarray, "P 3"], Float[np.ndarray, "P"]]:
+    """The point of each pixel at the mean depth of what it blends, and its accumulated opacity."""
     weights = blend_weights(gaussians, camera)
     alpha = np.asarray(weights.sum(axis=1)).ravel()
-    means = gaussians.means.detach().cpu().numpy().astype(np.float64)
-    _, depths = project(camera, means)
+    _, depths = project(camera, gaussians.means.detach().cpu().numpy().astype(np.float64))
     depth = weights @ depths / np.maximum(alpha, 1e-9)
-    points = unproject(camera, pixel_centres(camera), depth)
+    return unproject(camera, pixel_centres(camera), depth), alpha
+
+
+def nearest_votes(gaussians: Gaussians, camera: Camera, labelled: Bool[np.ndarray, "N"]) -> Votes:
+    """The five nearest `labelled` centres to each pixel's surface point, one vote each."""
+    points, alpha = surface_points(gaussians, camera)
+    means = gaussians.means.detach().cpu().numpy().astype(np.float64)
     voters = np.flatnonzero(labelled)
     count = min(NEAREST_VOTERS, len(voters))
     distances, nearest = find_nearest(means[voters], points, k=count)

@@ -1,0 +1,111 @@
+"""Measure the choices inside the baselines: SAM3D's weight of what lies outside, DFF's fit.
+
+python benchmarks/baselines.py runs/drums runs/radar --output benchmarks/baselines.json
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from splat_uff.baselines.distil import distil, render_features, surface_features
+from splat_uff.baselines.lift import lift_masks, render_lifted
+from splat_uff.baselines.maps import describe_capture
+from splat_uff.evaluate.covering import masks_covering
+from splat_uff.evaluate.queries import choose_distances, query_scores
+from splat_uff.evaluate.score import STAGE, scored_camera
+from splat_uff.features.blend import FrozenViews
+from splat_uff.machine import commit, describe_machine
+from splat_uff.masks.folders import read_masks
+from splat_uff.pipeline import Finished, read_finished
+from splat_uff.render import blend_weights
+
+OUTSIDE = (0.15, 0.5, 1.0)
+FITS = {"weighted mean": (0, 0.0), "Adam, 0.01": (1500, 0.01), "Adam, 0.1 (default)": (1500, 0.1)}
+SOURCES, PROMPTED = 20, 50
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    record: dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": describe_machine(),
+        "commit": commit(),
+        "lift": [],
+        "distil": [],
+    }
+    for folder in options.runs:
+        found = read_finished(folder)
+        record["lift"] += measure_lift(found)
+        record["distil"] += measure_distil(found)
+    options.output.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def measure_lift(found: Finished) -> list[dict[str, Any]]:
+    """NC of SAM3D by the weight of pixels outside of a mask."""
+    capture, gaussians = found.capture, found.gaussians
+    chosen = np.unique(np.linspace(0, len(capture.train) - 1, PROMPTED).round().astype(int))
+    bags = read_masks(capture)
+    views = [capture.train[view] for view in chosen]
+    masks = [bags[view][0] for view in chosen]
+    sources = np.random.default_rng(0).permutation(len(chosen))[:SOURCES].tolist()
+    truths = [view.truth for view in capture.val if view.truth is not None]
+    rows = []
+    for outside in OUTSIDE:
+        lifted = lift_masks(gaussians, views, masks, sources, outside=outside)
+        shown = [render_lifted(lifted, gaussians, scored_camera(view)) for view in capture.val]
+        rng = np.random.default_rng([0, STAGE])
+        scores = masks_covering(shown, truths, rng=rng).record()
+        rows.append({"scene": found.provenance.scene, "outside": outside, "nc": scores})
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def measure_distil(found: Finished) -> list[dict[str, Any]]:
+    """Error on held-out views and NC of both readings, by how features are distilled."""
+    capture, gaussians = found.capture, found.gaussians
+    maps = describe_capture(capture, gaussians)
+    views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
+    truths = [view.truth for view in capture.val if view.truth is not None]
+
+    def covering(seen: list) -> float:
+        distances = choose_distances(seen, 50, rng=np.random.default_rng(0))
+        return query_scores(seen, truths, distances, seeds=[0, STAGE])[0].mean
+
+    rows = []
+    for name, (steps, lr) in FITS.items():
+        start = time.perf_counter()
+        features = distil(views, len(gaussians), list(maps.train), seed=0, steps=steps, lr=lr)
+        seconds = time.perf_counter() - start
+        errors = []
+        for view, known in zip(capture.val, maps.val, strict=True):
+            weights = blend_weights(gaussians, scored_camera(view))
+            alpha = np.asarray(weights.sum(axis=1)).ravel()
+            opaque = alpha > 0.5
+            blended = (weights @ features)[opaque] / alpha[opaque, None]
+            errors.append(((blended - known.reshape(len(alpha), -1)[opaque]) ** 2).mean())
+        cameras = [scored_camera(view) for view in capture.val]
+        shaping = found.hierarchy.shaping
+        row = {
+            "scene": found.provenance.scene,
+            "fit": name,
+            "seconds": round(seconds, 1),
+            "error": float(np.mean(errors)),
+            "rendered": covering([render_features(features, gaussians, each) for each in cameras]),
+            "surface": covering(
+                [surface_features(features, gaussians, each, shaping) for each in cameras]
+            ),
+        }
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""SAM3D: masks of one view lifted into 3D, each by inverse rendering and cross-view prompting.
+
+Source: Cen et al., "Segment Anything in 3D with NeRFs" (NeurIPS 2023), with an occupancy per
+Gaussian for the voxel grid. Blending is linear and the loss of the inverse rendering linear in the
+occupancy, so one step of its gradient descent is a sum over pixels: inside the mask a Gaussian
+gains its blend weight, outside it loses `OUTSIDE` times that.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.sparse import csr_matrix
+
+from splat_uff.cameras import Camera
+from splat_uff.capture import View
+from splat_uff.masks.records import MaskSet
+from splat_uff.progress import track
+from splat_uff.render import Gaussians, blend_weights
+
+OUTSIDE = 0.5
+"""Weight of pixels outside of a mask against those inside (lambda); measured in docs/choices.md."""
+LEAST_IOU = 0.5
+"""A view whose answer fits what is rendered there worse than this is passed over."""
+OCCUPIED = 0.5
+"""A pixel belongs to a lifted mask where occupied Gaussians have this share of it."""
+CHUNK = 128
+"""Masks that are rendered at a time."""
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """Masks of some views, each as the Gaussians that it holds."""
+
+    occupied: Bool[np.ndarray, "M N"]
+    source: Int[np.ndarray, "M"]
+    """Which of the views, in the order in which they were lifted, each mask comes from."""
+
+
+def lift_masks(
+    gaussians: Gaussians,
+    views: Sequence[View],
+    bags: Sequence[MaskSet],
+    sources: Sequence[int],
+    *,
+    outside: float = OUTSIDE,
+) -> Lifted:
+    """Lift all masks of some views, one view after the other.
+
+    The occupancy of a mask is first what its own view says. Then in every other view, the nearest
+    in angle first, it is rendered; the pixel where it is most certain prompts that view; the answer
+    is the best of the masks that contain the prompt, and is lifted, too, unless it fits worse than
+    `LEAST_IOU`.
+
+    Args:
+        gaussians: As fitted.
+        views: Views to prompt in, the sources among them.
+        bags: Masks of each view, at its size.
+        sources: Views whose masks are lifted, by their place in `views`.
+        outside: Weight of pixels outside of a mask against those inside.
+    """
+    weights = [blend_weights(gaussians, view.camera) for view in views]
+    turned = [matrix.T.tocsr() for matrix in weights]
+    centres = np.stack([view.camera.centre for view in views])
+    directions = centres / np.linalg.norm(centres, axis=1, keepdims=True)
+    occupied, origin = [], []
+    for place, source in enumerate(track(sources, "lift", len(sources))):
+        masks = bags[source].flat()
+        gained = _lift(turned[source], masks, outside)
+        nearest = np.argsort(-(directions @ directions[source]), kind="stable")
+        for view in nearest[nearest != source]:
+            rendered = weights[view] @ (gained > 0).astype(np.float32)
+            answers, accepted = _prompt(bags[view], rendered)
+            answered = bags[view].flat()[answers[accepted]]
+            gained[:, accepted] += _lift(turned[view], answered, outside)
+        occupied.append((gained > 0).T)
+        origin.append(np.full(len(masks), place))
+    return Lifted(np.concatenate(occupied), np.concatenate(origin))
+
+
+def render_lifted(lifted: Lifted, gaussians: Gaussians, camera: Camera) -> MaskSet:
+    """What a camera sees of every lifted mask, in their order; empty where it sees nothing."""
+    weights = blend_weights(gaussians, camera)
+    packed = []
+    for start in range(0, len(lifted.occupied), CHUNK):
+        share = weights @ lifted.occupied[start : start + CHUNK].T.astype(np.float32)
+        packed.append(np.packbits(share.T >= OCCUPIED, axis=1))
+    return MaskSet(np.concatenate(packed), camera.height, camera.width)
+
+
+def _lift(
+    turned: csr_matrix, masks: Bool[np.ndarray, "M P"], outside: float
+) -> Float[np.ndarray, "N M"]:
+    """What each Gaussian gains from the masks of one view."""
+    return turned @ np.where(masks.T, np.float32(1), np.float32(-outside))
+
+
+def _prompt(
+    bag: MaskSet, rendered: Float[np.ndarray, "P M"]
+) -> tuple[Int[np.ndarray, "M"], Bool[np.ndarray, "M"]]:
+    """The answer of a view to each rendered mask, and whether it is good enough to be used."""
+    count = rendered.shape[1]
+    if len(bag) == 0:
+        return np.zeros(count, np.int64), np.zeros(count, bool)
+    prompts = rendered.argmax(axis=0)
+    known = bag.flat().astype(np.float32)
+    shown = (rendered >= OCCUPIED).astype(np.float32)
+    joint = known @ shown
+    union = known.sum(axis=1)[:, None] + shown.sum(axis=0) - joint
+    ious = np.where(bag.at(prompts), joint / np.maximum(union, 1), 0)
+    return ious.argmax(axis=0), ious.max(axis=0) >= LEAST_IOU

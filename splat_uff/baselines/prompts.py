@@ -1,0 +1,91 @@
+"""SAM by point prompts: each click is put to the model, and the best of its answers counts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from splat_uff.capture import View
+from splat_uff.capture.records import GroundTruth
+from splat_uff.evaluate.levels import LevelScores, check_sizes, collect, mean_row, true_levels
+from splat_uff.evaluate.score import WHITE
+from splat_uff.progress import track
+
+BATCH = 64
+"""Prompts that the decoder answers at a time."""
+
+
+def prompt_points(
+    predictor: Any, points: Int[np.ndarray, "C 2"], *, batch: int = BATCH
+) -> Bool[np.ndarray, "C 3 H W"]:
+    """The three masks that SAM offers for each point of the image that was set.
+
+    Args:
+        predictor: A `segment_anything.SamPredictor` with its image.
+        points: Column and row of pixels of that image.
+        batch: Points that are answered at a time.
+    """
+    found = []
+    for start in range(0, len(points), batch):
+        some = points[start : start + batch] + 0.5
+        coordinates = predictor.transform.apply_coords(some, predictor.original_size)
+        masks, _, _ = predictor.predict_torch(
+            torch.as_tensor(coordinates, dtype=torch.float, device=predictor.device)[:, None],
+            torch.ones((len(some), 1), dtype=torch.int, device=predictor.device),
+            multimask_output=True,
+        )
+        found.append(masks.cpu().numpy())
+    return np.concatenate(found)
+
+
+def prompted_covering(
+    sam: Any,
+    views: Sequence[View],
+    truths: Sequence[GroundTruth],
+    *,
+    rng: np.random.Generator,
+    num_clicks: int = 100,
+) -> LevelScores:
+    """NC of SAM's answers to the clicks themselves, the best of its three masks for each.
+
+    Args:
+        sam: From `load_sam`.
+        views: Held-out views, at the size of their truth; shown over white.
+        truths: Ground truth of the same views.
+        rng: Draws the clicks.
+        num_clicks: Clicks per true segment.
+
+    Raises:
+        InputError: If sizes differ, or a level has no segment in any view.
+    """
+    from segment_anything import SamPredictor
+
+    check_sizes(len(views), [view.image.shape[:2] for view in views], truths)
+    predictor = SamPredictor(sam)
+    per_view = []
+    for view, truth in zip(track(views, "prompts", len(views)), truths, strict=True):
+        predictor.set_image((view.composite(WHITE) * 255 + 0.5).astype(np.uint8))
+        width = view.image.shape[1]
+        rows = []
+        for level in true_levels(truth):
+            scores = []
+            for pixels in level.scored:
+                inside = np.zeros(len(level.segments), bool)
+                inside[pixels] = True
+                clicks, repeats = np.unique(rng.choice(pixels, num_clicks), return_counts=True)
+                points = np.stack([clicks % width, clicks // width], axis=1)
+                best = _ious(prompt_points(predictor, points), inside).max(axis=1)
+                scores.append(float(np.average(best, weights=repeats)))
+            rows.append(scores)
+        per_view.append(mean_row(rows))
+    return collect(per_view)
+
+
+def _ious(
+    masks: Bool[np.ndarray, "C K H W"], inside: Bool[np.ndarray, "P"]
+) -> Float[np.ndarray, "C K"]:
+    flat = masks.reshape(*masks.shape[:2], -1)
+    joint = (flat & inside).sum(axis=2)
+    return joint / np.maximum((flat | inside).sum(axis=2), 1)

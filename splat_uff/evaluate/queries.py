@@ -1,0 +1,286 @@
+"""Scores of dense features: the segment of a click is whatever is near it in feature space.
+
+LSeg, DFF and LeRF answer a click by its feature: pixels whose features are within a distance of
+it are its segment, and the distances are the granularities (METHOD.md section 7). Segments of two
+clicks overlap, so there are no label maps to score; the metrics are the same otherwise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import no_type_check
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from numba import njit, prange
+
+from splat_uff.capture.records import GroundTruth
+from splat_uff.errors import InputError
+from splat_uff.evaluate.consistency import Warp
+from splat_uff.evaluate.levels import LevelScores, check_sizes, collect, mean_row, true_levels
+
+STEPS = 1 << 16
+"""Squared distances of unit vectors, from 0 to 4, are told apart in so many steps."""
+FEWEST = 1e-3
+"""Share of pairs of pixels that the finest distance joins."""
+MOST_DISTANCES = 254
+
+
+@dataclass(frozen=True)
+class DenseView:
+    """Features of every pixel of one view."""
+
+    features: Float[np.ndarray, "H W D"]
+    """float32 of unit length; 0 where there is none."""
+    covered: Bool[np.ndarray, "H W"]
+    """Pixels that show something; the others are none, which VC never clicks on."""
+
+    @staticmethod
+    def of(features: Float[np.ndarray, "H W D"], covered: Bool[np.ndarray, "H W"]) -> "DenseView":
+        """Scale features to unit length, and leave out those that are not covered or have none."""
+        features = features.astype(np.float32)
+        lengths = np.linalg.norm(features, axis=2, keepdims=True)
+        unit = np.where(lengths > 1e-9, features / np.maximum(lengths, 1e-9), 0)
+        return DenseView(np.where(covered[..., None], unit, 0).astype(np.float32), covered)
+
+    @property
+    def flat(self) -> Float[np.ndarray, "P D"]:
+        """One row a pixel."""
+        return self.features.reshape(-1, self.features.shape[2])
+
+
+@dataclass(frozen=True)
+class Distances:
+    """The granularities: squared feature distances, fine to coarse."""
+
+    steps: UInt8[np.ndarray, "_"]
+    """For each step of squared distance, the finest granularity that spans it."""
+    count: int
+
+    @staticmethod
+    def of(squared: Float[np.ndarray, "T"]) -> "Distances":
+        """From squared distances in increasing order, at most `MOST_DISTANCES`.
+
+        Raises:
+            InputError: If there are more.
+        """
+        if not 0 < len(squared) <= MOST_DISTANCES:
+            raise InputError(f"{len(squared)} distances; expected 1 to {MOST_DISTANCES}.")
+        edges = np.floor(np.clip(squared, 0, 4) * (STEPS / 4)).astype(np.int64)
+        steps = np.searchsorted(edges, np.arange(STEPS + 1), side="left")
+        return Distances(steps.astype(np.uint8), len(squared))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The pixels of a view to compare with; all without a feature share the last row."""
+
+    flat: Float[np.ndarray, "R D"]
+    weight: Int[np.ndarray, "R"]
+    """Pixels of each row."""
+    of_pixel: Int[np.ndarray, "P"]
+
+    @staticmethod
+    def of(flat: Float[np.ndarray, "P D"]) -> "_Rows":
+        known = flat.any(axis=1)
+        of_pixel = np.where(known, np.cumsum(known) - 1, known.sum())
+        rows, weight = flat[known], np.ones(known.sum(), np.int64)
+        if not known.all():
+            rows = np.concatenate([rows, np.zeros((1, flat.shape[1]), np.float32)])
+            weight = np.append(weight, (~known).sum())
+        return _Rows(rows, weight, of_pixel)
+
+    def ranks(self, clicks: Int[np.ndarray, "C"], distances: Distances):
+        """For the rows of all clicks the ranks of all others, and which click has which."""
+        rows, back = np.unique(self.of_pixel[clicks], return_inverse=True)
+        return _ranks(self.flat[rows], self.flat, distances), back
+
+    def inside(self, pixels: Int[np.ndarray, "A"]) -> Int[np.ndarray, "R"]:
+        """How many of some pixels each row stands for."""
+        return np.bincount(self.of_pixel[pixels], minlength=len(self.flat))
+
+
+def choose_distances(
+    views: Sequence[DenseView], count: int, *, rng: np.random.Generator, pairs: int = 200_000
+) -> Distances:
+    """Distances that join evenly spaced shares, in their logarithm, of the pairs of pixels.
+
+    Like cuts that are even in the logarithm of their number of segments, they suit any features,
+    whatever part of the range of distances these fill.
+
+    Args:
+        views: Whose pixels are paired, each with others of its view.
+        count: How many distances.
+        rng: Draws the pairs.
+        pairs: How many.
+    """
+    found = []
+    for view in views:
+        ends = rng.integers(0, view.flat.shape[0], (2, max(pairs // len(views), 1)))
+        found.append(((view.flat[ends[0]] - view.flat[ends[1]]) ** 2).sum(axis=1))
+    shares = np.geomspace(FEWEST, 1, count)
+    return Distances.of(np.quantile(np.concatenate(found), shares))
+
+
+def query_scores(
+    views: Sequence[DenseView],
+    truths: Sequence[GroundTruth],
+    distances: Distances,
+    *,
+    seeds: Sequence[int],
+    num_clicks: int = 100,
+) -> tuple[LevelScores, LevelScores]:
+    """NC and SI of dense features; see `normalized_covering` and `segmentation_injectivity`.
+
+    SI is the IoU of the segments of two clicks, which is no longer 0 or 1.
+
+    Args:
+        views: Features of each view, at the size of its truth.
+        truths: Ground truth of the same views.
+        distances: Granularities.
+        seeds: Of a generator for either metric. Equal ones click on what equal generators would
+            have clicked on in label maps.
+        num_clicks: Clicks, and pairs of them, per true segment.
+
+    Raises:
+        InputError: If sizes or numbers of views differ, or a level has no segment in any view.
+    """
+    check_sizes(len(views), [view.covered.shape for view in views], truths)
+    covering_rng, pairs_rng = (np.random.default_rng(list(seeds)) for _ in range(2))
+    coverings, injectivities = [], []
+    for view, truth in zip(views, truths, strict=True):
+        known = _Rows.of(view.flat)
+        rows: tuple[list, list] = [], []
+        for level in true_levels(truth):
+            scores: tuple[list, list] = [], []
+            for pixels in level.scored:
+                inside = known.inside(pixels)
+                ranks, back = known.ranks(covering_rng.choice(pixels, num_clicks), distances)
+                best, _ = _best_ious(ranks, inside, known.weight, distances.count)
+                scores[0].append(best[back].mean())
+                pairs = pairs_rng.choice(pixels, (2, num_clicks))
+                (one, first), (two, second) = (known.ranks(ends, distances) for ends in pairs)
+                _, cuts = _best_ious(one, inside, known.weight, distances.count)
+                ious = _segment_ious(one, two, first, second, cuts[first], known.weight)
+                scores[1].append(ious.mean())
+            for row, score in zip(rows, scores, strict=True):
+                row.append(score)
+        coverings.append(mean_row(rows[0]))
+        injectivities.append(mean_row(rows[1]))
+    return collect(coverings), collect(injectivities)
+
+
+def query_consistency(
+    views: Sequence[DenseView],
+    rotated: Sequence[DenseView],
+    truths: Sequence[GroundTruth],
+    warps: Sequence[Warp],
+    distances: Distances,
+    *,
+    rng: np.random.Generator,
+    num_clicks: int = 100,
+) -> LevelScores:
+    """VC of dense features; see `view_consistency`.
+
+    The segment in the rotated view is what is near the feature found *there* at the warp of the
+    second click.
+
+    Args:
+        views: Features of each view, at the size of its truth.
+        rotated: Features of the rotated views.
+        truths: Ground truth of the views.
+        warps: From each view into its rotated one.
+        distances: Granularities.
+        rng: Draws the clicks.
+        num_clicks: Draws per true segment.
+
+    Raises:
+        InputError: If sizes or numbers differ, or no segment of a level is seen in both views.
+    """
+    check_sizes(len(views), [view.covered.shape for view in views], truths)
+    table = []
+    for view, twin, truth, warp in zip(views, rotated, truths, warps, strict=True):
+        here, there = view.flat, twin.flat
+        known = _Rows.of(here)
+        both = np.flatnonzero(warp.seen)
+        targets = warp.target[both]
+        allowed = np.zeros(len(here), bool)
+        allowed[both] = (warp.seen_there & twin.covered.ravel())[targets]
+        ours, theirs = here[both], there[targets]
+        ones = np.ones(len(both), np.int64)
+        rows = []
+        for level in true_levels(truth):
+            scores = []
+            for pixels in level.scored:
+                ranks, back = known.ranks(rng.choice(pixels, num_clicks), distances)
+                _, cuts = _best_ious(ranks, known.inside(pixels), known.weight, distances.count)
+                clickable = pixels[allowed[pixels]]
+                if len(clickable) == 0:
+                    continue
+                clicks, each = np.unique(rng.choice(clickable, num_clicks), return_inverse=True)
+                one = _ranks(here[clicks], ours, distances)
+                two = _ranks(there[warp.target[clicks]], theirs, distances)
+                scores.append(_segment_ious(one, two, each, each, cuts[back], ones).mean())
+            rows.append(scores)
+        table.append(mean_row(rows))
+    if np.isnan(table).all(axis=0).any():
+        raise InputError(
+            "no covered pixel of any true segment is seen in both views, so VC is undefined; "
+            "check the co-visibility images."
+        )
+    return LevelScores(np.stack(table))
+
+
+def _ranks(
+    clicked: Float[np.ndarray, "C D"], flat: Float[np.ndarray, "P D"], distances: Distances
+) -> UInt8[np.ndarray, "C P"]:
+    """The finest granularity at which each pixel belongs to the segment of each click."""
+    one, two = (rows.any(axis=1).astype(np.float32) for rows in (clicked, flat))  # Length 1, or 0.
+    return _look_up(clicked @ flat.T, one, two, distances.steps)
+
+
+@njit(parallel=True, cache=True, error_model="numpy", boundscheck=False)
+@no_type_check
+def _look_up(products, clicked, lengths, steps):
+    ranks = np.empty(products.shape, np.uint8)
+    scale, last = np.float32((len(steps) - 1) / 4), np.float32(len(steps) - 1)
+    for c in prange(len(products)):
+        for p in range(products.shape[1]):
+            squared = clicked[c] + lengths[p] - np.float32(2) * products[c, p]
+            ranks[c, p] = steps[np.int32(min(max(squared * scale, np.float32(0)), last))]
+    return ranks
+
+
+@njit(parallel=True, cache=True, error_model="numpy", boundscheck=False)
+@no_type_check
+def _best_ious(ranks, inside, weight, count):
+    """Of equally good granularities the finest."""
+    best, cuts = np.zeros(len(ranks)), np.zeros(len(ranks), np.int64)
+    size = inside.sum()
+    for c in prange(len(ranks)):
+        inner, both = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+        for p in range(ranks.shape[1]):
+            inner[ranks[c, p]] += inside[p]
+            both[ranks[c, p]] += weight[p]
+        found, around = 0, 0
+        for k in range(count):
+            found += inner[k]
+            around += both[k] - inner[k]
+            iou = found / (size + around)
+            if iou > best[c]:
+                best[c], cuts[c] = iou, k
+    return best, cuts
+
+
+@njit(parallel=True, cache=True, error_model="numpy", boundscheck=False)
+@no_type_check
+def _segment_ious(one, two, first, second, cuts, weight):
+    """IoU of the segments of two clicks at one granularity, for each pair of rows."""
+    ious = np.zeros(len(cuts))
+    for c in prange(len(cuts)):
+        a, b, k, joint, either = first[c], second[c], cuts[c], 0, 0
+        for p in range(len(weight)):
+            here, there = one[a, p] <= k, two[b, p] <= k
+            joint += weight[p] * (here and there)
+            either += weight[p] * (here or there)
+        ious[c] = joint / max(either, 1)
+    return ious

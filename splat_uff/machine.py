@@ -1,0 +1,36 @@
+"""What a figure was measured on."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+
+def describe_machine() -> dict[str, str | int]:
+    """Enough to tell two machines apart."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    vectors = ""
+    if info.exists():
+        lines = [line.partition(":") for line in info.read_text().splitlines()]
+        known = {name.strip(): value.strip() for name, _, value in reversed(lines)}
+        cpu = known.get("model name", cpu)
+        flags = known.get("flags", "").split()
+        vectors = next((name for name in ("avx512f", "avx2") if name in flags), "")
+    return {
+        "cpu": cpu,
+        "vectors": vectors,
+        "cores": os.cpu_count() or 1,
+        "python": platform.python_version(),
+    }
+
+
+def commit() -> str:
+    """Commit of the checkout that this runs in, or nothing outside one."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    place = Path(__file__).parent
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=place)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()

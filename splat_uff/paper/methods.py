@@ -1,0 +1,413 @@
+"""Every method that the paper compares, run on the Gaussians of one finished run and scored."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from splat_uff import __version__
+from splat_uff.baselines.distil import distil, render_features, surface_features
+from splat_uff.baselines.lift import lift_masks, render_lifted
+from splat_uff.baselines.maps import FeatureMaps, describe_capture, read_maps
+from splat_uff.baselines.prompts import prompted_covering
+from splat_uff.capture.records import GroundTruth
+from splat_uff.capture.rotated import ANGLES, RotatedView, read_depths, read_rotated
+from splat_uff.errors import InputError
+from splat_uff.evaluate.consistency import Warp, masks_consistency
+from splat_uff.evaluate.covering import masks_covering
+from splat_uff.evaluate.levels import LEVELS, LevelScores
+from splat_uff.evaluate.queries import (
+    DenseView,
+    Distances,
+    choose_distances,
+    query_consistency,
+    query_scores,
+)
+from splat_uff.evaluate.score import (
+    STAGE,
+    evaluate,
+    masks_at_size,
+    scored_camera,
+    warp_views,
+)
+from splat_uff.features.blend import FrozenViews
+from splat_uff.features.fit import fit_features
+from splat_uff.files import read_arrays, write_arrays, write_json
+from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
+from splat_uff.masks.gather import gather_held_out, gather_masks
+from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.masks.sam import SamModel, load_sam
+from splat_uff.pipeline import Finished
+from splat_uff.progress import notice
+from splat_uff.settings import TrainConfig, read_settings, recipe_file
+
+SOURCES = 20
+"""Views whose masks SAM3D lifts, as in the paper."""
+PROMPTED = 50
+"""Training views, evenly spaced, that SAM3D may prompt."""
+LIFT_STAGE = 6
+"""Number of the stream that draws the views whose masks are lifted."""
+
+Scores = dict[str, Any]
+"""Of one method: `nc`, `nc_standard_errors`, `si`, `vc` by degrees, `seconds`; what is known."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the comparison is made with, besides the run."""
+
+    features: Path | None = None
+    """Folder of feature maps; colour and gradient statistics stand in for them."""
+    sam_checkpoint: Path | None = None
+    """Weights of Segment Anything, to put the clicks to it; the given masks stand in for it."""
+    sam_model: SamModel = "vit_h"
+    sources: int = SOURCES
+    """Views whose masks SAM3D lifts."""
+
+
+class Comparison:
+    """The methods on one run; each is run once, and its scores are kept in a folder."""
+
+    def __init__(self, found: Finished, choices: Choices, folder: Path) -> None:
+        self.found, self.choices, self.folder = found, choices, folder
+        self.settings = found.provenance.settings
+        self.seed = self.settings.seed
+        self.num_clicks = self.settings.evaluate.clicks
+        views = [view for view in found.capture.val if view.truth is not None]
+        if not views or len(views) < len(found.capture.val):
+            raise InputError(
+                f"{found.capture.folder} has no ground truth for its held-out views (gt_seg/val), "
+                "so there is nothing to compare by; use a scene that has, as drums."
+            )
+        self.truths: list[GroundTruth] = [view.truth for view in views if view.truth is not None]
+        self.key = _key(found)
+
+    def kept(self, name: str, make: Callable[[], Scores], *inputs: object) -> Scores:
+        """Scores from their file, or made now; `inputs` are what they depend on beyond the run."""
+        path = self.folder / "scores" / f"{name}.json"
+        key = f"{self.key} {__version__} {inputs}"
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["key"] == key:
+                return record["scores"]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        notice(f"{name} ...")
+        start = time.perf_counter()
+        scores = make()
+        notice(f"{name}: {time.perf_counter() - start:.0f} s")
+        write_json(path, {"key": key, "scores": scores})
+        return scores
+
+    @cached_property
+    def views(self) -> FrozenViews:
+        """Blend weights of the training views."""
+        cameras = [view.camera for view in self.found.capture.train]
+        return FrozenViews.of(self.found.gaussians, cameras)
+
+    @cached_property
+    def bags(self) -> list[tuple[MaskSet, MaskTree]]:
+        """Masks of the training views."""
+        return gather_masks(self.found.capture, self.found.provenance.mask_source)
+
+    @cached_property
+    def maps(self) -> FeatureMaps:
+        """Dense features of all views."""
+        if self.choices.features is None:
+            return describe_capture(self.found.capture, self.found.gaussians)
+        return read_maps(self.choices.features, self.found.capture)
+
+    @cached_property
+    def rotated(self) -> dict[int, list[RotatedView]]:
+        """The rotated twins of the held-out views, by degrees; none without true depth."""
+        capture = self.found.capture
+        if read_depths(capture) is None:
+            return {}
+        twins = {degrees: read_rotated(capture, degrees) for degrees in ANGLES}
+        return {degrees: found for degrees, found in twins.items() if found is not None}
+
+    def warps(self, degrees: int) -> list[Warp]:
+        """As published, from the held-out views to their rotated twins."""
+        depths = read_depths(self.found.capture) or []
+        published = [depth.published for depth in depths]
+        return warp_views(
+            self.found.capture.val, published, self.rotated[degrees], as_published=True
+        )
+
+    def ours(self) -> Scores:
+        """The run as it is, in full."""
+        return self.kept("ours", lambda: self._evaluate(self.found.hierarchy, self.settings))
+
+    def negatives(self) -> Scores:
+        """The run's own settings with one and with four negatives for each positive."""
+
+        def make() -> Scores:
+            found = {}
+            for ratio in (1, 4):
+                features = replace(self.settings.features, neg_ratio=ratio)
+                scores, seconds = self._fit(replace(self.settings, features=features))
+                found[str(ratio)] = {**_brief(scores), "seconds": seconds}
+            return found
+
+        return self.kept("negatives", make)
+
+    def papers_recipe(self) -> Scores:
+        """The paper's recipe: `published`, cut at its own distances, and cut up to the root.
+
+        `1` and `4`, by the negatives for each positive, are cut evenly in height up to the root:
+        the paper's distances leave features that reach beyond them in crumbs.
+        """
+        settings = self.recipe
+        to_root = replace(settings, evaluate=replace(settings.evaluate, highest_cut=0.0))
+        four = replace(to_root, features=replace(settings.features, neg_ratio=4))
+
+        def make() -> Scores:
+            scores, seconds = self._fit(to_root, full=True)
+            published = self._evaluate(self._last, settings)
+            found = {"1": {**_brief(scores), "seconds": seconds}}
+            found["published"] = {**_brief(published), "seconds": seconds}
+            scores, seconds = self._fit(four)
+            return {**found, "4": {**_brief(scores), "seconds": seconds}}
+
+        return self.kept("paper's recipe", make, settings)
+
+    @property
+    def recipe(self) -> TrainConfig:
+        """The run's settings with the paper's recipe for features, tree and labels."""
+        return read_settings(recipe_file("paper"), self.settings)
+
+    def sam(self) -> Scores:
+        """Point prompts in each view: put to SAM, or to the masks that were given."""
+        capture, choices = self.found.capture, self.choices
+        if choices.sam_checkpoint is not None:
+            checkpoint = choices.sam_checkpoint
+
+            def prompt() -> Scores:
+                start = time.perf_counter()
+                sam = load_sam(checkpoint, choices.sam_model)
+                scores = prompted_covering(sam, capture.val, self.truths, **self._clicks())
+                return {**_covering(scores), "seconds": time.perf_counter() - start}
+
+            size = checkpoint.stat().st_size if checkpoint.is_file() else 0
+            return self.kept("SAM, prompted", prompt, choices.sam_model, checkpoint.name, size)
+        bags = gather_held_out(capture, self.found.provenance.mask_source)
+        if not bags:
+            return {}
+
+        def score() -> Scores:
+            sized = [masks_at_size(*pair) for pair in zip(bags, self.truths, strict=True)]
+            return _covering(masks_covering(sized, self.truths, **self._clicks()))
+
+        return self.kept("SAM, given masks", score)
+
+    def sam3d(self) -> Scores:
+        """Masks of some views lifted into 3D; `by_views` has NC for the first 1, 2 ... of them.
+
+        Where there are fewer views, fewer are lifted.
+        """
+        return self.kept("SAM3D", self._sam3d, self.choices.sources)
+
+    def dense(self) -> Scores:
+        """LSeg: the dense features of each view, not distilled; empty where views have none."""
+        if not self.maps.val:
+            return {}
+
+        def make() -> Scores:
+            views = [_everywhere(each) for each in self.maps.val]
+            rotated = {
+                degrees: [_everywhere(each) for each in found]
+                for degrees, found in self.maps.rotated.items()
+                if degrees in self.rotated
+            }
+            return self._query(views, rotated)
+
+        return self.kept("2D features", make, self._maps_key())
+
+    def distilled(self) -> Scores:
+        """DFF: `rendered`, `surface`, and LeRF as `scales`, the best for each level."""
+
+        def make() -> Scores:
+            features, seconds = self.distilled_features()
+            found = {
+                "rendered": self._query_both(features, self._rendered),
+                "surface": self._query_both(features, self._on_surfaces),
+            }
+            if len(self.maps.scales) > 1:
+                found["scales"] = self._best_scale(features)
+            return {**found, "seconds": seconds}
+
+        return self.kept("DFF", make, self._maps_key())
+
+    def distilled_features(self) -> tuple[Float[np.ndarray, "N D"], float]:
+        """Dense features distilled into the Gaussians, and how long that took."""
+        path, key = self.folder / "dff_features.npz", f"{self.key} {self._maps_key()}"
+        if path.is_file():
+            arrays = read_arrays(path)
+            if str(arrays.get("key")) == key:
+                return arrays["features"], float(arrays["seconds"])
+        start = time.perf_counter()
+        count = len(self.found.gaussians)
+        features = distil(self.views, count, list(self.maps.train), seed=self.seed)
+        seconds = time.perf_counter() - start
+        write_arrays(path, features=features, seconds=np.array(seconds), key=np.array(key))
+        return features, seconds
+
+    def _clicks(self) -> dict[str, Any]:
+        rng = np.random.default_rng([self.seed, STAGE])
+        return {"rng": rng, "num_clicks": self.num_clicks}
+
+    def _evaluate(
+        self, hierarchy: Hierarchy, settings: TrainConfig, *, full: bool = True
+    ) -> Scores:
+        found = self.found
+        evaluation = evaluate(
+            found.capture, found.gaussians, hierarchy, [], settings.evaluate,
+            seed=self.seed, full=full,
+        )  # fmt: skip
+        return evaluation.metrics
+
+    def _fit(self, settings: TrainConfig, *, full: bool = False) -> tuple[Scores, float]:
+        """Features and tree by other settings on the same Gaussians, and the seconds of the fit."""
+        found, count = self.found, len(self.found.gaussians)
+        views, bags = self.views, self.bags  # Made before the clock starts.
+        start = time.perf_counter()
+        features = fit_features(
+            views, count, found.capture, bags, settings.features, seed=self.seed
+        )
+        seconds = time.perf_counter() - start
+        means = found.gaussians.means.numpy().astype(np.float64)
+        largest = views.largest_weights(count)
+        self._last = build_hierarchy(means, features, largest, settings.hierarchy)
+        return self._evaluate(self._last, settings, full=full), seconds
+
+    def _sam3d(self) -> Scores:
+        capture, gaussians = self.found.capture, self.found.gaussians
+        count = len(capture.train)
+        chosen = np.unique(np.linspace(0, count - 1, min(PROMPTED, count)).round().astype(int))
+        order = np.random.default_rng([self.seed, LIFT_STAGE]).permutation(len(chosen))
+        sources = order[: self.choices.sources].tolist()
+        start = time.perf_counter()
+        lifted = lift_masks(
+            gaussians,
+            [capture.train[view] for view in chosen],
+            [self.bags[view][0] for view in chosen],
+            sources,
+        )
+        seconds = time.perf_counter() - start
+        shown = [render_lifted(lifted, gaussians, scored_camera(view)) for view in capture.val]
+        by_views = []
+        for number in range(1, len(sources) + 1):
+            most = int((lifted.source < number).sum())
+            first = [bag[:most] for bag in shown]
+            by_views.append(masks_covering(first, self.truths, **self._clicks()))
+        consistency = {}
+        for degrees, twins in self.rotated.items():
+            there = [render_lifted(lifted, gaussians, twin.camera) for twin in twins]
+            rng = np.random.default_rng([self.seed, STAGE, degrees])
+            found = masks_consistency(
+                shown, there, self.truths, self.warps(degrees), rng=rng, num_clicks=self.num_clicks
+            )
+            consistency[str(degrees)] = {"published": _with_errors(found)}
+        return {
+            **_covering(by_views[-1]), "vc": consistency, "seconds": seconds,
+            "masks": len(lifted.source), "by_views": [each.record() for each in by_views],
+        }  # fmt: skip
+
+    def _rendered(self, features: Float[np.ndarray, "N D"], camera) -> DenseView:
+        return render_features(features, self.found.gaussians, camera)
+
+    def _on_surfaces(self, features: Float[np.ndarray, "N D"], camera) -> DenseView:
+        return surface_features(
+            features, self.found.gaussians, camera, self.found.hierarchy.shaping
+        )
+
+    def _query_both(self, features: Float[np.ndarray, "N D"], see) -> Scores:
+        views = [see(features, scored_camera(view)) for view in self.found.capture.val]
+        rotated = {
+            degrees: [see(features, twin.camera) for twin in twins]
+            for degrees, twins in self.rotated.items()
+        }
+        return self._query(views, rotated)
+
+    def _best_scale(self, features: Float[np.ndarray, "N D"]) -> Scores:
+        """For each level the scale whose NC is best."""
+        covering, injectivity, chosen = {}, {}, {}
+        found = []
+        for scale in self.maps.scales:
+            part = features[:, scale]
+            views = [self._rendered(part, scored_camera(view)) for view in self.found.capture.val]
+            found.append(query_scores(views, self.truths, self._distances(views), **self._seeds()))
+        for level in LEVELS:
+            best = max(range(len(found)), key=lambda k, level=level: getattr(found[k][0], level))
+            chosen[level] = best
+            covering[level] = getattr(found[best][0], level)
+            injectivity[level] = getattr(found[best][1], level)
+        for scores in (covering, injectivity):
+            scores["mean"] = sum(scores.values()) / len(scores)
+        return {"nc": covering, "si": injectivity, "scale": chosen}
+
+    def _query(self, views: list[DenseView], rotated: dict[int, list[DenseView]]) -> Scores:
+        distances = self._distances(views)
+        covering, injectivity = query_scores(views, self.truths, distances, **self._seeds())
+        consistency = {}
+        for degrees, twins in rotated.items():
+            rng = np.random.default_rng([self.seed, STAGE, degrees])
+            found = query_consistency(
+                views, twins, self.truths, self.warps(degrees), distances,
+                rng=rng, num_clicks=self.num_clicks,
+            )  # fmt: skip
+            consistency[str(degrees)] = {"published": _with_errors(found)}
+        return {**_covering(covering), "si": injectivity.record(), "vc": consistency}
+
+    def _distances(self, views: list[DenseView]) -> Distances:
+        rng = np.random.default_rng([self.seed, STAGE, 1])
+        return choose_distances(views, self.settings.evaluate.cuts, rng=rng)
+
+    def _seeds(self) -> dict[str, Any]:
+        return {"seeds": [self.seed, STAGE], "num_clicks": self.num_clicks}
+
+    def _maps_key(self) -> str:
+        folder = self.choices.features
+        if folder is None:
+            return "described"
+        files = sorted(path for path in folder.rglob("*") if path.suffix in (".npy", ".pt"))
+        sizes = [
+            f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}"
+            for path in files
+        ]
+        return hashlib.sha256("\n".join(sizes).encode()).hexdigest()[:16]
+
+
+def _key(found: Finished) -> str:
+    """Of the Gaussians, the tree and the capture of a run."""
+    digest = hashlib.sha256(repr(found.provenance).encode())
+    for tensor in found.gaussians.tensors().values():
+        digest.update(tensor.numpy().tobytes())
+    digest.update(found.hierarchy.tree.parents.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _everywhere(features: Float[np.ndarray, "H W D"]) -> DenseView:
+    """2D features know no background: every pixel has some."""
+    return DenseView.of(features, np.ones(features.shape[:2], bool))
+
+
+def _brief(metrics: Scores) -> Scores:
+    """What the tables show of a whole evaluation."""
+    names = ("nc", "nc_standard_errors", "nc_fixed", "si", "vc", "nc_ceiling")
+    return {name: metrics[name] for name in names if name in metrics}
+
+
+def _covering(scores: LevelScores) -> Scores:
+    return {"nc": scores.record(), "nc_standard_errors": scores.standard_errors}
+
+
+def _with_errors(scores: LevelScores) -> Scores:
+    return scores.record() | {"standard_errors": scores.standard_errors}

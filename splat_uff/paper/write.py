@@ -1,0 +1,104 @@
+"""From a finished run to `paper.md`, its pictures and `paper.json`."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from splat_uff import __version__
+from splat_uff.files import replacing, write_json
+from splat_uff.machine import describe_machine
+from splat_uff.paper.figures import (
+    draw_by_views,
+    draw_consistency,
+    write_features,
+    write_segments,
+)
+from splat_uff.paper.methods import Choices, Comparison, Scores
+from splat_uff.paper.tables import write_page
+from splat_uff.pipeline import read_finished
+from splat_uff.run import Run, load_arrays
+
+
+def write_paper(run: Path, output: Path, choices: Choices) -> dict[str, Any]:
+    """Run every method on the Gaussians of a run, and write the paper's tables and figures.
+
+    Each method's scores are kept in `output/scores`, so that a second call, or one after a kill,
+    runs only what is missing or was made from something else.
+
+    Args:
+        run: Folder of a finished run whose capture has ground truth.
+        output: Where `paper.md`, `paper.json` and the pictures go.
+        choices: What the baselines are made with.
+
+    Returns:
+        The content of `paper.json`.
+
+    Raises:
+        InputError: If there is no finished run, no ground truth, or a file is missing or damaged.
+    """
+    comparison = Comparison(read_finished(run), choices, output)
+    found = comparison.found
+    ours = comparison.ours()
+    recipe = comparison.papers_recipe()
+    methods = _methods(comparison, ours, recipe)
+    negatives = {"ours": comparison.negatives()}
+    negatives["the paper's recipe, cuts to the root"] = recipe
+    record = {
+        "scene": found.provenance.scene,
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": describe_machine(),
+        "version": __version__,
+        "masks": found.capture.masks,
+        "features": comparison.maps.name,
+        "num_gaussians": len(found.gaussians),
+        "psnr": ours["psnr"],
+        "metrics": ours | {"seconds": found.seconds},
+        "methods": methods,
+        "negatives": negatives,
+    }
+    pictures = _draw(comparison, record, Run(run), output)
+    write_json(output / "paper.json", record)
+    with replacing(output / "paper.md") as temporary:
+        temporary.write_text(write_page(record, pictures), encoding="utf-8")
+    return record
+
+
+def _methods(comparison: Comparison, ours: Scores, recipe: Scores) -> dict[str, Scores]:
+    """Scores by the name of the method, in the order of the tables."""
+    distilled = comparison.distilled()
+    seconds = {"seconds": distilled["seconds"]}
+    prompted = comparison.choices.sam_checkpoint is not None
+    found = {
+        "ours": ours | {"seconds": comparison.found.seconds.get("features")},
+        "the paper's recipe, cuts to the root": recipe["1"],
+        "the paper's recipe, cuts 0.01 to 0.50": recipe["published"],
+        "SAM, prompted" if prompted else "SAM, the given masks": comparison.sam(),
+        "SAM3D": comparison.sam3d(),
+        "DFF, rendered": distilled["rendered"] | seconds,
+        "DFF, on surfaces": distilled["surface"] | seconds,
+        "LeRF, best scale": distilled.get("scales", {}),
+        "LSeg, 2D features": comparison.dense(),
+    }
+    if "nc_ceiling" in ours:
+        found["ceiling, true labels"] = {"nc": ours["nc_ceiling"]}
+    return {name: scores for name, scores in found.items() if scores}
+
+
+def _draw(comparison: Comparison, record: dict[str, Any], run: Run, output: Path) -> dict[str, str]:
+    """Draw all pictures; their files by name."""
+    found, methods = comparison.found, record["methods"]
+    pictures = {"segments": "segments.png", "features": "features.png"}
+    cuts = methods["ours"]["nc_fixed_cuts"]
+    write_segments(output / pictures["segments"], found, comparison.truths, cuts)
+    ours = load_arrays(run.features, ("features",))["features"]
+    distilled, _ = comparison.distilled_features()
+    dense = comparison.maps.val
+    write_features(output / pictures["features"], found, ours, distilled, list(dense))
+    if any(scores.get("vc") for scores in methods.values()):
+        pictures["consistency"] = "consistency.png"
+        draw_consistency(output / pictures["consistency"], methods)
+    if "SAM3D" in methods:
+        pictures["by views"] = "figure7.png"
+        by_views = methods["SAM3D"]["by_views"]
+        draw_by_views(output / pictures["by views"], by_views, methods["ours"]["nc"])
+    return pictures
