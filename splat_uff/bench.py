@@ -27,7 +27,8 @@ from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.dendrogram import cut_into
 from splat_uff.machine import commit, describe_machine
-from splat_uff.masks import MaskSet, build_tree
+from splat_uff.masks.records import MaskSet
+from splat_uff.masks.tree import build_tree
 from splat_uff.progress import silenced
 from splat_uff.render import Gaussians, blend_weights, rasterization
 

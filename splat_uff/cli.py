@@ -1,18 +1,21 @@
 """The command line: one typed function per subcommand; parses, calls one stage, prints."""
 
 import argparse
+import dataclasses
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from splat_uff import __version__
 from splat_uff.checkpoints import SECONDS
 from splat_uff.errors import InputError
+from splat_uff.masks.config import SamSettings
 from splat_uff.settings import (
     TrainConfig,
     check_settings,
@@ -20,6 +23,12 @@ from splat_uff.settings import (
     read_settings,
     scene_presets,
 )
+
+if TYPE_CHECKING:
+    from splat_uff.capture import Capture
+
+SAM_VARIABLE = "SPLAT_UFF_SAM_CHECKPOINT"
+"""Environment variable that stands in for --sam-checkpoint."""
 
 Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
@@ -38,6 +47,8 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
         data_root: Folder = None,
         masks: Annotated[str, tyro.conf.arg(metavar="DIR|classical")] = "",
         gaussians: File = None,
+        sam_checkpoint: File = None,
+        sam_model: Literal["vit_h", "vit_l", "vit_b"] = "vit_h",
         config: File = None,
         output: Folder = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -59,6 +70,9 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
                 colour; those in the capture's own folder unless given.
             gaussians: Gaussians fitted elsewhere to the same capture, a 3DGS .ply in its own frame;
                 only features are then learned.
+            sam_checkpoint: Weights of Segment Anything, to make masks where the capture has none;
+                the variable SPLAT_UFF_SAM_CHECKPOINT stands in for it.
+            sam_model: Which model the weights belong to.
             config: TOML file of settings, as the config.toml of a run; flags have the last word.
             output: Folder for the results; runs/NAME unless given.
             device: What computes; auto is cuda where torch finds it, else cpu.
@@ -78,6 +92,13 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
         from splat_uff.progress import print_result
 
         chosen = _choose_device(device)
+        checkpoint = _sam_checkpoint(sam_checkpoint)
+        if checkpoint is not None and not masks:
+            from splat_uff.capture import read_capture
+
+            capture = read_capture(folder, size=settings.size)
+            if capture.masks == "none":
+                _make_masks(capture, checkpoint, sam_model, SamSettings(), None, chosen)
         metrics = pipeline.train(
             folder, output, settings,
             scene=name, masks=masks, splats=gaussians, device=chosen,
@@ -209,6 +230,47 @@ def paper_with(defaults: TrainConfig) -> Callable[..., None]:
     return paper
 
 
+def masks(
+    settings: Annotated[SamSettings, tyro.conf.arg(name="")] = SamSettings(),
+    *,
+    data: Annotated[Path, tyro.conf.arg(metavar="DIR")],
+    sam_checkpoint: File = None,
+    sam_model: Literal["vit_h", "vit_l", "vit_b"] = "vit_h",
+    size: int = 200,
+    output: Folder = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Make the masks of a capture with Segment Anything, one photo at a time.
+
+    Cut off, the same command goes on. Masks stay until photo, weights or settings change.
+
+    Args:
+        settings: Of SAM's automatic mask generator.
+        data: Capture, of any layout.
+        sam_checkpoint: Weights; the variable SPLAT_UFF_SAM_CHECKPOINT stands in for it.
+        sam_model: Which model the weights belong to.
+        size: Pixels of the longer side of the photos that are segmented; that of train.
+        output: Folder for NAME/000.png ..., for train --masks; unless given they go where train
+            looks for them, to train_seg and val_seg in the capture.
+        device: What computes; auto is cuda where torch finds it, else cpu.
+    """
+    from splat_uff.capture import read_capture
+    from splat_uff.settings import convert
+
+    convert(dataclasses.asdict(settings), SamSettings, source="")
+    checkpoint = _sam_checkpoint(sam_checkpoint)
+    if checkpoint is None:
+        raise InputError(
+            f"no weights; pass --sam-checkpoint FILE or set {SAM_VARIABLE}. Without any, splat-uff "
+            "train --masks classical segments by colour."
+        )
+    if size < 16:
+        raise InputError(f"--size is {size}; expected at least 16 pixels.")
+    capture = read_capture(data, size=size)
+    made = _make_masks(capture, checkpoint, sam_model, settings, output, _choose_device(device))
+    print(f"masks of {made} views made, in {output or data}")
+
+
 def scenes() -> None:
     """List the built-in scenes."""
     from splat_uff.builtin import list_scenes
@@ -251,6 +313,7 @@ def main(args: list[str] | None = None) -> None:
             commands = {
                 "train": train_with(_defaults(args)),
                 "metrics": metrics,
+                "masks": masks,
                 "labels": labels,
                 "paper": paper_with(_defaults(args)),
                 "scenes": scenes,
@@ -299,10 +362,31 @@ def _stoppable(args: list[str]) -> Iterator[None]:
 
 
 _HINTS = {
+    "masks": "; the same command goes on",
     "train": "; the same command with --resume goes on",
     "paper": "; the same command goes on",
 }
 _DESCRIPTION = "Hierarchical, view-consistent 3D segmentation of Gaussian splats."
+
+
+def _sam_checkpoint(given: Path | None) -> Path | None:
+    """Weights of Segment Anything, as given or from the environment."""
+    return given or (Path(os.environ[SAM_VARIABLE]) if os.environ.get(SAM_VARIABLE) else None)
+
+
+def _make_masks(
+    capture: "Capture",
+    checkpoint: Path,
+    model: Literal["vit_h", "vit_l", "vit_b"],
+    settings: SamSettings,
+    output: Path | None,
+    device: str,
+) -> int:
+    from splat_uff.masks.generate import write_sam_masks
+    from splat_uff.masks.sam import load_sam
+
+    sam = load_sam(checkpoint, model, device=device)
+    return write_sam_masks(capture, sam, checkpoint, settings, folder=output)
 
 
 def _find_capture(

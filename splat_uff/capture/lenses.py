@@ -92,6 +92,16 @@ class Undistortion:
     source: Float[np.ndarray, "2 H W"]
     """Row and column, in the photo, of each pixel's centre; 0 is the centre of the first pixel."""
 
+    @property
+    def height(self) -> int:
+        """Of the photos."""
+        return self.source.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Of the photos."""
+        return self.source.shape[2]
+
     def apply(self, image: Float[np.ndarray, "H W C"]) -> Float[np.ndarray, "H W C"]:
         """Look every pixel up, bilinearly."""
         channels = [
@@ -99,6 +109,11 @@ class Undistortion:
             for channel in np.moveaxis(image, 2, 0)
         ]
         return np.stack(channels, axis=2)
+
+
+def undistortion_of(lens: Lens, height: int, width: int) -> Undistortion | None:
+    """`undistortion` of the lens's photos after they were averaged down, where they are larger."""
+    return undistortion(lens.resized(min(width, lens.width), min(height, lens.height)))
 
 
 @lru_cache(maxsize=2)

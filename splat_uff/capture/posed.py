@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from splat_uff.cameras import Camera
 from splat_uff.capture.images import area_resize, read_binary, read_image, reduced_size
-from splat_uff.capture.lenses import Lens, undistortion
+from splat_uff.capture.lenses import Lens, undistortion_of
 from splat_uff.capture.names import natural_key
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, SparsePoints, View
 from splat_uff.errors import InputError
@@ -20,6 +20,8 @@ from splat_uff.progress import notice, track
 
 HOLD_OUT_EVERY = 8
 """Every eighth photo, the first among them, is held out; of fewer than eight, none."""
+FINER = 2
+"""Photos are undistorted at so many times the size at which they are used."""
 LEAST_SPREAD = 0.05
 """Optical axes that differ less in direction (smallest eigenvalue) have no point in common."""
 LEAST_IN_FRONT = 0.9
@@ -121,20 +123,22 @@ def _read_view(
         image = _masked(image, photo.mask_path)
     source_size = image.shape[0], image.shape[1]
     lens = lens.resized(image.shape[1], image.shape[0])
-    found = undistortion(lens)
-    if found is not None:
-        image = found.apply(image)
-    K = lens.K if found is None else found.K
+    rows, columns = reduced_size(*source_size, size)
+    bent = undistortion_of(lens, FINER * rows, FINER * columns)
+    if bent is not None:
+        # Looking up every pixel of a large photo takes longer than averaging it first.
+        image = bent.apply(area_resize(image, bent.height, bent.width))
+    K = lens.K if bent is None else bent.K
+    height, width = image.shape[:2]
     pose = world_from_source @ photo.world_from_cam
     pose[:3, :3] /= scale  # A similarity takes a rigid pose to one with scaled axes.
-    rows, columns = reduced_size(*source_size, size)
-    camera = Camera(pose, K, source_size[1], source_size[0])
+    camera = Camera(pose, K, width, height)
     return View(
         name=photo.name,
         camera=camera.resized(columns, rows),
         image=area_resize(image, rows, columns),
         source_size=source_size,
-        lens=None if found is None else lens,
+        lens=None if bent is None else lens,
     )
 
 

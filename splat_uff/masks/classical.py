@@ -5,7 +5,7 @@ numbers of regions. It knows edges and nothing of objects.
 """
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from splat_uff.masks.records import MaskSet
 
@@ -34,7 +34,8 @@ def segment_colours(image: Float[np.ndarray, "H W 4"]) -> MaskSet:
     values = np.concatenate([_opponent(image[..., :3]), 4 * solid[..., None]], axis=2)
     graph = hg.get_4_adjacency_graph((height, width))  # pyright: ignore[reportAttributeAccessIssue]
     flat = values.reshape(-1, values.shape[2]).astype(np.float64)
-    tree, altitudes = hg.binary_partition_tree_MumfordShah_energy(graph, flat)
+    tree, scales = hg.binary_partition_tree_MumfordShah_energy(graph, flat)
+    altitudes = _never_falling(np.asarray(tree.parents()), np.asarray(scales))
     masks: list[Bool[np.ndarray, "H W"]] = []
     seen: set[bytes] = set()
     most = MOST_SHARE * height * width
@@ -48,6 +49,16 @@ def segment_colours(image: Float[np.ndarray, "H W 4"]) -> MaskSet:
                 seen.add(key)
                 masks.append(mask)
     return MaskSet.of(np.stack(masks) if masks else np.zeros((0, height, width), bool))
+
+
+def _never_falling(
+    parents: Int[np.ndarray, "T"], altitudes: Float[np.ndarray, "T"]
+) -> Float[np.ndarray, "T"]:
+    """Raise each node to its highest descendant; scales of energy can dip towards the root."""
+    raised = altitudes.tolist()
+    for node, parent in enumerate(parents[:-1].tolist()):  # Children come before their parents.
+        raised[parent] = max(raised[parent], raised[node])
+    return np.array(raised)
 
 
 def _opponent(colours: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W 3"]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from splat_uff.baselines.lift import Lifted, lift_masks, render_lifted
-from splat_uff.masks import MaskSet
+from splat_uff.masks.records import MaskSet
 from tests.features.scenes import tiny_scene
 
 

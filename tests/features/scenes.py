@@ -8,8 +8,8 @@ import torch
 
 from splat_uff.cameras import Camera
 from splat_uff.capture.records import Capture, View
-from splat_uff.masks import MaskSet, build_tree
-from splat_uff.masks.records import MaskTree
+from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.masks.tree import build_tree
 from splat_uff.render import Gaussians, rasterize
 
 SIZE = 24

@@ -11,7 +11,8 @@ from splat_uff.errors import InputError
 from splat_uff.features.blend import FrozenViews
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.fit import fit_features
-from splat_uff.masks import MaskSet, build_tree
+from splat_uff.masks.records import MaskSet
+from splat_uff.masks.tree import build_tree
 from splat_uff.render import rasterize
 from tests.features.scenes import look_at_origin, tiny_scene
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from splat_uff.features import pairs as pairs_module
 from splat_uff.features.pairs import Pairs, draw_pairs
-from splat_uff.masks import MaskSet, build_tree
+from splat_uff.masks.records import MaskSet
+from splat_uff.masks.tree import build_tree
 
 MANY = 1500
 """Draws per group that show every pixel of a set of some 80, except once in a million runs."""

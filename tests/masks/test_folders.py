@@ -10,8 +10,9 @@ from PIL import Image
 from splat_uff.cameras import Camera
 from splat_uff.capture.records import Capture, View
 from splat_uff.errors import InputError
-from splat_uff.masks import MaskSet, build_tree, read_masks, write_masks
-from splat_uff.masks.folders import read_view_masks
+from splat_uff.masks.folders import read_masks, read_view_masks, write_masks
+from splat_uff.masks.records import MaskSet
+from splat_uff.masks.tree import build_tree
 
 RADAR = Path(__file__).parents[3] / "shared" / "data" / "radar"
 

@@ -8,8 +8,7 @@ import pytest
 from splat_uff.capture.images import read_ids
 from splat_uff.capture.records import GroundTruth
 from splat_uff.evaluate.covering import masks_covering
-from splat_uff.masks import simulate_masks
-from splat_uff.masks.simulated import SIMULATED, Flaws
+from splat_uff.masks.simulated import SIMULATED, Flaws, simulate_masks
 
 RADAR = Path(__file__).parents[3] / "shared" / "data" / "radar"
 SIZE = 120

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splat_uff.masks import MaskSet, build_tree, minimal_parents, tree
+from splat_uff.masks import tree
+from splat_uff.masks.records import MaskSet
+from splat_uff.masks.tree import build_tree, minimal_parents
 
 
 def random_boxes(rng, count, size=24):

@@ -1,0 +1,122 @@
+"""Segment Anything's automatic masks of every view, on disk, one photo at a time."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from splat_uff.capture.records import Capture, View
+from splat_uff.errors import InputError
+from splat_uff.files import replacing_folder
+from splat_uff.masks.config import SamSettings
+from splat_uff.progress import notice, track
+
+MADE_BY = "made_by.json"
+"""In the folder of each view's masks: what they were made from."""
+SAMPLED = 1 << 20
+"""Bytes at either end of a checkpoint that its fingerprint looks at."""
+
+
+def write_sam_masks(
+    capture: Capture,
+    sam: Any,
+    checkpoint: Path,
+    settings: SamSettings,
+    *,
+    folder: Path | None = None,
+) -> int:
+    """Make the masks of all views that have none by the same weights, settings and photo.
+
+    Each view's folder appears whole or not at all, so that the same call goes on where one was cut
+    off.
+
+    Args:
+        capture: Whose views, at the size at which they are trained on.
+        sam: From `load_sam`.
+        checkpoint: Its weights, for the fingerprint.
+        settings: Of the generator.
+        folder: Where `NAME/000.png` ... go; unless given, `train_seg` and `val_seg` of the capture.
+
+    Returns:
+        Number of views whose masks were made.
+
+    Raises:
+        InputError: If there are masks from elsewhere in the way.
+    """
+    from segment_anything import SamAutomaticMaskGenerator
+
+    if settings.min_mask_region_area:
+        _require_opencv()
+    generator = SamAutomaticMaskGenerator(sam, **dataclasses.asdict(settings))
+    weights = _fingerprint(checkpoint)
+    jobs = [(view, folder or capture.folder / "train_seg") for view in capture.train]
+    jobs += [(view, folder or capture.folder / f"{capture.held_out}_seg") for view in capture.val]
+    due = []
+    for view, place in jobs:
+        key = _key(view, weights, settings)
+        if _made_by(place / view.name) != key:
+            due.append((view, place / view.name, key))
+    if len(due) < len(jobs):
+        notice(f"{len(jobs) - len(due)} of {len(jobs)} views have their masks already.")
+    for view, place, key in track(due, "SAM", len(due)):
+        found = generator.generate(_as_bytes(view))
+        found.sort(key=lambda entry: -entry["area"])
+        with replacing_folder(place) as temporary:
+            digits = max(3, len(str(len(found))))
+            for index, entry in enumerate(found):
+                picture = Image.fromarray(entry["segmentation"].astype(np.uint8) * np.uint8(255))
+                picture.save(temporary / f"{index:0{digits}d}.png", compress_level=1)
+            (temporary / MADE_BY).write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
+    return len(due)
+
+
+def _key(view: View, weights: str, settings: SamSettings) -> str:
+    digest = hashlib.sha256(f"{weights} {dataclasses.asdict(settings)}".encode())
+    digest.update(_as_bytes(view).tobytes())
+    return digest.hexdigest()
+
+
+def _made_by(place: Path) -> str | None:
+    """The key of masks that are there; None where there are none.
+
+    Raises:
+        InputError: If there are masks that were not made here, which are not to be replaced.
+    """
+    if not place.is_dir() or not any(place.iterdir()):
+        return None
+    try:
+        return str(json.loads((place / MADE_BY).read_text(encoding="utf-8"))["key"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{place} holds masks from elsewhere; remove them, or pass another --output."
+        ) from None
+
+
+def _as_bytes(view: View) -> UInt8[np.ndarray, "H W 3"]:
+    """The photo over white, as SAM wants it."""
+    return (view.composite(np.ones(3)) * 255 + 0.5).astype(np.uint8)
+
+
+def _fingerprint(checkpoint: Path) -> str:
+    """Of a file of gigabytes: its length, its beginning and its end."""
+    length = checkpoint.stat().st_size
+    digest = hashlib.sha256(str(length).encode())
+    with checkpoint.open("rb") as file:
+        digest.update(file.read(SAMPLED))
+        file.seek(max(0, length - SAMPLED))
+        digest.update(file.read())
+    return digest.hexdigest()[:16]
+
+
+def _require_opencv() -> None:
+    try:
+        import cv2  # noqa: F401  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise InputError(
+            "min_mask_region_area needs OpenCV; pip install opencv-python-headless, or leave it 0."
+        ) from None

@@ -1,0 +1,50 @@
+"""Gaussians from elsewhere look the same in our world, and keep their order."""
+
+import numpy as np
+import pytest
+import torch
+
+from splat_uff.cameras import Camera
+from splat_uff.gaussians.foreign import load_foreign, move_gaussians
+from splat_uff.gaussians.ply import save_ply
+from splat_uff.render import Gaussians, render_colours
+from tests.features.scenes import tiny_scene
+
+
+def with_harmonics(gaussians, degree, rng):
+    """The same Gaussians with random higher harmonics."""
+    count = (degree + 1) ** 2 - 1
+    shN = torch.from_numpy(rng.normal(0, 0.1, (len(gaussians), count, 3)).astype(np.float32))
+    return Gaussians(**(gaussians.tensors() | {"shN": shN}))
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2, 3])
+def test_foreign_gaussians_are_seen_as_in_their_own_world(tmp_path, degree):
+    scene = tiny_scene()
+    source = with_harmonics(scene.gaussians, degree, np.random.default_rng(0))
+    save_ply(tmp_path / "splats.ply", source)
+    source_from_world = np.diag([2.5, 2.5, 2.5, 1.0])
+    source_from_world[:3, 3] = [3, -1, 0.5]
+    found = load_foreign(tmp_path / "splats.ply", source_from_world)
+    assert found.sh_degree == degree
+    for camera in scene.cameras:
+        pose = camera.world_from_cam.copy()
+        pose[:3, 3] = (pose[:3, 3] - source_from_world[:3, 3]) / 2.5
+        moved = Camera(pose, camera.K, camera.width, camera.height)
+        with torch.no_grad():
+            here, there = render_colours(found, moved), render_colours(source, camera)
+        np.testing.assert_allclose(here.values, there.values, atol=1e-4)
+
+
+def test_moving_there_and_back_gives_the_same_gaussians():
+    scene = tiny_scene()
+    similarity = np.diag([0.3, 0.3, 0.3, 1.0])
+    similarity[:3, 3] = [1, 2, 3]
+    back = move_gaussians(move_gaussians(scene.gaussians, similarity), np.linalg.inv(similarity))
+    for name, tensor in scene.gaussians.tensors().items():
+        np.testing.assert_allclose(getattr(back, name), tensor, atol=1e-5)
+
+
+def test_a_rotation_is_refused():
+    with pytest.raises(ValueError, match="rotates"):
+        move_gaussians(tiny_scene().gaussians, np.diag([1.0, -1, -1, 1]))
