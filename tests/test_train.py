@@ -9,10 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from plyfile import PlyData
 
+from splat_uff.capture import read_capture
 from splat_uff.cli import main
+from splat_uff.gaussians.foreign import move_gaussians
+from splat_uff.gaussians.ply import load_ply, save_ply
 
 SMALL = (
     *("--size", "32", "--evaluate.cuts", "10", "--evaluate.clicks", "10"),
@@ -266,3 +270,40 @@ def test_train_takes_the_settings_of_another_run(copied_run, tmp_path):
     config = str(copied_run / "config.toml")
     main(["train", "--scene", "toy", "--output", str(output), "--config", config])
     assert scores(output) == scores(copied_run)
+
+
+@pytest.mark.slow
+def test_train_takes_gaussians_from_elsewhere_in_their_order(toy, small_run, tmp_path):
+    fitted = load_ply(small_run / "gaussians.ply")
+    source_from_world = read_capture(toy, size=32).source_from_world
+    save_ply(tmp_path / "theirs.ply", move_gaussians(fitted, source_from_world))
+    train(tmp_path / "run", "--gaussians", str(tmp_path / "theirs.ply"))
+    found = load_ply(tmp_path / "run" / "gaussians.ply")
+    for name, tensor in fitted.tensors().items():
+        np.testing.assert_allclose(getattr(found, name), tensor, atol=1e-5)
+    assert '"gaussians"' not in (tmp_path / "run" / "log.jsonl").read_text()  # Nothing was fitted.
+    assert (tmp_path / "run" / "overview.png").is_file()
+
+
+@pytest.mark.slow
+def test_train_makes_do_without_masks_of_the_capture(toy, tmp_path):
+    bare = shutil.copytree(toy, tmp_path / "toy", ignore=shutil.ignore_patterns("*_seg*"))
+    data = ("train", "--data", str(bare), "--output", str(tmp_path / "run"), *SMALL)
+    with pytest.raises(SystemExit):
+        main([*data])
+    assert not (tmp_path / "run").exists()
+    main([*data, "--masks", "classical"])
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["masks"] == "classical"
+    assert 0 < metrics["explained"] <= 1
+    assert "nc" not in metrics
+    with pytest.raises(SystemExit):  # A run is gone on with by its own masks only.
+        main([*data, "--masks", str(toy / "train_seg"), "--resume"])
+
+
+@pytest.mark.slow
+def test_train_reads_masks_from_another_folder(toy, tmp_path):
+    bare = shutil.copytree(toy, tmp_path / "toy", ignore=shutil.ignore_patterns("*_seg*"))
+    data = ("train", "--data", str(bare), "--output", str(tmp_path / "run"), *SMALL)
+    main([*data, "--masks", str(toy / "train_seg")])
+    assert scores(tmp_path / "run")["masks"] == "imported"

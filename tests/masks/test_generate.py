@@ -1,0 +1,165 @@
+"""Segment Anything over a capture: its real generator, with a small model of random weights."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from splat_uff.cameras import Camera
+from splat_uff.capture.records import Capture, View
+from splat_uff.cli import main
+from splat_uff.errors import InputError
+from splat_uff.masks.config import SamSettings
+from splat_uff.masks.folders import read_masks
+from splat_uff.masks.generate import write_sam_masks
+from tests.baselines.test_prompts import small_sam  # noqa: F401
+
+SIZE = 32
+LOOSE = SamSettings(points_per_side=4, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+"""A model of random weights is sure of nothing."""
+
+
+def make_view(name, seed):
+    rng = np.random.default_rng(seed)
+    camera = Camera(np.eye(4), np.array([[30.0, 0, 16], [0, 30, 16], [0, 0, 1]]), SIZE, SIZE)
+    image = np.concatenate([rng.random((SIZE, SIZE, 3)), np.ones((SIZE, SIZE, 1))], axis=2)
+    return View(name, camera, image.astype(np.float32), source_size=(SIZE, SIZE))
+
+
+@pytest.fixture
+def capture(tmp_path):
+    views = make_view("a", 0), make_view("b", 1)
+    held_out = (make_view("c", 2),)
+    return Capture("made", tmp_path, views, held_out, False, np.eye(4), masks="none")
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"stands for the weights in the fingerprint")
+    return path
+
+
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*.png"))}
+
+
+def test_sam_masks_are_those_of_its_generator_and_are_found_by_train(
+    capture, checkpoint, small_sam  # noqa: F811
+):  # fmt: skip
+    from segment_anything import SamAutomaticMaskGenerator
+
+    assert write_sam_masks(capture, small_sam, checkpoint, LOOSE) == 3
+    generator = SamAutomaticMaskGenerator(
+        small_sam, points_per_side=4, pred_iou_thresh=0.0, stability_score_thresh=0.0
+    )
+    pixels = (capture.train[0].image[..., :3] * 255 + 0.5).astype(np.uint8)
+    expected = {entry["segmentation"].tobytes() for entry in generator.generate(pixels)}
+    assert expected
+    folder = capture.folder / "train_seg" / "a"
+    found = {np.asarray(Image.open(p)).astype(bool).tobytes() for p in folder.glob("*.png")}
+    assert found == expected
+    areas = [np.asarray(Image.open(path)).sum() for path in sorted(folder.glob("*.png"))]
+    assert areas == sorted(areas, reverse=True)
+    assert [len(masks) > 0 for masks, _ in read_masks(capture)] == [True, True]
+    assert (capture.folder / "val_seg" / "c" / "000.png").is_file()
+
+
+def test_only_what_is_due_is_made(capture, checkpoint, small_sam):  # noqa: F811
+    write_sam_masks(capture, small_sam, checkpoint, LOOSE)
+    before = times(capture.folder)
+    assert write_sam_masks(capture, small_sam, checkpoint, LOOSE) == 0
+    assert times(capture.folder) == before
+    (capture.folder / "train_seg" / "b" / "made_by.json").write_text(json.dumps({"key": "old"}))
+    assert write_sam_masks(capture, small_sam, checkpoint, LOOSE) == 1
+    other = SamSettings(points_per_side=2, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+    assert write_sam_masks(capture, small_sam, checkpoint, other) == 3
+    checkpoint.write_bytes(b"other weights")
+    assert write_sam_masks(capture, small_sam, checkpoint, other) == 3
+
+
+def test_a_kill_leaves_whole_views_and_the_same_call_goes_on(
+    capture, checkpoint, small_sam, monkeypatch  # noqa: F811
+):  # fmt: skip
+    from segment_anything import SamAutomaticMaskGenerator
+
+    real, calls = SamAutomaticMaskGenerator.generate, []
+
+    def generate(self, image):
+        calls.append(image)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(self, image)
+
+    monkeypatch.setattr(SamAutomaticMaskGenerator, "generate", generate)
+    with pytest.raises(KeyboardInterrupt):
+        write_sam_masks(capture, small_sam, checkpoint, LOOSE)
+    assert [path.name for path in (capture.folder / "train_seg").iterdir()] == ["a"]
+    assert write_sam_masks(capture, small_sam, checkpoint, LOOSE) == 2
+
+
+def test_masks_from_elsewhere_are_not_replaced(capture, checkpoint, small_sam):  # noqa: F811
+    theirs = capture.folder / "train_seg" / "b"
+    theirs.mkdir(parents=True)
+    Image.new("L", (SIZE, SIZE)).save(theirs / "0.png")
+    with pytest.raises(InputError, match="masks from elsewhere"):
+        write_sam_masks(capture, small_sam, checkpoint, LOOSE)
+    assert write_sam_masks(capture, small_sam, checkpoint, LOOSE, folder=theirs.parent / "x") == 3
+
+
+def test_settings_are_sams_own(small_sam):  # noqa: F811
+    import dataclasses
+    import inspect
+
+    from segment_anything import SamAutomaticMaskGenerator
+
+    known = inspect.signature(SamAutomaticMaskGenerator).parameters
+    for field in dataclasses.fields(SamSettings):
+        assert known[field.name].default == pytest.approx(field.default)
+
+
+def test_regions_need_opencv(capture, checkpoint, small_sam, monkeypatch):  # noqa: F811
+    monkeypatch.setitem(__import__("sys").modules, "cv2", None)
+    settings = SamSettings(min_mask_region_area=10)
+    with pytest.raises(InputError, match="needs OpenCV"):
+        write_sam_masks(capture, small_sam, checkpoint, settings)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "no weights"),
+        (("--sam-checkpoint", "nowhere.pth"), "no checkpoint nowhere.pth"),
+        (("--sam-checkpoint", "nowhere.pth", "--size", "3"), "at least 16"),
+        (("--pred-iou-thresh", "3"), "pred_iou_thresh is 3"),
+    ],
+)
+def test_the_command_refuses_in_one_line(toy, flags, message, capsys, monkeypatch):
+    monkeypatch.delenv("SPLAT_UFF_SAM_CHECKPOINT", raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        main(["masks", "--data", str(toy), *flags])
+    assert stopped.value.code == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert len(said) == 1
+    assert message in said[0]
+
+
+def test_the_environment_names_the_weights(toy, monkeypatch, capsys):
+    monkeypatch.setenv("SPLAT_UFF_SAM_CHECKPOINT", "elsewhere.pth")
+    with pytest.raises(SystemExit):
+        main(["masks", "--data", str(toy)])
+    assert "no checkpoint elsewhere.pth" in capsys.readouterr().err
+
+
+def test_a_checkpoint_runs_nothing(tmp_path):
+    from splat_uff.masks.sam import load_sam
+
+    class Evil:
+        def __reduce__(self):
+            return (pytest.fail, ("a pickle was loaded",))
+
+    torch.save({"weights": Evil()}, tmp_path / "sam.pth")
+    with pytest.raises(InputError, match="is no checkpoint of weights"):
+        load_sam(tmp_path / "sam.pth", "vit_b")
