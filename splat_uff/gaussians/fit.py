@@ -74,7 +74,7 @@ class _Fit:
         self.config, self.seed, self.device, self.step = config, seed, device, 0
         self.bags = bags if config.depth_weight > 0 else None
         self.runs: dict[int, Runs] = {}
-        self.views, self.has_alpha = capture.train, capture.has_alpha
+        self.views = capture.train
         self.photos = [torch.from_numpy(view.image).to(device) for view in capture.train]
         self.extent = 1.1 * max(float(np.linalg.norm(v.camera.centre)) for v in capture.train)
         count, rng = min(config.start, config.most), np.random.default_rng([seed, STAGE])
@@ -104,9 +104,9 @@ class _Fit:
         render.means2d.retain_grad()
         background, truth = self._background(), photo[..., :3]
         image = render.values[..., :3]
-        if self.has_alpha:
-            image = image + (1 - render.alpha[..., None]) * background
-            truth = truth + (1 - photo[..., 3:]) * background
+        # Opaque photos, too: what lets the background through is as wrong as a wrong colour.
+        image = image + (1 - render.alpha[..., None]) * background
+        truth = truth + (1 - photo[..., 3:]) * background
         loss = photometric_loss(image, truth, ssim_weight=self.config.ssim_weight)
         if with_depth:
             loss = loss + self.config.depth_weight * self._depth_loss(index, render)
