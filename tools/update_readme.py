@@ -20,6 +20,7 @@ README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results.json"
 ABLATION = ROOT / "benchmarks" / "ablation.json"
 DENSITY = ROOT / "benchmarks" / "density.json"
+REAL = ROOT / "benchmarks" / "real.json"
 BASELINES = ROOT / "benchmarks" / "baselines.json"
 RASTERIZER = ROOT / "benchmarks" / "rasterizer.json"
 PAGES = (README, ROOT / "docs" / "choices.md", ROOT / "benchmarks" / "RASTERIZER.md")
@@ -31,10 +32,15 @@ NONE = "–"  # noqa: RUF001
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--record", type=Path, nargs="+", default=[], help="finished runs")
+    parser.add_argument("--record", type=Path, nargs="+", default=[], help="runs with a paper/")
+    parser.add_argument(
+        "--record-real", type=Path, nargs="+", default=[], help="runs without truth"
+    )
     options = parser.parse_args()
     if options.record:
         record(options.record)
+    if options.record_real:
+        record_real(options.record_real)
     for page in PAGES:
         page.write_text(fill(page.read_text(encoding="utf-8"), parts()), encoding="utf-8")
 
@@ -52,6 +58,7 @@ def parts() -> dict[str, str]:
     return {
         "results": results_table(results),
         "methods": methods_table(results),
+        "real": real_table(json.loads(REAL.read_text(encoding="utf-8"))),
         "losses": ablation_table(by_loss, "losses", timed=True),
         "readings": ablation_table(readings, "reading"),
         "paper": ablation_table(papers, "reading"),
@@ -99,6 +106,32 @@ def record(runs: list[Path]) -> None:
             },
         }
     RESULTS.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+
+
+def record_real(runs: list[Path]) -> None:
+    """Put the scores of runs on captures without ground truth into benchmarks/real.json."""
+    from splat_uff.machine import commit, describe_machine
+
+    rows = []
+    for run in runs:
+        path = run / "metrics.json"
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        written = time.strftime("%Y-%m-%d", time.gmtime(path.stat().st_mtime))
+        names = ("scene", "masks", "psnr", "ssim", "explained", "num_gaussians", "seconds")
+        rows.append({"date": written, **{name: metrics[name] for name in names}})
+    found = {"machine": describe_machine(), "commit": commit(), "rows": rows}
+    REAL.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def real_table(known: dict[str, Any]) -> str:
+    """Scores of captures without ground truth."""
+    head = ("capture", "masks", "PSNR", "SSIM", "unseen masks explained", "training", "measured")
+    lines = [row(head), row(["---"] * len(head))]
+    for entry in known["rows"]:
+        scores = [f"{entry['psnr']:.1f} dB", f"{entry['ssim']:.3f}", score(entry["explained"])]
+        seconds = f"{entry['seconds']['total']:.0f} s"
+        lines.append(row([entry["scene"], entry["masks"], *scores, seconds, entry["date"]]))
+    return "\n".join(lines)
 
 
 def results_table(results: dict[str, Any]) -> str:

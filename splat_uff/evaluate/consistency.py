@@ -12,6 +12,7 @@ from splat_uff.errors import InputError
 from splat_uff.evaluate.covering import cut_ious, mask_ious
 from splat_uff.evaluate.levels import (
     LevelScores,
+    Undefined,
     check_maps,
     check_sizes,
     consecutive,
@@ -105,7 +106,8 @@ def view_consistency(
         Scores in [0, 1] per view and level.
 
     Raises:
-        InputError: If sizes or numbers differ, or no segment of a level is seen in both views.
+        InputError: If sizes or numbers differ.
+        Undefined: If no segment of a level is seen and labelled in both views.
     """
     check_maps(label_maps, truths)
     check_maps(rotated_maps, truths)
@@ -136,7 +138,8 @@ def masks_consistency(
         num_clicks: Draws per true segment.
 
     Raises:
-        InputError: If sizes or numbers differ, or no segment of a level is seen in both views.
+        InputError: If sizes or numbers differ.
+        Undefined: If no segment of a level is seen and labelled in both views.
     """
     check_sizes(len(masks), [(bag.height, bag.width) for bag in masks], truths)
     for view, (here, there) in enumerate(zip(masks, rotated, strict=True)):
@@ -207,7 +210,7 @@ def _score_views(
     views = zip(answers, truths, warps, strict=True)
     table = np.stack([_score_view(*view, rng, num_clicks) for view in views])
     if np.isnan(table).all(axis=0).any():
-        raise InputError(
+        raise Undefined(
             "no labelled pixel of any true segment is seen in both views, so VC is undefined; "
             "check the co-visibility images and that the predictions are of these views."
         )

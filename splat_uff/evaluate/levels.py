@@ -15,6 +15,10 @@ MIN_PIXELS = 20
 """True segments with fewer pixels are not scored."""
 
 
+class Undefined(InputError):
+    """A score that these predictions do not have, for example VC where nothing is labelled."""
+
+
 @dataclass(frozen=True)
 class LevelScores:
     """Scores of one segmentation, by view and level."""

@@ -16,7 +16,14 @@ from numba import njit, prange
 from splat_uff.capture.records import GroundTruth
 from splat_uff.errors import InputError
 from splat_uff.evaluate.consistency import Warp
-from splat_uff.evaluate.levels import LevelScores, check_sizes, collect, mean_row, true_levels
+from splat_uff.evaluate.levels import (
+    LevelScores,
+    Undefined,
+    check_sizes,
+    collect,
+    mean_row,
+    true_levels,
+)
 
 STEPS = 1 << 16
 """Squared distances of unit vectors, from 0 to 4, are told apart in so many steps."""
@@ -194,7 +201,8 @@ def query_consistency(
         num_clicks: Draws per true segment.
 
     Raises:
-        InputError: If sizes or numbers differ, or no segment of a level is seen in both views.
+        InputError: If sizes or numbers differ.
+        Undefined: If no segment of a level is seen and covered in both views.
     """
     check_sizes(len(views), [view.covered.shape for view in views], truths)
     table = []
@@ -223,7 +231,7 @@ def query_consistency(
             rows.append(scores)
         table.append(mean_row(rows))
     if np.isnan(table).all(axis=0).any():
-        raise InputError(
+        raise Undefined(
             "no covered pixel of any true segment is seen in both views, so VC is undefined; "
             "check the co-visibility images."
         )

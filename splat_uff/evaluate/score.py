@@ -31,11 +31,12 @@ from splat_uff.evaluate.covering import (
 from splat_uff.evaluate.explain import explain_masks
 from splat_uff.evaluate.geometry import depth_error
 from splat_uff.evaluate.images import score_images
+from splat_uff.evaluate.levels import Undefined
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.dendrogram import cut, cut_into, height_of, segment_counts
 from splat_uff.hierarchy.labels import Votes, blended_votes, label_maps, nearest_votes
 from splat_uff.masks.records import MaskSet
-from splat_uff.progress import track
+from splat_uff.progress import notice, track
 from splat_uff.render import Gaussians, render_colours
 
 STAGE = 4
@@ -229,7 +230,13 @@ def scores_by_depth(
             continue
         warps = warp_views(views, known, rotated, as_published=kind == "published")
         rng = np.random.default_rng([seed, STAGE, degrees])
-        scores = view_consistency(maps, rotated_maps, truths, warps, rng=rng, num_clicks=num_clicks)
+        try:
+            scores = view_consistency(
+                maps, rotated_maps, truths, warps, rng=rng, num_clicks=num_clicks
+            )
+        except Undefined as reason:  # The other scores are known all the same.
+            notice(f"VC at {degrees} degrees, {kind} depth: {reason}")
+            continue
         found[kind] = scores.record() | {"standard_errors": scores.standard_errors}
     return found
 

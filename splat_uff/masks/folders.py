@@ -1,6 +1,7 @@
 """Masks in folders, as Blender-HS keeps them: one binary PNG per mask, one folder per view."""
 
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -67,18 +68,29 @@ def read_view_masks(folder: Path, view: View) -> MaskSet:
         raise InputError(
             f"no folder {folder}; expected the masks of view {view.name}, so make them again."
         )
+    paths = sorted(folder.glob("*.png"), key=lambda path: path.name)
+    return pack_masks(((path, read_binary(path)) for path in paths), view)
+
+
+def pack_masks(found: Iterable[tuple[Path, Bool[np.ndarray, "_ _"]]], view: View) -> MaskSet:
+    """Masks of one view, reduced to the size of its image; those left empty are dropped.
+
+    Args:
+        found: Masks and the files that they are from, one after the other.
+        view: Whose masks.
+
+    Raises:
+        InputError: If a mask does not fit the photo.
+    """
     height, width = view.camera.height, view.camera.width
     packed = []
-    for path in sorted(folder.glob("*.png"), key=lambda path: path.name):
-        mask = read_binary(path)
+    for path, mask in found:
         check_fits(path, mask, view)
         reduced = reduce_mask(mask, view)
         if reduced.any():
             packed.append(np.packbits(reduced))
-    bytes_per_mask = (height * width + 7) // 8
-    return MaskSet(
-        np.array(packed, dtype=np.uint8).reshape(len(packed), bytes_per_mask), height, width
-    )
+    array = np.array(packed, dtype=np.uint8).reshape(len(packed), (height * width + 7) // 8)
+    return MaskSet(array, height, width)
 
 
 def write_masks(folder: Path, split: str, name: str, masks: MaskSet) -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int, Shaped
 from splat_uff.capture.images import read_binary, read_label_map
 from splat_uff.capture.records import View
 from splat_uff.errors import InputError
-from splat_uff.masks.folders import check_fits, reduce_mask
+from splat_uff.masks.folders import pack_masks
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.masks.tree import build_tree
 from splat_uff.progress import track
@@ -51,15 +51,7 @@ def import_masks(
         raise InputError(f"no folder {source}; expected the masks of the views in it.")
 
     def read_view(view: View) -> tuple[MaskSet, MaskTree]:
-        packed = []
-        for path, mask in _masks_of(source, view, needed):
-            check_fits(path, mask, view)
-            reduced = reduce_mask(mask, view)
-            if reduced.any():
-                packed.append(np.packbits(reduced))
-        height, width = view.camera.height, view.camera.width
-        array = np.array(packed, np.uint8).reshape(len(packed), (height * width + 7) // 8)
-        masks = MaskSet(array, height, width)
+        masks = pack_masks(_masks_of(source, view, needed), view)
         return masks, build_tree(masks)
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ from splat_uff.capture.rotated import ANGLES, RotatedView, read_depths, read_rot
 from splat_uff.errors import InputError
 from splat_uff.evaluate.consistency import Warp, masks_consistency
 from splat_uff.evaluate.covering import masks_covering
-from splat_uff.evaluate.levels import LEVELS, LevelScores
+from splat_uff.evaluate.levels import LEVELS, LevelScores, Undefined
 from splat_uff.evaluate.queries import (
     DenseView,
     Distances,
@@ -311,10 +312,12 @@ class Comparison:
         for degrees, twins in self.rotated.items():
             there = [render_lifted(lifted, gaussians, twin.camera) for twin in twins]
             rng = np.random.default_rng([self.seed, STAGE, degrees])
-            found = masks_consistency(
-                shown, there, self.truths, self.warps(degrees), rng=rng, num_clicks=self.num_clicks
-            )
-            consistency[str(degrees)] = {"published": _with_errors(found)}
+            with suppress(Undefined):
+                found = masks_consistency(
+                    shown, there, self.truths, self.warps(degrees),
+                    rng=rng, num_clicks=self.num_clicks,
+                )  # fmt: skip
+                consistency[str(degrees)] = {"published": _with_errors(found)}
         return {
             **_covering(by_views[-1]), "vc": consistency, "seconds": seconds,
             "masks": len(lifted.source), "by_views": [each.record() for each in by_views],
@@ -359,11 +362,12 @@ class Comparison:
         consistency = {}
         for degrees, twins in rotated.items():
             rng = np.random.default_rng([self.seed, STAGE, degrees])
-            found = query_consistency(
-                views, twins, self.truths, self.warps(degrees), distances,
-                rng=rng, num_clicks=self.num_clicks,
-            )  # fmt: skip
-            consistency[str(degrees)] = {"published": _with_errors(found)}
+            with suppress(Undefined):
+                found = query_consistency(
+                    views, twins, self.truths, self.warps(degrees), distances,
+                    rng=rng, num_clicks=self.num_clicks,
+                )  # fmt: skip
+                consistency[str(degrees)] = {"published": _with_errors(found)}
         return {**_covering(covering), "si": injectivity.record(), "vc": consistency}
 
     def _distances(self, views: list[DenseView]) -> Distances:
