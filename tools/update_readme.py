@@ -10,6 +10,7 @@ import argparse
 import ast
 import json
 import re
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
