@@ -223,7 +223,8 @@ def paper_with(defaults: TrainConfig) -> Callable[..., None]:
             device = _choose_device("auto")
             pipeline.train(folder, run, defaults, scene=name, device=device, resume=True)
         output = output or run / "paper"
-        record = write_paper(run, output, Choices(features, sam_checkpoint, sam_model, sources))
+        choices = Choices(features, sam_checkpoint, sam_model, sources)
+        record = write_paper(run, output, choices, data=folder)
         print_result(summary_table(record["methods"]))
         print(f"tables:  {output / 'paper.md'}\nfigures: {output / 'segments.png'} and others")
 

@@ -96,8 +96,8 @@ def train(
         foreign = load_foreign(splats, capture.source_from_world)
         gaussians_source = f"{splats.resolve()} {_digest(splats)}"
     origin = mask_origin_of(capture, masks)
-    if origin == "none":
-        gather_masks(capture, masks)  # Which says what to do.
+    with clock.stage("masks"):  # Before anything is written: masks are the likeliest to be bad.
+        bags = [] if run.finished and not overwrite else gather_masks(capture, masks)
     provenance = Provenance(
         scene,
         str(folder.resolve()),
@@ -117,8 +117,6 @@ def train(
         return Checkpoint(run.checkpoints / f"{stage}.npz", checkpoint_seconds, clock.save)
 
     clock.keep_in(run.checkpoints / "seconds.json")
-    with clock.stage("masks"):
-        bags = gather_masks(capture, masks)
     with clock.stage("gaussians"):
         if foreign is not None and not run.gaussians.exists():
             save_ply(run.gaussians, foreign)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,6 +130,26 @@ def test_paper_wants_ground_truth(run, toy, tmp_path):
     (copied / "config.toml").write_text(config.replace(str(toy), str(blind)))
     with pytest.raises(InputError, match="no ground truth"):
         write_paper(copied, tmp_path / "paper", Choices())
+    assert not (tmp_path / "paper").exists()
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"features": "nowhere"}, "no folder nowhere"),
+        ({"sam_checkpoint": "nowhere.pth"}, "no checkpoint nowhere.pth"),
+    ],
+)
+def test_paper_says_what_is_missing_before_it_runs_anything(run, tmp_path, choices, message):
+    given = Choices(**{name: Path(value) for name, value in choices.items()})
+    with pytest.raises(InputError, match=message):
+        write_paper(run, tmp_path / "paper", given)
+    assert not (tmp_path / "paper").exists()
+
+
+def test_paper_wants_the_run_of_its_scene(run, tmp_path):
+    with pytest.raises(InputError, match="pass its own --scene"):
+        write_paper(run, tmp_path / "paper", Choices(), data=tmp_path)
     assert not (tmp_path / "paper").exists()
 
 

@@ -291,6 +291,10 @@ def test_train_makes_do_without_masks_of_the_capture(toy, tmp_path):
     data = ("train", "--data", str(bare), "--output", str(tmp_path / "run"), *SMALL)
     with pytest.raises(SystemExit):
         main([*data])
+    (tmp_path / "empty").mkdir()
+    for folder in ("nowhere", "empty"):
+        with pytest.raises(SystemExit):
+            main([*data, "--masks", str(tmp_path / folder)])
     assert not (tmp_path / "run").exists()
     main([*data, "--masks", "classical"])
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())

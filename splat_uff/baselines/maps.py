@@ -1,5 +1,6 @@
 """Dense feature maps of a capture's views: from files, or described without weights."""
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -201,7 +202,8 @@ def _read(path: Path) -> Float[np.ndarray, "H W C"]:
         else:
             if path.stat().st_size > 4 * MOST_NUMBERS:
                 raise ValueError(f"{path.stat().st_size} bytes")
-            tensor = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            mapped = zipfile.is_zipfile(path)  # Files in torch's old format cannot be mapped.
+            tensor = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
             if not isinstance(tensor, torch.Tensor):
                 raise ValueError(f"a {type(tensor).__name__}")
             mapped = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()

@@ -1,5 +1,6 @@
 """Segment Anything: the model, from a checkpoint that the user has."""
 
+import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,9 @@ def load_sam(checkpoint: Path, model: SamModel, *, device: str = "cpu") -> Any:
     from segment_anything import sam_model_registry
 
     try:
-        weights = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        # Files in torch's old format cannot be mapped into memory.
+        mapped = zipfile.is_zipfile(checkpoint)
+        weights = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # Zip, pickle and torch each raise what they like.
         reason = " ".join(str(error).split())[:120]
         raise InputError(

@@ -89,6 +89,11 @@ class Comparison:
             )
         self.truths: list[GroundTruth] = [view.truth for view in views if view.truth is not None]
         self.key = _key(found)
+        checkpoint = choices.sam_checkpoint
+        if checkpoint is not None and not checkpoint.is_file():
+            raise InputError(f"no checkpoint {checkpoint}; pass the weights of Segment Anything.")
+        if choices.features is not None:
+            _ = self.maps  # What is damaged is said before the first method runs.
 
     def kept(self, name: str, make: Callable[[], Scores], *inputs: object) -> Scores:
         """Scores from their file, or made now; `inputs` are what they depend on beyond the run."""

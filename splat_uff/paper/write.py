@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from splat_uff import __version__
+from splat_uff.errors import InputError
 from splat_uff.files import replacing, write_json
 from splat_uff.machine import describe_machine
 from splat_uff.paper.figures import (
@@ -19,7 +20,9 @@ from splat_uff.pipeline import read_finished
 from splat_uff.run import Run, load_arrays
 
 
-def write_paper(run: Path, output: Path, choices: Choices) -> dict[str, Any]:
+def write_paper(
+    run: Path, output: Path, choices: Choices, *, data: Path | None = None
+) -> dict[str, Any]:
     """Run every method on the Gaussians of a run, and write the paper's tables and figures.
 
     Each method's scores are kept in `output/scores`, so that a second call, or one after a kill,
@@ -29,6 +32,7 @@ def write_paper(run: Path, output: Path, choices: Choices) -> dict[str, Any]:
         run: Folder of a finished run whose capture has ground truth.
         output: Where `paper.md`, `paper.json` and the pictures go.
         choices: What the baselines are made with.
+        data: Capture that the run is to be of; whichever it is of unless given.
 
     Returns:
         The content of `paper.json`.
@@ -36,8 +40,13 @@ def write_paper(run: Path, output: Path, choices: Choices) -> dict[str, Any]:
     Raises:
         InputError: If there is no finished run, no ground truth, or a file is missing or damaged.
     """
-    comparison = Comparison(read_finished(run), choices, output)
-    found = comparison.found
+    found = read_finished(run)
+    if data is not None and Path(found.provenance.data) != data.resolve():
+        raise InputError(
+            f"the run in {run} is of {found.provenance.data}, not of {data}; pass its own --scene "
+            "or --data, or another --run."
+        )
+    comparison = Comparison(found, choices, output)
     ours = comparison.ours()
     recipe = comparison.papers_recipe()
     methods = _methods(comparison, ours, recipe)

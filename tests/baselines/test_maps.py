@@ -43,6 +43,14 @@ def test_read_maps_gives_what_was_written(scene, tmp_path, ending):
         np.testing.assert_allclose(read, maps[view.name], atol=1e-3)
 
 
+def test_read_maps_reads_tensors_in_the_old_format_of_torch(scene, tmp_path):
+    (tmp_path / "train").mkdir()
+    for view in scene.capture.train:
+        path = tmp_path / "train" / f"{view.name}.pt"
+        torch.save(torch.ones(4, 4, 3), path, _use_new_zipfile_serialization=False)
+    assert read_maps(tmp_path, scene.capture).train[0].shape == (SIZE, SIZE, 3)
+
+
 def test_long_features_are_reduced_and_keep_their_angles(scene, tmp_path):
     rng = np.random.default_rng(0)
     basis = np.linalg.qr(rng.standard_normal((150, 10)))[0].T
