@@ -12,7 +12,7 @@ from splat_uff.capture import read_capture
 from splat_uff.cli import main
 from splat_uff.errors import InputError
 from splat_uff.paper import methods
-from splat_uff.paper.figures import _free
+from splat_uff.paper.figures import spread_apart
 from splat_uff.paper.methods import Choices
 from splat_uff.paper.tables import consistency_table, covering_table, negatives_table
 from splat_uff.paper.write import write_paper
@@ -182,10 +182,11 @@ def test_negatives_table_says_how_much_longer_it_took():
     assert "| ours | 0.500 | 0.500 | 10 | 14 | +40 % |" in negatives_table({"ours": found})
 
 
-def test_names_beside_lines_do_not_cover_each_other():
-    taken = []
-    for height in (0.5, 0.51, 0.49, 0.5, 0.99, 1.0):
-        taken.append(_free(height, taken))
-    gaps = np.abs(np.subtract.outer(taken, taken)) + np.eye(len(taken))
-    assert gaps.min() > 0.044
-    assert max(taken) <= 1
+def test_names_beside_lines_keep_their_order_and_do_not_cover_each_other():
+    heights = [0.649, 0.62, 0.628, 0.44, 0.463, 0.99, 1.0]
+    placed = spread_apart(heights)
+    assert np.argsort(placed).tolist() == np.argsort(heights).tolist()
+    assert np.diff(np.sort(placed)).min() > 0.045 - 1e-9
+    assert max(placed) <= 1
+    assert spread_apart([0.2, 0.8]) == [0.2, 0.8]
+    assert spread_apart([]) == []

@@ -1,6 +1,7 @@
 """The paper's figures for one scene: Figure 7, VC by angle, and the qualitative sheets."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -124,34 +125,43 @@ def draw_by_views(path: Path, by_views: Sequence[dict[str, float]], ours: dict[s
 def draw_consistency(path: Path, methods: dict[str, dict[str, Any]]) -> None:
     """VC by angle, one line a method."""
     figure, axes = _figure()
-    ends: list[float] = []
     known = [(name, scores["vc"]) for name, scores in methods.items() if scores.get("vc")]
-    for (name, found), colour in zip(known, COLOURS, strict=False):
+    ends = []
+    for (_, found), colour in zip(known, COLOURS, strict=False):
         angles = [int(angle) for angle in VC_ANGLES if angle in found]
         means = [found[str(angle)]["published"]["mean"] for angle in angles]
         errors = [found[str(a)]["published"]["standard_errors"].get("mean", 0) for a in angles]
         axes.errorbar(
             angles, means, errors, color=colour, linewidth=1.8, marker="o", markersize=4, capsize=2
         )
-        ends.append(means[-1])
+        ends.append((angles[-1], means[-1]))
+    heights = spread_apart([height for _, height in ends])
+    for (name, _), (angle, _), height, colour in zip(known, ends, heights, COLOURS, strict=False):
         axes.annotate(
-            name, (angles[-1], _free(means[-1], ends[:-1])), (6, 0), textcoords="offset points",
+            name, (angle, height), (6, 0), textcoords="offset points",
             color=colour, va="center", fontsize=8,
         )  # fmt: skip
-        ends[-1] = _free(means[-1], ends[:-1])
     axes.set(xlabel="rotation, degrees", ylabel="VC", ylim=(0, 1.02))
     axes.set_xticks([int(angle) for angle in VC_ANGLES])
     _save(path, figure)
 
 
-def _free(height: float, taken: Sequence[float], gap: float = 0.045) -> float:
-    """The nearest height at which a name does not cover others."""
-    steps = sorted(range(-20, 21), key=abs)
-    heights = (height + step * gap / 3 for step in steps)
-    return next(
-        (h for h in heights if all(abs(h - other) >= gap for other in taken) and 0 <= h <= 1),
-        height,
-    )
+def spread_apart(heights: Sequence[float], gap: float = 0.045) -> list[float]:
+    """Heights for names beside the ends of lines: in the order of the lines, none on another.
+
+    Args:
+        heights: Of the ends, in [0, 1].
+        gap: Least distance between two names.
+    """
+    order = np.argsort(heights, kind="stable")
+    placed = np.array(heights, dtype=np.float64)
+    for below, above in pairwise(order):
+        placed[above] = max(placed[above], placed[below] + gap)
+    if len(placed):
+        placed[order[-1]] = min(placed[order[-1]], 1.0)
+    for above, below in pairwise(order[::-1]):
+        placed[below] = min(placed[below], placed[above] - gap)
+    return placed.tolist()
 
 
 def _figure():
