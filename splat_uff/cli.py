@@ -55,6 +55,7 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
         resume: Switch = False,
         overwrite: Switch = False,
         checkpoint_seconds: float = SECONDS,
+        memory: Annotated[float, tyro.conf.arg(metavar="GB")] = 2.0,
     ) -> None:
         """Take a scene apart: photos and masks in, a tree of 3D segments over Gaussians out.
 
@@ -79,9 +80,13 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
             resume: Go on with a run that was cut off.
             overwrite: Begin again where a run stands already.
             checkpoint_seconds: Most work, in seconds, that is lost when a run is cut off.
+            memory: Gigabytes of photos, masks and blend weights that are held at most; what is more
+                waits on disk beside the run.
         """
         if not checkpoint_seconds >= 0:
             raise InputError(f"--checkpoint-seconds is {checkpoint_seconds}; expected 0 or more.")
+        if not memory >= 0:
+            raise InputError(f"--memory is {memory}; expected 0 or more gigabytes.")
         check_settings(settings)  # Before a scene is made, which takes a minute.
         folder, name, origin = _find_capture(scene, data, data_root)
         print(origin, flush=True)
@@ -102,7 +107,8 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
         metrics = pipeline.train(
             folder, output, settings,
             scene=name, masks=masks, splats=gaussians, device=chosen,
-            resume=resume, overwrite=overwrite, checkpoint_seconds=checkpoint_seconds,
+            resume=resume, overwrite=overwrite,
+            checkpoint_seconds=checkpoint_seconds, memory_gb=memory,
         )  # fmt: skip
         print_result(score_table(metrics))
         print(f"picture: {output / 'overview.png'}\nreport:  {output / 'report.html'}")

@@ -17,7 +17,7 @@ from splat_uff.clock import Clock
 from splat_uff.errors import InputError
 from splat_uff.evaluate.score import Evaluation, evaluate
 from splat_uff.evaluate.summary import write_pictures
-from splat_uff.features.blend import FrozenViews
+from splat_uff.features.blend import RenderedViews
 from splat_uff.features.fit import fit_features
 from splat_uff.files import write_json
 from splat_uff.gaussians.fit import fit_gaussians
@@ -25,6 +25,7 @@ from splat_uff.gaussians.foreign import load_foreign
 from splat_uff.gaussians.ply import load_ply, save_ply
 from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
 from splat_uff.hierarchy.dendrogram import Dendrogram
+from splat_uff.masks.bags import Bags
 from splat_uff.masks.gather import (
     CLASSICAL,
     OWN,
@@ -32,7 +33,7 @@ from splat_uff.masks.gather import (
     gather_masks,
     mask_origin_of,
 )
-from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.memory import GIGABYTE, Memory
 from splat_uff.progress import notice
 from splat_uff.render import Gaussians
 from splat_uff.run import (
@@ -48,6 +49,9 @@ from splat_uff.run import (
 )
 from splat_uff.settings import TrainConfig, check_settings
 
+MEMORY_GB = 2.0
+"""Photos, masks and blend weights that are held unless told otherwise."""
+
 
 def train(
     folder: Path,
@@ -61,6 +65,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     checkpoint_seconds: float = SECONDS,
+    memory_gb: float = MEMORY_GB,
 ) -> dict[str, Any]:
     """Take a scene apart: from photos and masks to a tree over Gaussians, scored and pictured.
 
@@ -75,6 +80,8 @@ def train(
         resume: Go on with a run that was cut off; a finished one is left as it is.
         overwrite: Begin again where a run stands already.
         checkpoint_seconds: Most work that a kill can lose; does not change the result.
+        memory_gb: Gigabytes of photos, masks and blend weights that are held; more wait on disk,
+            beside the run. Does not change the result either.
 
     Returns:
         The content of `metrics.json`.
@@ -86,7 +93,8 @@ def train(
     run = open_run(output, resume=resume, overwrite=overwrite)
     clock = Clock()
     with clock.stage("capture"):
-        capture = read_capture(folder, size=settings.size)
+        memory = Memory(memory_gb * GIGABYTE, output.parent)
+        capture = read_capture(folder, size=settings.size, memory=memory)
         scene = scene or capture.name
         read_depths(capture)  # It is scored at the very end; what is damaged is said now.
     if masks not in (OWN, CLASSICAL):
@@ -97,7 +105,8 @@ def train(
         gaussians_source = f"{splats.resolve()} {_digest(splats)}"
     origin = mask_origin_of(capture, masks)
     with clock.stage("masks"):  # Before anything is written: masks are the likeliest to be bad.
-        bags = [] if run.finished and not overwrite else gather_masks(capture, masks)
+        unneeded = run.finished and not overwrite
+        bags = Bags([]) if unneeded else gather_masks(capture, masks, memory=memory)
     provenance = Provenance(
         scene,
         str(folder.resolve()),
@@ -123,7 +132,7 @@ def train(
         gaussians = _fit_gaussians(capture, bags, run, settings, device, checkpoint("gaussians"))
     with clock.stage("features"):
         features, largest = _fit_features(
-            capture, bags, gaussians, run, provenance, device, checkpoint("features")
+            capture, bags, gaussians, run, provenance, device, memory, checkpoint("features")
         )
     with clock.stage("hierarchy"):
         hierarchy = build_hierarchy(
@@ -131,7 +140,7 @@ def train(
         )
         _save_hierarchy(run, provenance, hierarchy, capture)
     with clock.stage("evaluate"):
-        evaluation = _evaluate(capture, gaussians, hierarchy, provenance)
+        evaluation = _evaluate(capture, gaussians, hierarchy, provenance, memory)
     return _finish(
         run, provenance, capture, gaussians, features, hierarchy, evaluation, clock.seconds
     )
@@ -148,7 +157,9 @@ def score_run(folder: Path) -> dict[str, Any]:
     """
     found = read_finished(folder)
     provenance = found.provenance
-    evaluation = _evaluate(found.capture, found.gaussians, found.hierarchy, provenance, full=True)
+    evaluation = _evaluate(
+        found.capture, found.gaussians, found.hierarchy, provenance, Memory(), full=True
+    )
     return _metrics(provenance, evaluation, found.seconds)
 
 
@@ -215,7 +226,7 @@ def _is_tree(parents: np.ndarray) -> bool:
 
 def _fit_gaussians(
     capture: Capture,
-    bags: list[tuple[MaskSet, MaskTree]],
+    bags: Bags,
     run: Run,
     settings: TrainConfig,
     device: str,
@@ -238,17 +249,18 @@ def _fit_gaussians(
 
 def _fit_features(
     capture: Capture,
-    bags: list[tuple[MaskSet, MaskTree]],
+    bags: Bags,
     gaussians: Gaussians,
     run: Run,
     provenance: Provenance,
     device: str,
+    memory: Memory,
     checkpoint: Checkpoint,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features and largest blend weights, fitted unless an earlier part of this run did."""
     if not run.features.exists():
         settings = provenance.settings
-        views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
+        views = RenderedViews(gaussians, [view.camera for view in capture.train])
         features = fit_features(
             views,
             len(gaussians),
@@ -257,6 +269,7 @@ def _fit_features(
             settings.features,
             seed=settings.seed,
             device=device,
+            memory=memory,
             checkpoint=checkpoint,
             log=write_log(run, "features"),
         )
@@ -285,11 +298,12 @@ def _evaluate(
     gaussians: Gaussians,
     hierarchy: Hierarchy,
     provenance: Provenance,
+    memory: Memory,
     *,
     full: bool = False,
 ) -> Evaluation:
     settings = provenance.settings
-    val_masks = gather_held_out(capture, provenance.mask_source)
+    val_masks = gather_held_out(capture, provenance.mask_source, memory=memory)
     return evaluate(
         capture, gaussians, hierarchy, val_masks, settings.evaluate, seed=settings.seed, full=full
     )

@@ -7,8 +7,8 @@ import splat_uff
 
 PACKAGE = Path(splat_uff.__file__).parent
 ORDER = (
-    *("errors", "ranges", "files", "progress", "checkpoints", "clock", "machine", "cameras"),
-    *("neighbours", "capture", "masks", "render", "gaussians", "features", "hierarchy"),
+    *("errors", "ranges", "files", "memory", "progress", "checkpoints", "clock", "machine"),
+    *("cameras", "neighbours", "capture", "masks", "render", "gaussians", "features", "hierarchy"),
     *("evaluate", "baselines", "view", "export", "settings", "run", "builtin", "pipeline"),
     *("predictions", "paper", "bench", "cli", "__main__"),
 )

@@ -9,11 +9,12 @@ from splat_uff.capture.nerfstudio import read_nerfstudio
 from splat_uff.capture.partnet import find_views, read_partnet
 from splat_uff.capture.records import Capture, GroundTruth, View
 from splat_uff.errors import InputError
+from splat_uff.memory import Memory
 
 __all__ = ["Capture", "GroundTruth", "View", "read_capture"]
 
 
-def read_capture(folder: Path, *, size: int = 200) -> Capture:
+def read_capture(folder: Path, *, size: int = 200, memory: Memory | None = None) -> Capture:
     """Read the capture in `folder`, whichever supported layout it has.
 
     The first that is there: NeRF-synthetic or Blender-HS (`transforms_train.json`), nerfstudio or
@@ -23,6 +24,7 @@ def read_capture(folder: Path, *, size: int = 200) -> Capture:
     Args:
         folder: Of the capture.
         size: Pixels of the longer image side to train at; photos are averaged down to it.
+        memory: Budget that the photos count towards.
 
     Raises:
         InputError: If the folder is missing, of no supported layout, or holds bad files.
@@ -32,15 +34,15 @@ def read_capture(folder: Path, *, size: int = 200) -> Capture:
     if not folder.is_dir():
         raise InputError(f"no folder {folder}; pass the folder of a capture.")
     if (folder / "transforms_train.json").exists():
-        return read_blender(folder, size=size)
+        return read_blender(folder, size=size, memory=memory)
     if (folder / "transforms.json").exists():
-        return read_nerfstudio(folder, size=size)
+        return read_nerfstudio(folder, size=size, memory=memory)
     if find_model(folder) is not None:
-        return read_colmap(folder, size=size)
+        return read_colmap(folder, size=size, memory=memory)
     if (folder / "poses_bounds.npy").exists():
-        return read_llff(folder, size=size)
+        return read_llff(folder, size=size, memory=memory)
     if find_views(folder):
-        return read_partnet(folder, size=size)
+        return read_partnet(folder, size=size, memory=memory)
     entries = sorted(entry.name for entry in folder.iterdir())
     found = ", ".join(entries[:5]) + (", ..." if len(entries) > 5 else "")
     raise InputError(

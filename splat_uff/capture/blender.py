@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from splat_uff.capture.images import (
 from splat_uff.capture.names import image_path, natural_key
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, GroundTruth, View
 from splat_uff.errors import InputError
+from splat_uff.memory import Memory
 from splat_uff.progress import track
 
 
@@ -38,7 +39,7 @@ class Frame:
     """Horizontal field of view in radians."""
 
 
-def read_blender(folder: Path, *, size: int = 200) -> Capture:
+def read_blender(folder: Path, *, size: int = 200, memory: Memory | None = None) -> Capture:
     """Read a NeRF-synthetic or Blender-HS folder.
 
     The training views are those of `transforms_train.json`. Held out are those of
@@ -50,6 +51,7 @@ def read_blender(folder: Path, *, size: int = 200) -> Capture:
     Args:
         folder: Holds `transforms_train.json`.
         size: Pixels of the longer image side after area averaging; smaller photos stay as is.
+        memory: Budget that the photos count towards.
 
     Raises:
         InputError: If a file is missing, damaged or contradicts another.
@@ -60,9 +62,15 @@ def read_blender(folder: Path, *, size: int = 200) -> Capture:
     scale = _normalising_scale(folder, train_frames)
     source_size = read_image_size(train_frames[0].image_path)
 
+    budget = memory or Memory()
+    see_through: set[str] = set()
+
     def read_view(split_and_frame: tuple[str, Frame]) -> View:
         split, frame = split_and_frame
-        return _read_view(folder, split, frame, scale=scale, size=size, source_size=source_size)
+        view = _read_view(folder, split, frame, scale=scale, size=size, source_size=source_size)
+        if split == "train" and (view.image[..., 3] < 1).any():
+            see_through.add(view.name)
+        return replace(view, photo=budget.keep(view.image))
 
     jobs = [("train", frame) for frame in train_frames]
     jobs += [(held_out, frame) for frame in val_frames]
@@ -75,7 +83,7 @@ def read_blender(folder: Path, *, size: int = 200) -> Capture:
         folder=folder,
         train=train,
         val=val,
-        has_alpha=any(bool((view.image[..., 3] < 1).any()) for view in train),
+        has_alpha=bool(see_through),
         source_from_world=np.diag([1 / scale, 1 / scale, 1 / scale, 1.0]),
         masks=mask_source(folder),
         held_out=held_out or "val",
@@ -194,7 +202,7 @@ def _read_view(
     return View(
         name=frame.name,
         camera=camera.resized(columns, rows),
-        image=area_resize(image, rows, columns),
+        photo=area_resize(image, rows, columns),
         truth=_read_truth(folder / "gt_seg" / split, frame.name, source_size),
         source_size=source_size,
     )

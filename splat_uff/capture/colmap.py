@@ -11,6 +11,7 @@ from splat_uff.capture.names import image_path
 from splat_uff.capture.posed import Photo, assemble
 from splat_uff.capture.records import Capture, SparsePoints
 from splat_uff.errors import InputError
+from splat_uff.memory import Memory
 from splat_uff.progress import notice
 
 PLACES = ("sparse/0", "sparse", "colmap/sparse/0")
@@ -31,7 +32,7 @@ def find_model(folder: Path) -> Path | None:
     return None
 
 
-def read_colmap(folder: Path, *, size: int = 200) -> Capture:
+def read_colmap(folder: Path, *, size: int = 200, memory: Memory | None = None) -> Capture:
     """Read photos and their COLMAP model.
 
     Photos are in `images/`, or beside it in `images_2/`, `images_4/` or `images_8/`, of which the
@@ -42,6 +43,7 @@ def read_colmap(folder: Path, *, size: int = 200) -> Capture:
     Args:
         folder: Holds `sparse/0` and `images`.
         size: Pixels of the longer image side; photos are averaged down to it.
+        memory: Budget that the photos count towards.
 
     Raises:
         InputError: If the model is damaged or empty, or no photo of it is there.

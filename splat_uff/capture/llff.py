@@ -12,13 +12,14 @@ from splat_uff.capture.names import IMAGE_ENDINGS, natural_key
 from splat_uff.capture.posed import Photo, assemble
 from splat_uff.capture.records import Capture
 from splat_uff.errors import InputError
+from splat_uff.memory import Memory
 
 COLUMNS = 17
 """A 3x5 matrix (rotation, position, height width focal) and two bounds of depth."""
 MOST_PHOTOS = 100_000
 
 
-def read_llff(folder: Path, *, size: int = 200) -> Capture:
+def read_llff(folder: Path, *, size: int = 200, memory: Memory | None = None) -> Capture:
     """Read photos and `poses_bounds.npy`.
 
     Rows belong to the photos in the order of their names. Photos are in `images/`, or in
@@ -30,6 +31,7 @@ def read_llff(folder: Path, *, size: int = 200) -> Capture:
     Args:
         folder: Holds `poses_bounds.npy`.
         size: Pixels of the longer image side; photos are averaged down to it.
+        memory: Budget that the photos count towards.
 
     Raises:
         InputError: If the file is damaged or there are more or fewer photos than rows.
@@ -62,7 +64,7 @@ def read_llff(folder: Path, *, size: int = 200) -> Capture:
         lens = make_lens("PINHOLE", round(wide), round(tall), params, f"{path}: {photo.name}")
         found.append(Photo(photo.stem, photo, pose, lens))
     depth = float(np.median(np.sqrt(bounds[:, 0] * bounds[:, 1])))
-    return assemble(folder, found, size=size, depth=depth, masks=mask_source(folder))
+    return assemble(folder, found, size=size, memory=memory, depth=depth, masks=mask_source(folder))
 
 
 def _read_rows(path: Path) -> Float[np.ndarray, "V 17"]:

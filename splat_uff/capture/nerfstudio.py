@@ -14,6 +14,7 @@ from splat_uff.capture.names import image_path
 from splat_uff.capture.posed import Photo, assemble
 from splat_uff.capture.records import Capture, SparsePoints
 from splat_uff.errors import InputError
+from splat_uff.memory import Memory
 from splat_uff.progress import notice
 
 MOST_POINTS = 20_000_000
@@ -25,7 +26,7 @@ PERSPECTIVES = (
 DISTORTIONS = ("k1", "k2", "p1", "p2", "k3", "k4")
 
 
-def read_nerfstudio(folder: Path, *, size: int = 200) -> Capture:
+def read_nerfstudio(folder: Path, *, size: int = 200, memory: Memory | None = None) -> Capture:
     """Read the frames of `transforms.json`.
 
     Intrinsics stand at the top or in each frame, as `fl_x fl_y cx cy w h` or as `camera_angle_x`;
@@ -38,6 +39,7 @@ def read_nerfstudio(folder: Path, *, size: int = 200) -> Capture:
     Args:
         folder: Holds `transforms.json`.
         size: Pixels of the longer image side; photos are averaged down to it.
+        memory: Budget that the photos count towards.
 
     Raises:
         InputError: If the file is damaged, a path leaves the folder, or no photo is there.
@@ -77,6 +79,7 @@ def read_nerfstudio(folder: Path, *, size: int = 200) -> Capture:
         folder,
         photos,
         size=size,
+        memory=memory,
         points=_points(folder, record, path),
         held_out=_held_out(record, photos),
         masks=mask_source(folder),

@@ -12,6 +12,7 @@ from splat_uff.capture.names import natural_key
 from splat_uff.capture.posed import Photo, assemble
 from splat_uff.capture.records import Capture, GroundTruth, View
 from splat_uff.errors import InputError
+from splat_uff.memory import Memory
 
 FIELD_OF_VIEW = np.deg2rad(50)
 IMAGE = "shape-rgb.png"
@@ -23,7 +24,7 @@ def find_views(folder: Path) -> list[Path]:
     return sorted(views, key=lambda path: natural_key(path.name))
 
 
-def read_partnet(folder: Path, *, size: int = 200) -> Capture:
+def read_partnet(folder: Path, *, size: int = 200, memory: Memory | None = None) -> Capture:
     """Read `view-XX/{meta.txt,shape-rgb.png,part-XXX.png}`.
 
     `meta.txt` has rotations about z, y and x in degrees and a radius; the camera stands at twice
@@ -34,6 +35,7 @@ def read_partnet(folder: Path, *, size: int = 200) -> Capture:
     Args:
         folder: Holds the views.
         size: Pixels of the longer image side; pictures are averaged down to it.
+        memory: Budget that the photos count towards.
 
     Raises:
         InputError: If a file is missing or damaged.
@@ -49,13 +51,15 @@ def read_partnet(folder: Path, *, size: int = 200) -> Capture:
         photos.append(Photo(place.name, path, _read_pose(place / "meta.txt"), lens))
     masks = "imported" if (folder / "seg").is_dir() else "none"
     capture = assemble(folder, photos, size=size, masks=masks)
+    budget = memory or Memory()
 
     def with_parts(view: View) -> View:
         parts = truths[view.name]
         solid = (parts > 0).astype(np.float32)
-        alpha = area_resize(solid, *view.image.shape[:2])[..., None]
+        alpha = area_resize(solid, view.camera.height, view.camera.width)[..., None]
         image = np.concatenate([view.image[..., :3], alpha], axis=2).astype(np.float32)
-        return replace(view, image=image, truth=GroundTruth(parts, (parts > 0).astype(np.int32)))
+        truth = GroundTruth(parts, (parts > 0).astype(np.int32))
+        return replace(view, photo=budget.keep(image), truth=truth)
 
     train, val = (tuple(map(with_parts, views)) for views in (capture.train, capture.val))
     return replace(capture, train=train, val=val, has_alpha=True)

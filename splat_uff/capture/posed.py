@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from splat_uff.capture.lenses import Lens, undistortion_of
 from splat_uff.capture.names import natural_key
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, SparsePoints, View
 from splat_uff.errors import InputError
+from splat_uff.memory import Memory
 from splat_uff.progress import notice, track
 
 HOLD_OUT_EVERY = 8
@@ -46,6 +47,7 @@ def assemble(
     photos: Sequence[Photo],
     *,
     size: int,
+    memory: Memory | None = None,
     points: SparsePoints | None = None,
     depth: float | None = None,
     held_out: Sequence[str] | None = None,
@@ -62,6 +64,7 @@ def assemble(
         folder: Of the capture.
         photos: At least one; any order.
         size: Pixels of the longer image side; photos are averaged down to it.
+        memory: Budget that the photos count towards.
         points: Sparse points, lengths as in the files.
         depth: Typical distance of the scene from the cameras, lengths as in the files.
         held_out: Names of the photos to hold out; every eighth unless given.
@@ -82,8 +85,14 @@ def assemble(
     world_from_source = _normalise(photos, points, depth)
     scale = float(np.linalg.norm(world_from_source[0, :3]))
 
+    budget = memory or Memory()
+    see_through: set[str] = set()
+
     def read(photo: Photo) -> View:
-        return _read_view(photo, world_from_source, scale, size)
+        view = _read_view(photo, world_from_source, scale, size)
+        if (view.image[..., 3] < 1).any():
+            see_through.add(view.name)
+        return replace(view, photo=budget.keep(view.image))
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         views = list(track(pool.map(read, photos), "photos", len(photos)))
@@ -100,7 +109,7 @@ def assemble(
         folder=folder,
         train=train,
         val=tuple(view for view in views if view.name in chosen),
-        has_alpha=any(bool((view.image[..., 3] < 1).any()) for view in train),
+        has_alpha=any(view.name in see_through for view in train),
         source_from_world=np.linalg.inv(world_from_source),
         masks=masks,
         points=None if points is None else points.moved(world_from_source),
@@ -136,7 +145,7 @@ def _read_view(
     return View(
         name=photo.name,
         camera=camera.resized(columns, rows),
-        image=area_resize(image, rows, columns),
+        photo=area_resize(image, rows, columns),
         source_size=source_size,
         lens=None if bent is None else lens,
     )
@@ -193,8 +202,8 @@ def _shared_point(
 
 
 def _say_sizes(photos: Sequence[Photo], views: Sequence[View]) -> None:
-    height, width = views[0].source_size or views[0].image.shape[:2]
-    rows, columns = views[0].image.shape[:2]
+    rows, columns = views[0].camera.height, views[0].camera.width
+    height, width = views[0].source_size or (rows, columns)
     bent = sum(view.lens is not None for view in views)
     said = [f"{len(photos)} photos"]
     if (rows, columns) != (height, width):

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from splat_uff.cameras import Camera
 from splat_uff.capture.lenses import Lens
+from splat_uff.memory import Kept
 
 CAMERA_DISTANCE = 1.5
 """Median distance of the cameras from the origin in our world."""
@@ -28,14 +29,19 @@ class View:
     name: str
     """File name without folder and ending, for example `r_0`."""
     camera: Camera
-    image: Float[np.ndarray, "H W 4"]
-    """float32 in [0, 1], colour already multiplied by alpha; opaque photos have alpha 1."""
+    photo: Float[np.ndarray, "H W 4"] | Kept
+    """The image, or where it is kept."""
     truth: GroundTruth | None = None
     """At the size of its own files, which need not be the size of the image."""
     source_size: tuple[int, int] | None = None
     """Height and width of the photo in its file, before it was reduced."""
     lens: Lens | None = None
     """What took the photo in the file, where that had to be undistorted; masks have to be, too."""
+
+    @property
+    def image(self) -> Float[np.ndarray, "H W 4"]:
+        """float32 in [0, 1], colour already multiplied by alpha; opaque photos have alpha 1."""
+        return self.photo.load() if isinstance(self.photo, Kept) else self.photo
 
     def composite(self, background: Float[np.ndarray, "3"]) -> Float[np.ndarray, "H W 3"]:
         """The photo over a constant background colour."""

@@ -1,16 +1,18 @@
 """How well a hierarchy explains masks that it never saw; needs no ground truth."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import zip_longest
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import csr_matrix
 
 from splat_uff.errors import InputError
-from splat_uff.masks.records import MaskSet
+from splat_uff.masks.records import MaskSet, Regions
 
 
 def explain_masks(
-    label_maps: Sequence[Int[np.ndarray, "K _ _"]], masks: Sequence[MaskSet]
+    label_maps: Iterable[Int[np.ndarray, "K _ _"]], masks: Iterable[MaskSet]
 ) -> Float[np.ndarray, "M"]:
     """The best IoU, over all segments of all cuts, with each mask of each view.
 
@@ -30,23 +32,32 @@ def explain_masks(
         array([0.67])
     """
     found = []
-    if len(label_maps) != len(masks):
-        raise InputError(f"label maps of {len(label_maps)} views for masks of {len(masks)}.")
-    for view, (maps, bag) in enumerate(zip(label_maps, masks, strict=True)):
+    for view, (maps, bag) in enumerate(zip_longest(label_maps, masks)):
+        if maps is None or bag is None:
+            kind = "masks" if maps is None else "label maps"
+            raise InputError(f"view {view} has {kind} only; expected masks and label maps of each.")
         if maps.shape[1:] != (bag.height, bag.width):
             raise InputError(
                 f"view {view} has labels of {maps.shape[1]} x {maps.shape[2]} and masks of "
                 f"{bag.height} x {bag.width} pixels; expected one size."
             )
-        sizes = [np.bincount(labels.ravel()) for labels in maps]
-        for mask in bag.unpack():
-            area = mask.sum()
-            if area == 0:
-                continue
-            best = 0.0
-            for labels, size in zip(maps, sizes, strict=True):
-                joint = np.bincount(labels[mask], minlength=len(size))
-                ious = joint[1:] / np.maximum(size[1:] + area - joint[1:], 1)
-                best = max(best, float(ious.max(initial=0)))
-            found.append(best)
-    return np.array(found)
+        found.append(_best_ious(maps.reshape(len(maps), -1), bag))
+    return np.concatenate(found) if found else np.zeros(0)
+
+
+def _best_ious(maps: Int[np.ndarray, "K P"], masks: MaskSet) -> Float[np.ndarray, "M"]:
+    """Of the masks of one view; pixels that are in the same masks are counted as one."""
+    regions = Regions.of(masks)
+    areas = regions.members @ regions.sizes
+    members = csr_matrix(regions.members[areas > 0], dtype=np.int64)
+    areas = areas[areas > 0, None]
+    best = np.zeros(len(areas))
+    for labels in maps:
+        shape = (regions.members.shape[1], int(labels.max(initial=0)) + 1)
+        ones = np.ones(labels.size, np.int64)
+        pixels = csr_matrix((ones, (regions.of_pixel, labels)), shape=shape)
+        joint = csr_matrix(members @ pixels).toarray()[:, 1:]
+        sizes = np.bincount(labels, minlength=shape[1])[1:]
+        ious = joint / np.maximum(sizes + areas - joint, 1)
+        best = np.maximum(best, ious.max(axis=1, initial=0))
+    return best

@@ -1,6 +1,6 @@
 """PSNR and SSIM of renderings against photos."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,34 +37,29 @@ class ImageScores:
 
 
 def score_images(
-    renderings: Sequence[Float[np.ndarray, "_ _ 3"]], photos: Sequence[Float[np.ndarray, "_ _ 3"]]
+    pairs: Iterable[tuple[Float[np.ndarray, "_ _ 3"], Float[np.ndarray, "_ _ 3"]]],
 ) -> ImageScores:
     """Compare renderings with photos over the same background.
 
     Args:
-        renderings: Colours in [0, 1]; values outside are clipped, as a screen would.
-        photos: Colours in [0, 1] of the same views, composited over the same background.
+        pairs: Rendering and photo of each view, colours in [0, 1] over the same background. Values
+            outside are clipped in renderings, as a screen would.
 
     Returns:
         Scores per view.
 
     Raises:
-        InputError: If there is nothing to compare, numbers or sizes differ, or an image is
-            smaller than the SSIM window.
+        InputError: If there is nothing to compare, sizes differ, or an image is smaller than the
+            SSIM window.
     """
-    if len(renderings) != len(photos) or not len(photos):
-        raise InputError(
-            f"{len(renderings)} renderings for {len(photos)} photos; expected one for each photo, "
-            "and at least one."
-        )
-    pairs = [
-        (np.clip(rendering, 0.0, 1.0), photo)
-        for rendering, photo in zip(renderings, photos, strict=True)
-    ]
-    return ImageScores(
-        np.array([psnr(rendering, photo) for rendering, photo in pairs]),
-        np.array([ssim(rendering, photo) for rendering, photo in pairs]),
-    )
+    scores = []
+    for rendering, photo in pairs:
+        clipped = np.clip(rendering, 0.0, 1.0)
+        scores.append((psnr(clipped, photo), ssim(clipped, photo)))
+    if not scores:
+        raise InputError("no rendering to compare with a photo; expected at least one.")
+    psnr_per_view, ssim_per_view = np.array(scores).T
+    return ImageScores(psnr_per_view, ssim_per_view)
 
 
 def psnr(image: Float[np.ndarray, "_ _ 3"], reference: Float[np.ndarray, "_ _ 3"]) -> float:

@@ -35,7 +35,7 @@ from splat_uff.evaluate.levels import Undefined
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.dendrogram import cut, cut_into, height_of, segment_counts
 from splat_uff.hierarchy.labels import Votes, blended_votes, label_maps, nearest_votes
-from splat_uff.masks.records import MaskSet
+from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.progress import notice, track
 from splat_uff.render import Gaussians, render_colours
 
@@ -54,15 +54,13 @@ class Evaluation:
     """The part of `metrics.json` that is about quality."""
     cuts: Int[np.ndarray, "K N"]
     """Segment of each Gaussian at K granularities, fine to coarse; 0 for the smallest segments."""
-    renderings: tuple[Float[np.ndarray, "_ _ 3"], ...]
-    """One per held-out view, over white."""
 
 
 def evaluate(
     capture: Capture,
     gaussians: Gaussians,
     hierarchy: Hierarchy,
-    val_masks: list[MaskSet],
+    val_masks: Sequence[tuple[MaskSet, MaskTree]],
     config: EvaluateConfig,
     *,
     seed: int,
@@ -77,25 +75,24 @@ def evaluate(
         capture: Its held-out views are scored.
         gaussians: As fitted.
         hierarchy: Over the same Gaussians.
-        val_masks: Input masks of the held-out views, to score beside ours; may be empty.
+        val_masks: Input masks of the held-out views and their trees, to score beside ours; may be
+            empty.
         config: Settings.
         seed: Seeds the clicks.
         full: Also the ceiling, and VC where the capture has rotated views; takes longer.
     """
     cuts = make_cuts(hierarchy, config)
     metrics: dict[str, Any] = {"num_gaussians": len(gaussians), "num_cuts": len(cuts)}
-    renderings = tuple(
-        render_over_white(gaussians, view.camera)
-        for view in track(capture.val, "render", len(capture.val))
-    )
-    if renderings:
-        photos = [view.composite(WHITE).astype(np.float32) for view in capture.val]
-        scores = score_images(renderings, photos)
+    if capture.val:
+        scores = score_images(
+            (render_over_white(gaussians, view.camera), view.composite(WHITE).astype(np.float32))
+            for view in track(capture.val, "render", len(capture.val))
+        )
         metrics |= {"psnr": scores.psnr, "ssim": scores.ssim}
     depths = read_depths(capture)
     if depths is not None:
         metrics["depth_error"] = _depth_errors(capture, gaussians, depths)
-    if any(len(bag) for bag in val_masks):
+    if any(len(masks) for masks, _ in val_masks):
         metrics["explained"] = _explained(capture, gaussians, hierarchy, val_masks, cuts, config)
     known = [view for view in capture.val if view.truth is not None]
     if known:
@@ -116,11 +113,15 @@ def evaluate(
             metrics["vc"] = _consistencies(
                 capture, gaussians, hierarchy, maps, depths, cuts, config, seed
             )
-        if val_masks and all(len(bag) for bag in val_masks) and len(known) == len(capture.val):
+        all_masked = len(val_masks) > 0 and all(len(masks) for masks, _ in val_masks)
+        if all_masked and len(known) == len(capture.val):
             rng = np.random.default_rng([seed, STAGE])
-            bags = [masks_at_size(bag, truth) for bag, truth in zip(val_masks, truths, strict=True)]
+            bags = [
+                masks_at_size(masks, truth)
+                for (masks, _), truth in zip(val_masks, truths, strict=True)
+            ]
             metrics["nc_masks"] = masks_covering(bags, truths, rng=rng, **clicks).record()
-    return Evaluation(metrics, cuts, renderings)
+    return Evaluation(metrics, cuts)
 
 
 def make_cuts(hierarchy: Hierarchy, config: EvaluateConfig) -> Int[np.ndarray, "K N"]:
@@ -307,13 +308,16 @@ def _explained(
     capture: Capture,
     gaussians: Gaussians,
     hierarchy: Hierarchy,
-    val_masks: list[MaskSet],
+    val_masks: Sequence[tuple[MaskSet, MaskTree]],
     cuts: Int[np.ndarray, "K N"],
     config: EvaluateConfig,
 ) -> float:
     """Mean, over the masks of the held-out views, of the best IoU with any segment of any cut."""
-    maps = [label_view(gaussians, hierarchy, view.camera, cuts, config) for view in capture.val]
-    return float(explain_masks(maps, val_masks).mean())
+    maps = (
+        label_view(gaussians, hierarchy, view.camera, cuts, config)
+        for view in track(capture.val, "explain", len(capture.val))
+    )
+    return float(explain_masks(maps, (masks for masks, _ in val_masks)).mean())
 
 
 def _ceiling(

@@ -8,17 +8,26 @@ from jaxtyping import Float, Int
 
 from splat_uff.cameras import Camera
 from splat_uff.capture import Capture
+from splat_uff.capture.images import area_resize, reduced_size
 from splat_uff.evaluate.config import EvaluateConfig
 from splat_uff.evaluate.curves import read_log
 from splat_uff.evaluate.palette import feature_colours, nested_colours
 from splat_uff.evaluate.pictures import Report, ReportView, write_overview
 from splat_uff.evaluate.report import write_report
-from splat_uff.evaluate.score import WHITE, Evaluation, label_view, scored_camera
+from splat_uff.evaluate.score import (
+    WHITE,
+    Evaluation,
+    label_view,
+    render_over_white,
+    scored_camera,
+)
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.render import Gaussians, blend_weights
 
 VIEWS = 4
 """Held-out views that are shown."""
+WIDEST = 800
+"""Pixels of the longer side of what is shown."""
 
 
 def write_pictures(
@@ -57,16 +66,19 @@ def write_pictures(
     for index in indices:
         view = shown[index]
         camera = scored_camera(view)
+        rows, columns = reduced_size(camera.height, camera.width, WIDEST)
+        camera = camera.resized(columns, rows)
         labels = label_view(gaussians, hierarchy, camera, evaluation.cuts, config)
-        height, width = view.image.shape[:2]
-        photo = view.composite(WHITE)
-        rendering = evaluation.renderings[index] if capture.val else photo
+        height, width = reduced_size(view.camera.height, view.camera.width, WIDEST)
+        shown_camera = view.camera.resized(width, height)
+        photo = area_resize(view.composite(WHITE), height, width)
+        rendering = render_over_white(gaussians, shown_camera)
         views.append(
             ReportView(
                 view.name,
                 photo,
                 rendering,
-                blend_over_white(colours, gaussians, view.camera),
+                blend_over_white(colours, gaussians, shown_camera),
                 _enlarge(labels, height, width),
                 None if view.truth is None else view.truth.objects,
                 None if view.truth is None else view.truth.collections,

@@ -1,5 +1,6 @@
 """Blending features through frozen blend weights: a sparse product over a few rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import no_type_check
 
@@ -48,9 +49,7 @@ class FrozenViews:
 
     def alpha(self) -> list[Float[np.ndarray, "_"]]:
         """Accumulated opacity of every pixel, by view."""
-        running = np.concatenate([[0.0], np.cumsum(self.weights, dtype=np.float64)])
-        alpha = running[self.starts[1:]] - running[self.starts[:-1]]
-        return np.split(alpha.astype(np.float32), self.firsts[1:-1])
+        return np.split(_row_sums(self.starts, self.weights), self.firsts[1:-1])
 
     def matrix(self, view: int, count: int) -> csr_matrix:
         """Blend weights [pixels, count] of one view; shares memory with the record."""
@@ -67,6 +66,34 @@ class FrozenViews:
         largest = np.zeros(count, np.float32)
         np.maximum.at(largest, self.indices, self.weights)
         return largest
+
+
+class RenderedViews:
+    """Blend weights of views that are too large to hold: made whenever a view is asked for."""
+
+    def __init__(self, gaussians: Gaussians, cameras: Sequence[Camera]) -> None:
+        self._gaussians, self._cameras = gaussians, cameras
+        self._largest = np.zeros(len(gaussians), np.float32)
+        self._left = set(range(len(cameras)))
+
+    def matrix(self, view: int, count: int) -> csr_matrix:
+        """Blend weights [pixels, count] of one view."""
+        matrix = blend_weights(self._gaussians, self._cameras[view])
+        if view in self._left:
+            self._left.remove(view)
+            np.maximum.at(self._largest, matrix.indices, matrix.data)
+        return matrix
+
+    def largest_weights(self, count: int) -> Float[np.ndarray, "N"]:
+        """Largest blend weight that each of `count` Gaussians reaches in any view."""
+        for view in track(sorted(self._left), "largest weights", len(self._left)):
+            self.matrix(view, count)
+        return self._largest
+
+
+def row_sums(matrix: csr_matrix) -> Float[np.ndarray, "_"]:
+    """Accumulated opacity of every pixel, from its blend weights."""
+    return _row_sums(matrix.indptr, matrix.data)
 
 
 def blend_pixels(
@@ -92,6 +119,18 @@ class _BlendPixels(torch.autograd.Function):
         v = v_blended.contiguous().cpu().numpy()
         _scatter(v, views.starts, views.indices, views.weights, ctx.rows, gradient)
         return torch.from_numpy(gradient).to(v_blended.device), None, None
+
+
+@njit(**_options)
+@no_type_check
+def _row_sums(starts, weights):
+    sums = np.empty(len(starts) - 1, np.float32)
+    for row in range(len(sums)):
+        total = 0.0
+        for e in range(starts[row], starts[row + 1]):
+            total += weights[e]
+        sums[row] = total
+    return sums
 
 
 @njit(**_options)

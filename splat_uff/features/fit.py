@@ -1,40 +1,42 @@
 """The contrastive fit: one feature per Gaussian, from the masks of all views, geometry frozen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from splat_uff.cameras import pixel_centres, ray_directions
 from splat_uff.capture import Capture
 from splat_uff.checkpoints import Checkpoint, Log, no_log
 from splat_uff.errors import InputError
-from splat_uff.features.blend import FrozenViews, blend_pixels
+from splat_uff.features.blend import FrozenViews, RenderedViews, blend_pixels
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.cosines import pair_cosines
 from splat_uff.features.losses import contrastive_loss, norm_loss
 from splat_uff.features.pairs import Pairs, draw_pairs
+from splat_uff.features.samples import STAGE, Sample, Samples
 from splat_uff.features.ultrametric import average_linkage_similarity, spanning_tree_similarity
+from splat_uff.masks.bags import mask_counts
 from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.memory import Memory
 from splat_uff.progress import progress_bar
 
-STAGE = 2
-"""Number of this stage's stream of random draws."""
 LOG_EVERY = 25
 
 
 def fit_features(
-    views: FrozenViews,
+    views: FrozenViews | RenderedViews,
     num_gaussians: int,
     capture: Capture,
-    bags: list[tuple[MaskSet, MaskTree]],
+    bags: Sequence[tuple[MaskSet, MaskTree]],
     config: FeaturesConfig,
     *,
     seed: int,
     device: str = "cpu",
+    memory: Memory | None = None,
     checkpoint: Checkpoint | None = None,
     log: Log = no_log,
 ) -> Float[np.ndarray, "N D"]:
@@ -48,6 +50,7 @@ def fit_features(
         config: Settings.
         seed: Seeds every draw of the stage; every step draws from a stream of its own.
         device: Where tensors live.
+        memory: Budget that blend weights and masks of the drawn pixels count towards.
         checkpoint: Where the stage leaves its state.
         log: Called every so many steps with the losses.
 
@@ -59,8 +62,7 @@ def fit_features(
     """
     if config.euclidean_weight == 0 and config.ultrametric_weight == 0:
         raise InputError("euclidean_weight and ultrametric_weight are both 0; set one above 0.")
-    usable = np.array([index for index, (masks, _) in enumerate(bags) if len(masks)])
-    if len(usable) == 0:
+    if not any(mask_counts(bags)):
         raise InputError("no training view has a mask; make masks first.")
     checkpoint = checkpoint or Checkpoint()
     rng = np.random.default_rng([seed, STAGE])
@@ -69,19 +71,11 @@ def fit_features(
     features = torch.nn.Parameter(torch.from_numpy(start.astype(np.float32)).to(device))
     optimizer = torch.optim.Adam([features], lr=config.lr, fused=True)
     step = _restore(checkpoint.restore(), features, optimizer)
-    alpha = views.alpha()
+    samples = Samples(views, num_gaussians, bags, config, seed=seed, memory=memory)
     with _one_thread(), progress_bar("features", config.steps, done=step) as bar:
         while step < config.steps:
-            rng = np.random.default_rng([seed, STAGE, 1, step])
-            epoch, index = divmod(step, len(usable))
-            order = np.random.default_rng([seed, STAGE, 2, epoch]).permutation(usable)
-            view = int(order[index])
-            pixels = _draw_pixels(alpha[view] > 0.5, config, rng)
             optimizer.param_groups[0]["lr"] = config.lr * _cosine(step / config.steps)
-            through = torch.from_numpy(1 - alpha[view][pixels]).to(device)
-            losses = _losses(
-                features, views, view, pixels, through, capture, bags[view], config, rng
-            )
+            losses = _losses(features, samples[step], capture, config)
             optimizer.zero_grad(set_to_none=True)
             losses["loss"].backward()
             optimizer.step()
@@ -106,30 +100,20 @@ def _one_thread() -> Iterator[None]:
 
 
 def _losses(
-    features: Tensor,
-    views: FrozenViews,
-    view: int,
-    pixels: Int[np.ndarray, "S"],
-    through: Float[Tensor, "S"],
-    capture: Capture,
-    bag: tuple[MaskSet, MaskTree],
-    config: FeaturesConfig,
-    rng: np.random.Generator,
+    features: Tensor, sample: Sample, capture: Capture, config: FeaturesConfig
 ) -> dict[str, Tensor]:
-    """The losses of one step by name, `loss` their weighted sum; `through` is what alpha leaves."""
-    masks, tree = bag
-    rows = views.firsts[view] + pixels
-    blended = blend_pixels(features, views, rows)
+    """The losses of one step by name, `loss` their weighted sum."""
+    blended = blend_pixels(features, sample.weights, sample.rows)
+    through = torch.from_numpy(sample.through).to(features.device)
     # Background has a feature too: the constant unit vector.
     blended = blended + through[:, None] / config.dimension**0.5
     unit = torch.nn.functional.normalize(blended, dim=1)
-    members = masks.at(pixels)
     pairs = draw_pairs(
-        members,
-        tree.inside,
+        sample.members,
+        sample.inside,
         per_group=config.pairs_per_group,
         neg_ratio=config.neg_ratio,
-        rng=rng,
+        rng=sample.rng,
     )
     losses = {"norm": norm_loss(blended)}
     total = config.norm_weight * losses["norm"]
@@ -138,12 +122,12 @@ def _losses(
         total = total + config.euclidean_weight * losses["euclidean"]
     if len(pairs.positives) and config.ultrametric_weight > 0:
         if config.ultrametric == "spanning-tree":
-            camera = capture.train[view].camera
-            directions = ray_directions(camera, pixel_centres(camera)[pixels])
+            camera = capture.train[sample.view].camera
+            directions = ray_directions(camera, pixel_centres(camera)[sample.pixels])
             losses["ultrametric"] = _contrast(
                 pairs,
                 config.tau,
-                lambda ends: spanning_tree_similarity(unit, directions, members, ends),
+                lambda ends: spanning_tree_similarity(unit, directions, sample.members, ends),
             )
         else:
             losses["ultrametric"] = _contrast(
@@ -158,20 +142,6 @@ def _contrast(pairs: Pairs, tau: float, similarity) -> Tensor:
     count, ratio, _ = pairs.negatives.shape
     both = similarity(np.concatenate([pairs.positives, pairs.negatives.reshape(-1, 2)]))
     return contrastive_loss(both[:count], both[count:].reshape(count, ratio), tau=tau)
-
-
-def _draw_pixels(
-    opaque: np.ndarray, config: FeaturesConfig, rng: np.random.Generator
-) -> Int[np.ndarray, "S"]:
-    """Distinct pixels of one view, mostly opaque ones, in increasing order."""
-    inside = np.flatnonzero(opaque)
-    wanted = min(config.pixels, opaque.size)
-    most = min(round(config.foreground * wanted), len(inside))
-    chosen = rng.choice(inside, most, replace=False) if most else inside[:0]
-    left = np.ones(opaque.size, dtype=bool)
-    left[chosen] = False
-    rest = rng.choice(np.flatnonzero(left), wanted - most, replace=False)
-    return np.sort(np.concatenate([chosen, rest]))
 
 
 def _cosine(progress: float) -> float:

@@ -1,6 +1,6 @@
 """The photometric fit: Gaussians that render the training photos (Kerbl et al. 2023)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ LOG_EVERY = 50
 def fit_gaussians(
     capture: Capture,
     config: GaussiansConfig,
-    bags: list[tuple[MaskSet, MaskTree]] | None = None,
+    bags: Sequence[tuple[MaskSet, MaskTree]] | None = None,
     *,
     seed: int,
     device: str = "cpu",
@@ -67,7 +67,7 @@ class _Fit:
         self,
         capture: Capture,
         config: GaussiansConfig,
-        bags: list[tuple[MaskSet, MaskTree]] | None,
+        bags: Sequence[tuple[MaskSet, MaskTree]] | None,
         seed: int,
         device: str,
     ) -> None:
@@ -75,7 +75,6 @@ class _Fit:
         self.bags = bags if config.depth_weight > 0 else None
         self.runs: dict[int, Runs] = {}
         self.views = capture.train
-        self.photos = [torch.from_numpy(view.image).to(device) for view in capture.train]
         self.extent = 1.1 * max(float(np.linalg.norm(v.camera.centre)) for v in capture.train)
         count, rng = min(config.start, config.most), np.random.default_rng([seed, STAGE])
         start = initial_gaussians(capture, count, config.sh_degree, rng=rng)
@@ -89,7 +88,8 @@ class _Fit:
     def advance(self) -> Callable[[], dict[str, float]]:
         """Take one step; returns a function for its figures, since most are never read."""
         index = self._next_view()
-        view, photo = self.views[index], self.photos[index]
+        view = self.views[index]
+        photo = torch.from_numpy(view.image).to(self.device)
         for group in self.optimizers["means"].param_groups:
             group["lr"] = (
                 self.config.means_lr * self.extent * 0.01 ** (self.step / self.config.steps)

@@ -138,7 +138,7 @@ def _pixels(
     """Row and column of the pixel that each point falls on, clipped, and whether it was inside."""
     pixels, depth = project(view.camera, points)
     pixels = np.where(depth[:, None] > 0, pixels, -1.0)
-    height, width = view.image.shape[:2]
+    height, width = view.camera.height, view.camera.width
     cells = np.floor(pixels).astype(np.int64)
     columns, rows = cells[:, 0], cells[:, 1]
     framed = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)

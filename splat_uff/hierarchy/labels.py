@@ -74,33 +74,61 @@ def label_maps(votes: Votes, labels: Int[np.ndarray, "K N"]) -> Int[np.ndarray, 
 
     Of labels with equal votes the one first met wins: the nearest, or the one in front.
     """
+    parties, party = _parties(labels.astype(np.int32))
     maps = _count_votes(
-        votes.starts, votes.voters, votes.weights, votes.covered.ravel(), labels.astype(np.int32)
+        votes.starts, votes.voters, votes.weights, votes.covered.ravel(), party, parties
     )
     return maps.reshape(-1, *votes.covered.shape)
 
 
+def _parties(
+    labels: Int[np.ndarray, "K N"],
+) -> tuple[Int[np.ndarray, "K A"], Int[np.ndarray, "N"]]:
+    """Gaussians of equal labels in all labellings vote as one: their labels, and who is in which.
+
+    Nested cuts of a tree have a few hundred parties.
+    """
+    columns = np.ascontiguousarray(labels.T)
+    numbers: dict[bytes, int] = {}
+    keys = columns.view(np.dtype((np.void, columns.itemsize * columns.shape[1]))).ravel().tolist()
+    party = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int32)
+    parties = np.zeros((len(labels), len(numbers)), np.int32)
+    parties[:, party] = labels
+    return parties, party
+
+
 @njit(parallel=True, cache=True, error_model="numpy", boundscheck=False)
 @no_type_check
-def _count_votes(starts, voters, weights, covered, labels):
-    count, pixels = len(labels), len(covered)
+def _count_votes(starts, voters, weights, covered, party, parties):
+    count, pixels = len(parties), len(covered)
     maps = np.zeros((count, pixels), np.int32)
     for p in prange(pixels):
         if not covered[p]:
             continue
         first, end = starts[p], starts[p + 1]
+        voting = np.empty(end - first, np.int32)
+        votes = np.empty(end - first, np.float32)
         candidates = np.empty(end - first, np.int32)
         tally = np.empty(end - first, np.float32)
+        number = 0
+        for e in range(first, end):
+            one, at = party[voters[e]], 0
+            while at < number and voting[at] != one:
+                at += 1
+            if at == number:
+                voting[number], votes[number] = one, np.float32(0)
+                number += 1
+            votes[at] += weights[e]
         for k in range(count):
             found = 0
-            for e in range(first, end):
-                label, at = labels[k, voters[e]], 0
+            for v in range(number):
+                label, at = parties[k, voting[v]], 0
                 while at < found and candidates[at] != label:
                     at += 1
                 if at == found:
                     candidates[found], tally[found] = label, np.float32(0)
                     found += 1
-                tally[at] += weights[e]
+                tally[at] += votes[v]
             best = 0
             for at in range(1, found):
                 if tally[at] > tally[best]:

@@ -1,8 +1,6 @@
 """Masks in folders, as Blender-HS keeps them: one binary PNG per mask, one folder per view."""
 
-import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +12,13 @@ from splat_uff.capture.lenses import undistortion
 from splat_uff.capture.records import Capture, View
 from splat_uff.errors import InputError
 from splat_uff.files import replacing, replacing_folder
-from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.masks.bags import Bags
+from splat_uff.masks.records import MaskSet
 from splat_uff.masks.tree import build_tree
-from splat_uff.progress import track
+from splat_uff.memory import Memory
 
 
-def read_masks(capture: Capture, *, split: str = "train") -> list[tuple[MaskSet, MaskTree]]:
+def read_masks(capture: Capture, *, split: str = "train", memory: Memory | None = None) -> Bags:
     """Read the masks of every view of a capture and find their inclusion tree.
 
     Masks come from `<split>_seg/<view>/*.png` in lexicographic order of file names and are
@@ -31,6 +30,7 @@ def read_masks(capture: Capture, *, split: str = "train") -> list[tuple[MaskSet,
     Args:
         capture: As read from the folder that also holds the masks.
         split: `train`, or `val` for the held-out views; the views of the capture that are read.
+        memory: Budget that the masks count towards.
 
     Returns:
         For each view, in the order of the capture, its masks and their tree.
@@ -47,13 +47,8 @@ def read_masks(capture: Capture, *, split: str = "train") -> list[tuple[MaskSet,
             f"no {folder}; expected one folder of mask PNGs per view, so make masks first."
         )
 
-    def read_view(view: View) -> tuple[MaskSet, MaskTree]:
-        masks = read_view_masks(folder / view.name, view)
-        return masks, build_tree(masks)
-
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        bags = list(track(pool.map(read_view, views), "masks", len(views)))
-    if views and not any(len(masks) for masks, _ in bags):
+    bags = Bags.of(views, lambda view: read_view_masks(folder / view.name, view), memory=memory)
+    if views and not any(bags.counts):
         raise InputError(f"{folder} holds no mask; expected PNGs in it, so make masks first.")
     return bags
 

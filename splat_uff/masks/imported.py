@@ -1,9 +1,7 @@
 """Masks of any tool: folders of PNGs, label maps, or run-length encoded JSON, one a view."""
 
 import json
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +10,9 @@ from jaxtyping import Bool, Int, Shaped
 from splat_uff.capture.images import read_binary, read_label_map
 from splat_uff.capture.records import View
 from splat_uff.errors import InputError
+from splat_uff.masks.bags import Bags
 from splat_uff.masks.folders import pack_masks
-from splat_uff.masks.records import MaskSet, MaskTree
-from splat_uff.masks.tree import build_tree
-from splat_uff.progress import track
+from splat_uff.memory import Memory
 
 MOST_MASKS = 10_000
 """Masks of one view that are read at most."""
@@ -25,8 +22,12 @@ MOST_LABELS = 2**26
 
 
 def import_masks(
-    source: Path, views: tuple[View, ...], *, needed: bool = True
-) -> list[tuple[MaskSet, MaskTree]]:
+    source: Path,
+    views: tuple[View, ...],
+    *,
+    needed: bool = True,
+    memory: Memory | None = None,
+) -> Bags:
     """Read the masks of every view, whatever their format, and find their inclusion trees.
 
     For a view NAME (its file name without ending), `source` holds one of
@@ -43,6 +44,7 @@ def import_masks(
         source: Folder.
         views: Whose masks to read.
         needed: Whether a view without masks is an error; else it has none.
+        memory: Budget that the masks count towards.
 
     Raises:
         InputError: If a view has no masks, or a file is damaged or does not fit its photo.
@@ -50,13 +52,10 @@ def import_masks(
     if not source.is_dir():
         raise InputError(f"no folder {source}; expected the masks of the views in it.")
 
-    def read_view(view: View) -> tuple[MaskSet, MaskTree]:
-        masks = pack_masks(_masks_of(source, view, needed), view)
-        return masks, build_tree(masks)
-
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        bags = list(track(pool.map(read_view, views), "masks", len(views)))
-    if views and not any(len(masks) for masks, _ in bags):
+    bags = Bags.of(
+        views, lambda view: pack_masks(_masks_of(source, view, needed), view), memory=memory
+    )
+    if views and not any(bags.counts):
         raise InputError(f"{source} holds no mask of any view; expected some, so make masks first.")
     return bags
 

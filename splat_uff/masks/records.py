@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
+# Bytes of packed pixels that are unpacked at a time, so that large masks stay small in memory.
+_CHUNK = 4096
+
 
 @dataclass(frozen=True)
 class MaskSet:
@@ -40,6 +43,45 @@ class MaskSet:
     def at(self, pixels: Int[np.ndarray, "P"]) -> Bool[np.ndarray, "M P"]:
         """Which masks contain which flattened pixels, without unpacking the rest."""
         return (self.packed[:, pixels >> 3] >> (7 - (pixels & 7)).astype(np.uint8)) & 1 != 0
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The pieces that the borders of all masks cut an image into: pixels in the same masks."""
+
+    members: Bool[np.ndarray, "M R"]
+    """Which region lies in which mask."""
+    of_pixel: Int[np.ndarray, "P"]
+    """Region of each flattened pixel."""
+
+    @property
+    def sizes(self) -> Int[np.ndarray, "R"]:
+        """Pixels of each region."""
+        return np.bincount(self.of_pixel, minlength=self.members.shape[1])
+
+    @staticmethod
+    def of(masks: MaskSet) -> "Regions":
+        """Find them; exact, and quick where neighbouring pixels are mostly in the same masks."""
+        count, pixels = len(masks), masks.height * masks.width
+        if count == 0 or pixels == 0:
+            return Regions(np.zeros((count, min(pixels, 1)), bool), np.zeros(pixels, np.int32))
+        keys, starts, last = [], [], None
+        for first in range(0, masks.packed.shape[1], _CHUNK):
+            bits = np.unpackbits(masks.packed[:, first : first + _CHUNK], axis=1)
+            bits = bits[:, : pixels - 8 * first]  # What fills the last byte is no pixel.
+            key = np.packbits(bits, axis=0)
+            new = np.ones(key.shape[1], bool)
+            new[1:] = (key[:, 1:] != key[:, :-1]).any(axis=0)
+            new[0] = last is None or bool((key[:, 0] != last).any())
+            last = key[:, -1]
+            keys.append(key[:, new].T)
+            starts.append(np.flatnonzero(new) + 8 * first)
+        runs = np.ascontiguousarray(np.concatenate(keys))
+        whole = runs.view([("", np.uint8)] * runs.shape[1]).ravel()
+        _, firsts, region = np.unique(whole, return_index=True, return_inverse=True)
+        members = np.unpackbits(runs[firsts].T, axis=0, count=count).astype(bool)
+        lengths = np.diff(np.append(np.concatenate(starts), pixels))
+        return Regions(members, np.repeat(region.ravel().astype(np.int32), lengths))
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from scipy import sparse
 
-from splat_uff.masks.records import MaskSet, MaskTree
-
-# Bytes of packed pixels that are unpacked at a time, so that large masks stay small in memory.
-_CHUNK = 4096
+from splat_uff.masks.records import MaskSet, MaskTree, Regions
 
 
 def build_tree(masks: MaskSet, *, p_in: float = 0.95, p_iou: float = 0.85) -> MaskTree:
@@ -60,17 +57,9 @@ def _compose(
 def _intersections(masks: MaskSet) -> Int[np.ndarray, "M M"]:
     """Pixels shared by every two masks.
 
-    A sparse product, as a pixel lies in few of the masks. A dense one would hand each view to the
+    A sparse product, as a region lies in few of the masks. A dense one would hand each view to the
     threads of BLAS, which stall each other when several views are at work.
     """
-    total = np.zeros((len(masks), len(masks)), dtype=np.int64)
-    for start in range(0, masks.packed.shape[1], _CHUNK):
-        # The bits that fill the last byte are zero and count for nothing.
-        bits = np.unpackbits(masks.packed[:, start : start + _CHUNK], axis=1)
-        width = bits.shape[1]
-        filled = np.flatnonzero(bits)
-        rows = np.searchsorted(filled, np.arange(len(masks) + 1) * width)
-        ones = np.ones(len(filled), dtype=np.int32)
-        pixels = sparse.csr_matrix((ones, filled % width, rows), shape=bits.shape)
-        total += (pixels @ pixels.T).toarray()
-    return total
+    regions = Regions.of(masks)
+    members = sparse.csr_matrix(regions.members, dtype=np.int64)
+    return (members.multiply(regions.sizes[None]).tocsr() @ members.T).toarray()

@@ -42,8 +42,8 @@ from splat_uff.features.blend import FrozenViews
 from splat_uff.features.fit import fit_features
 from splat_uff.files import read_arrays, write_arrays, write_json
 from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
+from splat_uff.masks.bags import Bags
 from splat_uff.masks.gather import gather_held_out, gather_masks
-from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.masks.sam import SamModel, load_sam
 from splat_uff.pipeline import Finished
 from splat_uff.progress import notice
@@ -119,7 +119,7 @@ class Comparison:
         return FrozenViews.of(self.found.gaussians, cameras)
 
     @cached_property
-    def bags(self) -> list[tuple[MaskSet, MaskTree]]:
+    def bags(self) -> Bags:
         """Masks of the training views."""
         return gather_masks(self.found.capture, self.found.provenance.mask_source)
 
@@ -208,7 +208,10 @@ class Comparison:
             return {}
 
         def score() -> Scores:
-            sized = [masks_at_size(*pair) for pair in zip(bags, self.truths, strict=True)]
+            sized = [
+                masks_at_size(masks, truth)
+                for (masks, _), truth in zip(bags, self.truths, strict=True)
+            ]
             return _covering(masks_covering(sized, self.truths, **self._clicks()))
 
         return self.kept("SAM, given masks", score)

@@ -35,16 +35,16 @@ def test_ssim_agrees_with_scikit_image():
 
 def test_score_images_averages_views_and_clips_renderings():
     noisy, photo = photo_and_noise()
-    scores = score_images([noisy, photo + 2 * (photo == 1.0)], [photo, photo])
+    scores = score_images([(noisy, photo), (photo + 2 * (photo == 1.0), photo)])
     assert scores.psnr == pytest.approx((psnr(noisy, photo) + 100) / 2)
     assert scores.ssim == pytest.approx((ssim(noisy, photo) + 1) / 2)
 
 
 def test_score_images_refuses_what_cannot_be_compared():
     photo = np.zeros((20, 20, 3))
-    with pytest.raises(InputError, match="1 renderings for 2 photos"):
-        score_images([photo], [photo, photo])
+    with pytest.raises(InputError, match="no rendering"):
+        score_images([])
     with pytest.raises(InputError, match=r"\(20, 10, 3\)"):
-        score_images([photo[:, :10]], [photo])
+        score_images([(photo[:, :10], photo)])
     with pytest.raises(InputError, match="8 x 8"):
-        score_images([photo[:8, :8]], [photo[:8, :8]])
+        score_images([(photo[:8, :8], photo[:8, :8])])

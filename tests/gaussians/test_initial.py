@@ -26,7 +26,7 @@ def start(capture, count=500, sh_degree=1, seed=0):
 def with_alpha(capture, alpha_of) -> Capture:
     """The capture with alpha multiplied by `alpha_of(index)` in each photo."""
     photos = [
-        replace(view, image=view.image * np.float32(alpha_of(index)))
+        replace(view, photo=view.image * np.float32(alpha_of(index)))
         for index, view in enumerate(capture.train)
     ]
     return replace(capture, train=tuple(photos))
@@ -70,7 +70,7 @@ def test_initial_gaussians_are_as_many_as_asked_for(count, degree):
 def test_initial_gaussians_take_the_colour_of_the_photos():
     capture = ball_capture()
     red = np.array([0.8, 0.3, 0.1, 1], np.float32)
-    photos = [replace(view, image=view.image[..., 3:] * red) for view in capture.train]
+    photos = [replace(view, photo=view.image[..., 3:] * red) for view in capture.train]
     gaussians = start(replace(capture, train=tuple(photos)))
     colours = (gaussians.sh0[:, 0] * C0 + 0.5).numpy()
     np.testing.assert_allclose(colours, np.broadcast_to(red[:3], colours.shape), atol=0.02)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splat_uff.masks import tree
+from splat_uff.masks import records
 from splat_uff.masks.records import MaskSet
 from splat_uff.masks.tree import build_tree, minimal_parents
 
@@ -52,7 +52,7 @@ def test_build_tree_is_strict_and_acyclic_at_any_thresholds(seed, p_in, p_iou):
 def test_build_tree_does_not_depend_on_the_chunks(monkeypatch):
     masks = MaskSet.of(random_boxes(np.random.default_rng(0), 20))
     whole = build_tree(masks)
-    monkeypatch.setattr(tree, "_CHUNK", 5)
+    monkeypatch.setattr(records, "_CHUNK", 5)
     assert (build_tree(masks).inside == whole.inside).all()
 
 

@@ -1,0 +1,142 @@
+"""What each step of the contrastive fit looks at, drawn before the first of them.
+
+A step looks at a few pixels of one view, so of all blend weights and masks only what those pixels
+need is kept: its size grows with the number of steps, not with the number of views or their size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from splat_uff.features.blend import FrozenViews, RenderedViews, row_sums
+from splat_uff.features.config import FeaturesConfig
+from splat_uff.masks.bags import mask_counts
+from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.memory import Kept, Memory
+from splat_uff.progress import track
+
+STAGE = 2
+"""Number of this stage's stream of random draws."""
+OPAQUE = 0.5
+"""Pixels of more opacity than this show the scene."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one step looks at."""
+
+    view: int
+    pixels: Int[np.ndarray, "S"]
+    """Distinct, flattened, in increasing order."""
+    weights: FrozenViews
+    """Blend weights of every pixel of this view that some step looks at."""
+    rows: Int[np.ndarray, "S"]
+    """Row of each pixel in `weights`."""
+    through: Float[np.ndarray, "S"]
+    """What alpha leaves of the background."""
+    members: Bool[np.ndarray, "M S"]
+    """Which pixels lie in which mask."""
+    inside: Bool[np.ndarray, "M M"]
+    """Which mask lies inside which."""
+    rng: np.random.Generator
+    """The step's own stream, from where the draw of its pixels left it."""
+
+
+class Samples:
+    """The sample of every step, within a budget of memory."""
+
+    def __init__(
+        self,
+        views: FrozenViews | RenderedViews,
+        num_gaussians: int,
+        bags: Sequence[tuple[MaskSet, MaskTree]],
+        config: FeaturesConfig,
+        *,
+        seed: int,
+        memory: Memory | None = None,
+    ) -> None:
+        """Draw the pixels of every step, view after view.
+
+        Views take turns, shuffled anew every epoch; those without masks are left out.
+
+        Args:
+            views: Blend weights of the training views.
+            num_gaussians: Number of Gaussians behind them.
+            bags: Masks and their tree, one per training view; some view must have one.
+            config: Settings.
+            seed: Seeds every draw; every step draws from a stream of its own.
+            memory: Budget that what is kept counts towards.
+        """
+        self._memory = memory or Memory()
+        self._blocks: dict[int, tuple[Kept, Kept, Kept, Kept]] = {}
+        self._steps: dict[int, tuple[int, tuple[Kept, Kept, Kept, Kept], dict[str, Any]]] = {}
+        due = _schedule(np.flatnonzero(mask_counts(bags)), config.steps, seed)
+        for view, steps in track(due.items(), "blend weights", len(due)):
+            matrix = views.matrix(view, num_gaussians)
+            masks, tree = bags[view]
+            alpha = row_sums(matrix)
+            draws = {}
+            for step in steps:
+                rng = np.random.default_rng([seed, STAGE, 1, step])
+                draws[step] = _draw_pixels(alpha > OPAQUE, config, rng), rng
+            wanted = np.unique(np.concatenate([pixels for pixels, _ in draws.values()]))
+            block = matrix[wanted]
+            parts = (block.indptr.astype(np.int64), block.indices, block.data, tree.inside)
+            self._blocks[view] = self._keep(*parts)
+            for step, (pixels, rng) in draws.items():
+                members = np.packbits(masks.at(pixels), axis=1)
+                rows = np.searchsorted(wanted, pixels)
+                kept = self._keep(
+                    pixels.astype(np.int32), rows.astype(np.int32), 1 - alpha[pixels], members
+                )
+                self._steps[step] = view, kept, dict(rng.bit_generator.state)
+            del matrix, block  # Or two views' would be there at once.
+
+    def __getitem__(self, step: int) -> Sample:
+        """The sample of a step."""
+        view, kept, state = self._steps[step]
+        pixels, rows, through, members = (each.load() for each in kept)
+        starts, indices, weights, inside = (each.load() for each in self._blocks[view])
+        rng = np.random.default_rng()
+        rng.bit_generator.state = state
+        return Sample(
+            view,
+            pixels.astype(np.int64),
+            FrozenViews(starts, indices, weights, np.array([0, len(starts) - 1])),
+            rows.astype(np.int64),
+            through,
+            np.unpackbits(members, axis=1, count=len(pixels)).astype(bool),
+            inside,
+            rng,
+        )
+
+    def _keep(self, *arrays: np.ndarray) -> tuple[Kept, Kept, Kept, Kept]:
+        first, second, third, fourth = (self._memory.keep(array) for array in arrays)
+        return first, second, third, fourth
+
+
+def _schedule(usable: Int[np.ndarray, "U"], steps: int, seed: int) -> dict[int, list[int]]:
+    """The steps that look at each view."""
+    due: dict[int, list[int]] = {}
+    for epoch, first in enumerate(range(0, steps, len(usable))):
+        order = np.random.default_rng([seed, STAGE, 2, epoch]).permutation(usable)
+        for step, view in enumerate(order[: steps - first].tolist(), start=first):
+            due.setdefault(view, []).append(step)
+    return due
+
+
+def _draw_pixels(
+    opaque: Bool[np.ndarray, "P"], config: FeaturesConfig, rng: np.random.Generator
+) -> Int[np.ndarray, "S"]:
+    """Distinct pixels of one view, mostly opaque ones, in increasing order."""
+    inside = np.flatnonzero(opaque)
+    wanted = min(config.pixels, opaque.size)
+    most = min(round(config.foreground * wanted), len(inside))
+    chosen = rng.choice(inside, most, replace=False) if most else inside[:0]
+    left = np.ones(opaque.size, dtype=bool)
+    left[chosen] = False
+    rest = rng.choice(np.flatnonzero(left), wanted - most, replace=False)
+    return np.sort(np.concatenate([chosen, rest]))
