@@ -180,6 +180,38 @@ def labels(
     print(f"{write_labels(run, output)} views in {output}")
 
 
+def export(
+    run: tyro.conf.Positional[Path],
+    *,
+    segments: int = 20,
+    nodes: tuple[int, ...] = (),
+    levels: tuple[int, ...] = (5, 20, 100),
+    format: Literal["ply", "splat", "compressed-ply"] = "ply",
+    only: tuple[Literal["parts", "scene", "cloud", "labels"], ...] = (),
+    output: Folder = None,
+) -> None:
+    """Take parts of a run away as standard files, in the frame of the capture.
+
+    Args:
+        run: Run folder, for example runs/drums.
+        segments: Number of parts to cut the scene into, one file of Gaussians each.
+        nodes: Parts to write in their place: nodes of the tree, as hierarchy.json numbers them.
+        levels: Numbers of segments of labelled files (scene.ply, clouds, boxes, label pictures).
+        format: Of the parts. ply keeps every column; splat and compressed-ply are smaller.
+        only: What to write; everything unless given. hierarchy.json is always there.
+        output: New folder; RUN/export unless given.
+    """
+    from splat_uff.opened import KINDS, export_run, open_run
+
+    output = output or run / "export"
+    written = export_run(
+        open_run(run), output, segments=segments, nodes=nodes, levels=levels, format=format,
+        kinds=only or KINDS,
+    )  # fmt: skip
+    parts = sum(path.parent.name == "parts" for path in written)
+    print(f"{parts} parts, {len(written)} files in {output}")
+
+
 def paper_with(defaults: TrainConfig) -> Callable[..., None]:
     """The `paper` command, which trains by these settings where there is no run yet."""
 
@@ -322,6 +354,7 @@ def main(args: list[str] | None = None) -> None:
                 "metrics": metrics,
                 "masks": masks,
                 "labels": labels,
+                "export": export,
                 "paper": paper_with(_defaults(args)),
                 "scenes": scenes,
                 "bench": bench,

@@ -57,6 +57,16 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def require_new(folder: Path) -> None:
+    """See that nothing would be lost if results went into a folder.
+
+    Raises:
+        InputError: If it holds something, or is a file.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is there already; pass a new folder as --output.")
+
+
 def write_json(path: Path, record: Any) -> None:
     """Write `record` as indented JSON; NaN is refused, since JSON has none."""
     with replacing(path) as temporary:

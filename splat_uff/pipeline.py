@@ -19,7 +19,7 @@ from splat_uff.evaluate.score import Evaluation, evaluate
 from splat_uff.evaluate.summary import write_pictures
 from splat_uff.features.blend import RenderedViews
 from splat_uff.features.fit import fit_features
-from splat_uff.files import write_json
+from splat_uff.files import replacing, write_json
 from splat_uff.gaussians.fit import fit_gaussians
 from splat_uff.gaussians.foreign import load_foreign
 from splat_uff.gaussians.ply import load_ply, save_ply
@@ -127,7 +127,9 @@ def train(
 
     clock.keep_in(run.checkpoints / "seconds.json")
     with clock.stage("gaussians"):
-        if foreign is not None and not run.gaussians.exists():
+        if foreign is not None and splats is not None and not run.gaussians.exists():
+            with replacing(run.original) as temporary:  # For its order and its other columns.
+                shutil.copyfile(splats, temporary)
             save_ply(run.gaussians, foreign)
         gaussians = _fit_gaussians(capture, bags, run, settings, device, checkpoint("gaussians"))
     with clock.stage("features"):

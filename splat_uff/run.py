@@ -51,6 +51,11 @@ class Run:
         return self.folder / "gaussians.ply"
 
     @property
+    def original(self) -> Path:
+        """The file of Gaussians fitted elsewhere, as it was given, where one was."""
+        return self.folder / "original.ply"
+
+    @property
     def features(self) -> Path:
         """`features` [N, D] and `largest_weights` [N]."""
         return self.folder / "features.npz"
@@ -263,7 +268,15 @@ def _is_taken(folder: Path) -> bool:
 
 def _clear(run: Run) -> None:
     """Remove the files of a run and no others; the one that says it is finished goes first."""
-    files = (run.metrics, run.gaussians, run.features, run.hierarchy, run.report, run.overview)
+    files = (
+        run.metrics,
+        run.gaussians,
+        run.original,
+        run.features,
+        run.hierarchy,
+        run.report,
+        run.overview,
+    )
     for file in (*files, run.log, run.config):
         file.unlink(missing_ok=True)
     shutil.rmtree(run.checkpoints, ignore_errors=True)

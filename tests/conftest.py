@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from splat_uff.builtin import DATA_VARIABLE, find_scene
+from splat_uff.cli import main
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +21,12 @@ def own_cache(tmp_path_factory):
 def toy(own_cache) -> Path:
     """Folder of the built-in scene `toy`; tests only read it."""
     return find_scene("toy").folder
+
+
+@pytest.fixture(scope="session")
+def trained(toy, tmp_path_factory) -> Path:
+    """Folder of a finished run on `toy` of few steps; tests only read it."""
+    output = tmp_path_factory.mktemp("trained") / "toy"
+    few = ("--gaussians.steps", "300", "--features.steps", "60", "--features.pixels", "256")
+    main(["train", "--scene", "toy", "--output", str(output), *few])
+    return output

@@ -10,7 +10,7 @@ ORDER = (
     *("errors", "ranges", "files", "memory", "progress", "checkpoints", "clock", "machine"),
     *("cameras", "neighbours", "capture", "masks", "render", "gaussians", "features", "hierarchy"),
     *("evaluate", "baselines", "view", "export", "settings", "run", "builtin", "pipeline"),
-    *("predictions", "paper", "bench", "cli", "__main__"),
+    *("opened", "predictions", "paper", "bench", "cli", "__main__"),
 )
 FRAMEWORKS = {"nerfstudio", "lightning", "hydra"}
 

@@ -23,10 +23,8 @@ PICTURES = ("consistency.png", "features.png", "figure7.png", "segments.png")
 
 
 @pytest.fixture(scope="module")
-def run(toy, tmp_path_factory):
-    output = tmp_path_factory.mktemp("runs") / "toy"
-    main(["train", "--scene", "toy", "--output", str(output), *SMALL])
-    return output
+def run(trained, tmp_path_factory):
+    return Path(shutil.copytree(trained, tmp_path_factory.mktemp("runs") / "toy"))
 
 
 @pytest.fixture(scope="module")

@@ -301,6 +301,7 @@ def _rooms() -> list[Path]:
         "hierarchy",
         "evaluate",
         "baselines",
+        "export",
         "paper",
     )
     return [ROOT / "splat_uff" / room / "__init__.py" for room in order]

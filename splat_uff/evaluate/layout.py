@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from splat_uff.errors import InputError
-from splat_uff.files import replacing_folder
+from splat_uff.files import replacing_folder, require_new
 
 NONE = 200
 """What stands for no segment, background included; segments are 0 to 199, the largest first."""
@@ -30,8 +30,7 @@ def write_layout(
     Raises:
         InputError: If something stands at `folder`.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is there already; pass a new folder as --output.")
+    require_new(folder)
     names = [f"{rank / 100:.3f}" for rank in range(1, len(heights) + 1)]
     with replacing_folder(folder) as temporary:
         for index, view in enumerate(maps):

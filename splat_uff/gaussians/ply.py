@@ -16,14 +16,24 @@ MOST_HEADER = 1 << 16
 
 def save_ply(path: Path, gaussians: Gaussians) -> None:
     """Write the columns of the 3DGS reference: x y z nx ny nz f_dc f_rest opacity scale rot."""
-    from plyfile import PlyData, PlyElement
+    with replacing(path) as temporary:
+        write_table(temporary, table_of(gaussians))
 
+
+def table_of(gaussians: Gaussians) -> np.ndarray:
+    """The columns of the 3DGS reference as a structured array, one row per Gaussian."""
     columns = _columns(gaussians)
     table = np.empty(len(gaussians), dtype=[(name, "<f4") for name in columns])
     for name, values in columns.items():
         table[name] = values
-    with replacing(path) as temporary:
-        PlyData([PlyElement.describe(table, "vertex")], byte_order="<").write(str(temporary))
+    return table
+
+
+def write_table(path: Path, table: np.ndarray) -> None:
+    """Write the rows and columns of a structured array as the vertices of a `.ply`."""
+    from plyfile import PlyData, PlyElement
+
+    PlyData([PlyElement.describe(table, "vertex")], byte_order="<").write(str(path))
 
 
 def load_ply(path: Path) -> Gaussians:
@@ -33,25 +43,10 @@ def load_ply(path: Path) -> Gaussians:
         InputError: If the file is missing, truncated, lacks a column, or holds numbers that are
             not finite or rotations of length 0.
     """
-    from plyfile import PlyData, PlyParseError
-
-    if not path.is_file():
-        raise InputError(f"no file {path}; expected a 3DGS .ply.")
-    try:
-        _check_counts(path)
-        table = PlyData.read(str(path), mmap="c")["vertex"]
-        names = [prop.name for prop in table.properties]
-        if not 0 < table.count <= MOST_GAUSSIANS:
-            raise InputError(f"{path} has {table.count} Gaussians; expected 1 to 50 million.")
-        rest = sum(name.startswith("f_rest_") for name in names)
-        if rest not in (0, 9, 24, 45):
-            raise InputError(f"{path} has {rest} f_rest columns; expected 0, 9, 24 or 45.")
-        with np.errstate(over="ignore"):  # What float32 cannot hold becomes infinite.
-            read = {name: np.asarray(table[name], dtype=np.float32) for name in _names(rest)}
-    except (PlyParseError, KeyError, ValueError, OSError, UnicodeDecodeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not a 3DGS .ply ({error}); export it again.") from None
+    table = read_table(path)
+    rest = sum(name.startswith("f_rest_") for name in table.dtype.names or ())
+    with np.errstate(over="ignore"):  # What float32 cannot hold becomes infinite.
+        read = {name: np.asarray(table[name], dtype=np.float32) for name in _names(rest)}
     if not all(np.isfinite(values).all() for values in read.values()):
         raise InputError(f"{path} holds NaN or infinite numbers; export it again.")
     if not np.any([read[f"rot_{i}"] for i in range(4)], axis=0).all():
@@ -66,6 +61,40 @@ def load_ply(path: Path) -> Gaussians:
     shN = shN.reshape(len(means), 3, rest // 3).transpose(0, 2, 1)
     parts = means, stack("rot_", 4), stack("scale_", 3), read["opacity"], stack("f_dc_", 3)[:, None]
     return Gaussians(*(torch.from_numpy(np.ascontiguousarray(part)) for part in (*parts, shN)))
+
+
+def read_table(path: Path) -> np.ndarray:
+    """Read every column of a 3DGS `.ply`, those that we do not know included.
+
+    Returns:
+        Structured array, one row per Gaussian, with the types of the file.
+
+    Raises:
+        InputError: If the file is missing, truncated or lacks a column.
+    """
+    from plyfile import PlyData, PlyListProperty, PlyParseError
+
+    if not path.is_file():
+        raise InputError(f"no file {path}; expected a 3DGS .ply.")
+    try:
+        _check_counts(path)
+        table = PlyData.read(str(path), mmap="c")["vertex"]
+        names = [prop.name for prop in table.properties]
+        if not 0 < table.count <= MOST_GAUSSIANS:
+            raise InputError(f"{path} has {table.count} Gaussians; expected 1 to 50 million.")
+        rest = sum(name.startswith("f_rest_") for name in names)
+        if rest not in (0, 9, 24, 45):
+            raise InputError(f"{path} has {rest} f_rest columns; expected 0, 9, 24 or 45.")
+        missing = [name for name in _names(rest) if name not in names]
+        if missing:
+            raise ValueError(f"no column {missing[0]}")
+        if any(isinstance(prop, PlyListProperty) for prop in table.properties):
+            raise ValueError("columns of lists")
+        return np.array(table.data)
+    except (PlyParseError, KeyError, ValueError, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not a 3DGS .ply ({error}); export it again.") from None
 
 
 def _check_counts(path: Path) -> None:

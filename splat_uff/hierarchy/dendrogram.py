@@ -44,7 +44,7 @@ def cut(tree: Dendrogram, *, height: float) -> Int[np.ndarray, "N"]:
     """
     if not height >= 0:
         raise ValueError(f"height is {height}; ultrametric heights start at 0.")
-    return _label(tree, tree.altitudes[tree.parents] <= height)
+    return _numbered(_top_nodes(tree, tree.altitudes[tree.parents] <= height))
 
 
 def cut_into(tree: Dendrogram, num_segments: int) -> Int[np.ndarray, "N"]:
@@ -70,11 +70,16 @@ def cut_into(tree: Dendrogram, num_segments: int) -> Int[np.ndarray, "N"]:
         >>> cut_into(tree, 2).tolist()
         [1, 1, 2, 2]
     """
+    return _numbered(cut_nodes(tree, num_segments))
+
+
+def cut_nodes(tree: Dendrogram, num_segments: int) -> Int[np.ndarray, "N"]:
+    """As `cut_into`, with the node of the segment that each leaf is in, not its number."""
     if num_segments < 1:
         raise ValueError(f"num_segments is {num_segments}; a scene has at least 1.")
     undone = np.zeros(len(tree.parents), dtype=bool)
     undone[_highest_merges(tree)[: num_segments - 1]] = True
-    return _label(tree, ~undone[tree.parents])
+    return _top_nodes(tree, ~undone[tree.parents])
 
 
 def height_of(tree: Dendrogram, num_segments: int) -> float:
@@ -120,10 +125,15 @@ def segment_counts(*, fewest: int = 1, most: int, count: int) -> Int[np.ndarray,
     return np.array([number for number in chosen if number <= most])
 
 
-def _label(tree: Dendrogram, joined: np.ndarray) -> Int[np.ndarray, "N"]:
-    """Label leaves by the node they reach going up for as long as nodes are `joined` upwards."""
+def _top_nodes(tree: Dendrogram, joined: np.ndarray) -> Int[np.ndarray, "N"]:
+    """The node that each leaf reaches going up for as long as nodes are `joined` upwards."""
     nodes = np.arange(len(tree.parents))
     top = np.where(joined, tree.parents, nodes)
     while (top[top] != top).any():
         top = top[top]  # Each pass doubles the levels climbed, so deep chains stay cheap.
-    return np.unique(top[: tree.num_leaves], return_inverse=True)[1].astype(np.int32) + 1
+    return top[: tree.num_leaves]
+
+
+def _numbered(nodes: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
+    """Number the distinct nodes from 1."""
+    return np.unique(nodes, return_inverse=True)[1].astype(np.int32) + 1

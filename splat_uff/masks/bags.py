@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import index
+from typing import SupportsIndex
 
 from splat_uff.capture.records import View
 from splat_uff.masks.records import MaskSet, MaskTree
@@ -31,8 +33,8 @@ class Bags(Sequence[tuple[MaskSet, MaskTree]]):
     def __len__(self) -> int:
         return len(self._bags)
 
-    def __getitem__(self, view: int) -> tuple[MaskSet, MaskTree]:  # pyright: ignore
-        bag = self._bags[view]
+    def __getitem__(self, view: SupportsIndex) -> tuple[MaskSet, MaskTree]:  # pyright: ignore
+        bag = self._bags[index(view)]
         masks = MaskSet(bag.packed.load(), bag.height, bag.width)
         return masks, MaskTree(inside=bag.inside.load(), same=bag.same.load())
 

@@ -100,7 +100,7 @@ MALFORMED = {
     "of words": (header(1, style="ascii") + b"a " * 14 + b"\n", "not a 3DGS .ply"),
     "of no Gaussians": (header(0), "has 0 Gaussians"),
     "of fewer than none": (header(-1) + ROW, "not a 3DGS .ply"),
-    "without a column": (header(1, columns=COLUMNS[1:]) + ROW, "not a 3DGS .ply .*name x"),
+    "without a column": (header(1, columns=COLUMNS[1:]) + ROW, "not a 3DGS .ply .*column x"),
     "with a column twice": (header(1, columns=["x", *COLUMNS]) + ROW + ROW, "not a 3DGS .ply"),
     "without vertices": (header(1).replace(b"vertex", b"corner") + ROW, "not a 3DGS .ply"),
     "with 8 of the higher columns": (with_rest(8) + 9 * ROW, "8 f_rest columns"),

@@ -1,0 +1,88 @@
+"""Gaussians as the files that splat editors and viewers open."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from splat_uff.files import replacing
+from splat_uff.gaussians.foreign import move_gaussians
+from splat_uff.gaussians.ply import load_ply, read_table, table_of, write_table
+from splat_uff.render.records import Gaussians
+
+Format = Literal["ply", "splat", "compressed-ply"]
+ENDINGS: Mapping[str, str] = {
+    "ply": ".ply",
+    "splat": ".splat",
+    "compressed-ply": ".compressed.ply",
+}
+_GSPLAT = {"splat": "splat", "compressed-ply": "ply_compressed"}
+
+
+def source_table(
+    gaussians: Gaussians, source_from_world: Float[np.ndarray, "4 4"], original: Path
+) -> np.ndarray:
+    """One row per Gaussian of a run, in the frame of its capture.
+
+    Args:
+        gaussians: In our world.
+        source_from_world: Of the capture.
+        original: The `.ply` that the Gaussians were read from, if they were; its columns come
+            back as they stand there, those that we do not know included.
+
+    Returns:
+        Structured array of 3DGS columns.
+
+    Raises:
+        InputError: If the original is damaged.
+    """
+    if original.is_file():
+        return read_table(original)
+    return table_of(move_gaussians(gaussians, source_from_world))
+
+
+def with_labels(table: np.ndarray, labels: Mapping[str, Int[np.ndarray, "N"]]) -> np.ndarray:
+    """The table with further columns of whole numbers, by name."""
+    kept = [(name, table.dtype[name]) for name in table.dtype.names or () if name not in labels]
+    wider = np.empty(len(table), [*kept, *((name, "<i4") for name in labels)])
+    for name, _ in kept:
+        wider[name] = table[name]
+    for name, values in labels.items():
+        wider[name] = values
+    return wider
+
+
+def shows(table: np.ndarray) -> Bool[np.ndarray, "N"]:
+    """Which Gaussians have the opacity, 1/255, below which no renderer draws them."""
+    return table["opacity"] > np.log(1 / 254)
+
+
+def write_splats(path: Path, table: np.ndarray, format: Format) -> None:
+    """Write some Gaussians.
+
+    Args:
+        path: Of the file.
+        table: Rows of `source_table`.
+        format: `ply` keeps every column and every bit. `splat` (8 bits, no view-dependent colour)
+            and `compressed-ply` are written by gsplat, which puts Gaussians in another order, and
+            in `compressed-ply` leaves out those that `shows` says no to; some must be left.
+    """
+    with replacing(path) as temporary:
+        write_table(temporary, table)
+        if format == "ply":
+            return
+        gaussians = load_ply(temporary)
+        from gsplat import export_splats
+
+        content = export_splats(
+            means=gaussians.means,
+            scales=gaussians.log_scales,
+            quats=gaussians.quats,
+            opacities=gaussians.opacity_logits,
+            sh0=gaussians.sh0,
+            shN=gaussians.shN,
+            format=_GSPLAT[format],  # pyright: ignore[reportArgumentType]
+        )
+        temporary.write_bytes(content)

@@ -1,0 +1,73 @@
+"""The tree as a record that other programs can read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from splat_uff.hierarchy.dendrogram import Dendrogram
+
+
+def members_of(tree: Dendrogram, node: int) -> Bool[np.ndarray, "N"]:
+    """Which leaves lie below a node.
+
+    Raises:
+        ValueError: If there is no such node.
+    """
+    if not 0 <= node < len(tree.parents):
+        raise ValueError(f"node {node} of {len(tree.parents)}")
+    below = np.zeros(len(tree.parents), bool)
+    below[node] = True
+    for child in range(node - 1, -1, -1):  # Children come before their parents.
+        below[child] = below[tree.parents[child]]
+    return below[: tree.num_leaves]
+
+
+def describe_tree(
+    tree: Dendrogram,
+    positions: Float[np.ndarray, "N 3"],
+    names: Mapping[int, str] | None = None,
+) -> list[dict[str, Any]]:
+    """Every node above the leaves, the root first.
+
+    Args:
+        tree: Merge tree.
+        positions: Centres of the leaves; boxes are in their frame.
+        names: Of nodes.
+
+    Returns:
+        Of each node `id` and `parent` (None at the root), as the dendrogram numbers them; `height`,
+        `size` (its leaves), `box` (smallest and largest x, y, z of their centres) and `name`.
+    """
+    count = len(tree.parents)
+    sizes = np.zeros(count, np.int64)
+    sizes[: tree.num_leaves] = 1
+    low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
+    low[: tree.num_leaves] = high[: tree.num_leaves] = positions
+    leaves, holders = slice(0, tree.num_leaves), tree.parents[: tree.num_leaves]
+    np.add.at(sizes, holders, 1)
+    np.minimum.at(low, holders, low[leaves])
+    np.maximum.at(high, holders, high[leaves])
+    for node in range(tree.num_leaves, count - 1):
+        parent = tree.parents[node]
+        sizes[parent] += sizes[node]
+        np.minimum(low[parent], low[node], out=low[parent])
+        np.maximum(high[parent], high[node], out=high[parent])
+    return [
+        {
+            "id": node,
+            "parent": None if node == count - 1 else int(tree.parents[node]),
+            "height": float(tree.altitudes[node]),
+            "size": int(sizes[node]),
+            "box": [low[node].tolist(), high[node].tolist()],
+            "name": (names or {}).get(node, ""),
+        }
+        for node in range(count - 1, tree.num_leaves - 1, -1)
+    ]
+
+
+def largest_first(nodes: Int[np.ndarray, "N"]) -> list[int]:
+    """The distinct nodes that leaves belong to, by number of leaves; of equal ones the lower."""
+    known, sizes = np.unique(nodes, return_counts=True)
+    return known[np.lexsort((known, -sizes))].tolist()

@@ -1,0 +1,205 @@
+"""A finished run as a library sees it, and what can be taken away from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from splat_uff import __version__
+from splat_uff.capture import Capture, read_capture
+from splat_uff.errors import InputError
+from splat_uff.evaluate.palette import nested_colours
+from splat_uff.evaluate.score import scored_camera
+from splat_uff.export.cloud import write_boxes, write_cloud
+from splat_uff.export.labels import write_label_pngs
+from splat_uff.export.splats import ENDINGS, Format, shows, source_table, with_labels, write_splats
+from splat_uff.export.tree import describe_tree, largest_first, members_of
+from splat_uff.files import replacing_folder, require_new, write_json
+from splat_uff.gaussians.ply import load_ply
+from splat_uff.hierarchy.build import Hierarchy
+from splat_uff.hierarchy.dendrogram import cut_nodes
+from splat_uff.hierarchy.labels import blended_votes, label_maps
+from splat_uff.pipeline import load_hierarchy
+from splat_uff.progress import notice, track
+from splat_uff.render import Gaussians
+from splat_uff.run import Provenance, Run, load_arrays, read_provenance
+
+Kind = Literal["parts", "scene", "cloud", "labels"]
+KINDS: tuple[Kind, ...] = ("parts", "scene", "cloud", "labels")
+MOST_PARTS = 10_000
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """Gaussians, their tree, and the way back to the frame of the capture."""
+
+    run: Run
+    provenance: Provenance
+    gaussians: Gaussians
+    """In our normalised world."""
+    hierarchy: Hierarchy
+    source_from_world: Float[np.ndarray, "4 4"]
+
+    @cached_property
+    def capture(self) -> Capture:
+        """The photos and cameras that it was trained on, read when first asked for."""
+        return read_capture(Path(self.provenance.data), size=self.provenance.settings.size)
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """One row of 3DGS columns per Gaussian, in the frame of the capture."""
+        return source_table(self.gaussians, self.source_from_world, self.run.original)
+
+    def nodes(self, num_segments: int) -> Int[np.ndarray, "N"]:
+        """Node of the segment that each Gaussian is in, of at most so many segments."""
+        return cut_nodes(self.hierarchy.tree, num_segments)
+
+    def members(self, node: int) -> Bool[np.ndarray, "N"]:
+        """Which Gaussians lie below a node."""
+        return members_of(self.hierarchy.tree, node)
+
+
+def open_run(folder: Path | str) -> OpenedRun:
+    """Open a run that has a hierarchy.
+
+    Raises:
+        InputError: If there is none, or its files are damaged or do not belong together.
+    """
+    run = Run(Path(folder))
+    provenance = read_provenance(run)
+    gaussians, hierarchy = load_ply(run.gaussians), load_hierarchy(run)
+    if len(gaussians) != hierarchy.tree.num_leaves:
+        raise InputError(
+            f"{run.gaussians} has {len(gaussians)} Gaussians, {run.hierarchy} "
+            f"{hierarchy.tree.num_leaves} leaves; train again with --overwrite."
+        )
+    source_from_world = load_arrays(run.hierarchy, ("source_from_world",))["source_from_world"]
+    if source_from_world.shape != (4, 4) or not np.isfinite(source_from_world).all():
+        raise InputError(f"{run.hierarchy} holds no source_from_world; train again.")
+    return OpenedRun(run, provenance, gaussians, hierarchy, source_from_world)
+
+
+def export_run(
+    opened: OpenedRun,
+    output: Path,
+    *,
+    segments: int = 20,
+    nodes: Sequence[int] = (),
+    levels: Sequence[int] = (5, 20, 100),
+    format: Format = "ply",
+    kinds: Sequence[Kind] = KINDS,
+) -> list[Path]:
+    """Write parts of a run, or all of it, as standard files in the frame of the capture.
+
+    * `parts/`: one file of Gaussians per segment, the largest first;
+    * `scene.ply`: all Gaussians in their order, with a column `segment_K` for each level K;
+    * `cloud_K.ply`, `boxes_K.ply`: centres in the colours of their segments, and their boxes;
+    * `labels_K/`: label maps of the held-out views, or of the training views where there are none;
+    * `hierarchy.json`: the tree, and which file and which label belongs to which node.
+
+    Args:
+        opened: The run.
+        output: New folder; appears whole or not at all.
+        segments: Number of parts.
+        nodes: Nodes of the tree to write as parts, in place of a number of segments.
+        levels: Numbers of segments of the other files; labels count from 1, the largest first.
+        format: Of the parts.
+        kinds: What to write; `hierarchy.json` always is.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: If a number is out of range, or something stands at `output`.
+    """
+    require_new(output)
+    tree = opened.hierarchy.tree
+    _check(opened, segments, nodes, levels)
+    chosen = opened.nodes(segments)
+    wanted = list(dict.fromkeys(nodes)) or largest_first(chosen)
+    if not nodes and len(wanted) < segments:
+        notice(f"{segments} segments were asked for; the tree has {len(wanted)}.")
+    table = opened.table
+    positions = np.stack([table[axis] for axis in "xyz"], axis=1).astype(np.float64)
+    record: dict[str, Any] = {
+        "version": __version__,
+        "scene": opened.provenance.scene,
+        "num_gaussians": len(table),
+        "source_from_world": opened.source_from_world.tolist(),
+        "parts": [],
+        "levels": {},
+        "nodes": describe_tree(tree, positions),
+    }
+    ordered = sorted(set(levels), reverse=True)
+    ranks = {level: largest_first(opened.nodes(level)) for level in ordered}
+    labels = {level: _ranked(opened.nodes(level), ranks[level]) for level in ordered}
+    colours = dict(zip(ordered, nested_colours(list(labels.values())), strict=True))
+    with replacing_folder(output) as place:
+        if "parts" in kinds:
+            (place / "parts").mkdir()
+            digits = len(str(len(wanted)))
+            for rank, node in enumerate(track(wanted, "parts", len(wanted)), start=1):
+                inside = opened.members(node) if nodes else chosen == node
+                name = f"parts/{rank:0{digits}d}{ENDINGS[format]}"
+                if format == "compressed-ply" and not shows(table[inside]).any():
+                    notice(f"no Gaussian of {name} shows, so there is no such file.")
+                    continue
+                write_splats(place / name, table[inside], format)
+                record["parts"].append({"file": name, "node": node, "size": int(inside.sum())})
+        if "scene" in kinds:
+            columns = {f"segment_{level}": labels[level] for level in ordered}
+            write_splats(place / "scene.ply", with_labels(table, columns), "ply")
+        for level in ordered:
+            record["levels"][str(level)] = [
+                {"label": rank, "node": node, "colour": colours[level][rank].round(4).tolist()}
+                for rank, node in enumerate(ranks[level], start=1)
+            ]
+            if "cloud" in kinds:
+                painted = colours[level][labels[level]]
+                write_cloud(place / f"cloud_{level}.ply", positions, painted)
+                write_boxes(place / f"boxes_{level}.ply", positions, labels[level], painted)
+        if "labels" in kinds:
+            _write_labels(opened, place, labels, colours)
+        write_json(place / "hierarchy.json", record)
+    return sorted(path for path in output.rglob("*") if path.is_file())
+
+
+def _check(opened: OpenedRun, segments: int, nodes: Sequence[int], levels: Sequence[int]) -> None:
+    if not 1 <= segments <= MOST_PARTS:
+        raise InputError(f"segments is {segments}; expected 1 to {MOST_PARTS}.")
+    for level in levels:
+        if not 1 <= level < 2**16:
+            raise InputError(f"a level is {level}; expected a number of segments, 1 to 65535.")
+    count = len(opened.hierarchy.tree.parents)
+    for node in nodes:
+        if not 0 <= node < count:
+            raise InputError(
+                f"there is no node {node}; expected one of hierarchy.json, below {count}."
+            )
+
+
+def _ranked(nodes: Int[np.ndarray, "N"], order: list[int]) -> Int[np.ndarray, "N"]:
+    """Labels from 1 in the given order of nodes."""
+    known = np.array(order)
+    at = np.argsort(known)
+    return (at[np.searchsorted(known, nodes, sorter=at)] + 1).astype(np.int32)
+
+
+def _write_labels(
+    opened: OpenedRun,
+    place: Path,
+    labels: dict[int, Int[np.ndarray, "N"]],
+    colours: dict[int, Float[np.ndarray, "_ 3"]],
+) -> None:
+    views = opened.capture.val or opened.capture.train
+    for level in labels:
+        (place / f"labels_{level}").mkdir()
+    stacked = np.stack(list(labels.values()))
+    for view in track(views, "labels", len(views)):
+        maps = label_maps(blended_votes(opened.gaussians, scored_camera(view)), stacked)
+        for level, shown in zip(labels, maps, strict=True):
+            write_label_pngs(place / f"labels_{level}", view.name, shown, colours[level])

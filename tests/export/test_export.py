@@ -1,0 +1,253 @@
+"""What is taken away from a run: the same Gaussians, in the frame of the capture, as named."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from plyfile import PlyData, PlyElement
+
+from splat_uff.cli import main
+from splat_uff.errors import InputError
+from splat_uff.export.splats import shows, with_labels
+from splat_uff.export.tree import describe_tree, largest_first, members_of
+from splat_uff.gaussians.foreign import move_gaussians
+from splat_uff.gaussians.ply import load_ply, read_table, table_of
+from splat_uff.hierarchy.dendrogram import Dendrogram, cut_into
+from splat_uff.opened import export_run, open_run
+from splat_uff.run import Run
+
+TREE = Dendrogram(np.array([4, 4, 5, 5, 6, 6, 6]), np.array([0, 0, 0, 0, 0.1, 0.2, 0.9]), 4)
+
+
+@pytest.fixture(scope="module")
+def opened(trained):
+    return open_run(trained)
+
+
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory):
+    output = tmp_path_factory.mktemp("out") / "export"
+    main(["export", str(trained), "--segments", "6", "--levels", "3", "9", "--output", str(output)])
+    return output
+
+
+@pytest.fixture(scope="module")
+def record(exported):
+    return json.loads((exported / "hierarchy.json").read_text())
+
+
+def test_parts_together_are_all_gaussians_in_the_frame_of_the_capture(opened, exported, record):
+    gaussians = move_gaussians(opened.gaussians, opened.source_from_world)
+    whole = table_of(gaussians)
+    labels = cut_into(opened.hierarchy.tree, 6)
+    assert len(record["parts"]) == 6
+    assert sorted(path.name for path in (exported / "parts").iterdir()) == [
+        f"{rank}.ply" for rank in range(1, 7)
+    ]
+    sizes = []
+    for part in record["parts"]:
+        inside = opened.members(part["node"])
+        assert len(np.unique(labels[inside])) == 1
+        table = read_table(exported / part["file"])
+        assert (table == whole[inside]).all()
+        sizes.append(part["size"])
+        assert part["size"] == len(table) == (labels == labels[inside][0]).sum()
+    assert sizes == sorted(sizes, reverse=True)
+    assert sum(sizes) == len(gaussians)
+    scale = opened.source_from_world[0, 0]
+    assert scale != 1
+    np.testing.assert_allclose(whole["x"], scale * opened.gaussians.means[:, 0], rtol=1e-6)
+
+
+def test_the_scene_says_which_segment_each_gaussian_is_in(opened, exported, record):
+    table = read_table(exported / "scene.ply")
+    assert len(table) == len(opened.gaussians)
+    for level in (3, 9):
+        labels = table[f"segment_{level}"]
+        assert labels.min() == 1
+        assert labels.max() == level == len(record["levels"][str(level)])
+        assert (np.diff(np.bincount(labels)[1:]) <= 0).all()
+        for entry in record["levels"][str(level)]:
+            assert (opened.members(entry["node"]) == (labels == entry["label"])).all()
+    load_ply(exported / "scene.ply")  # Others read it as plain 3DGS.
+
+
+def test_label_pictures_show_the_labels_of_the_scene(opened, exported, record):
+    view = opened.capture.val[0]
+    with Image.open(exported / "labels_9" / f"{view.name}.png") as picture:
+        labels = np.asarray(picture)
+        assert picture.mode.startswith("I;16")
+    colours = np.array([[1, 1, 1], *(entry["colour"] for entry in record["levels"]["9"])])
+    with Image.open(exported / "labels_9" / f"{view.name}_preview.png") as picture:
+        np.testing.assert_allclose(np.asarray(picture) / 255, colours[labels], atol=0.003)
+    assert 3 < len(np.unique(labels)) <= 10
+
+
+def test_clouds_and_boxes_can_be_read(opened, exported, record):
+    o3d = pytest.importorskip("open3d")
+    cloud = o3d.io.read_point_cloud(str(exported / "cloud_3.ply"))
+    assert len(cloud.points) == len(opened.gaussians)
+    boxes = o3d.io.read_line_set(str(exported / "boxes_3.ply"))
+    assert (len(boxes.points), len(boxes.lines)) == (3 * 8, 3 * 12)
+    root = record["nodes"][0]["box"]
+    np.testing.assert_allclose(np.asarray(cloud.points).min(axis=0), root[0], atol=1e-5)
+    np.testing.assert_allclose(np.asarray(cloud.points).max(axis=0), root[1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("format", "ending"), [("splat", ".splat"), ("compressed-ply", ".compressed.ply")]
+)
+def test_smaller_formats_hold_every_gaussian(opened, trained, tmp_path, format, ending):
+    output = tmp_path / "out"
+    only = ("--only", "parts", "--segments", "2", "--format", format)
+    main(["export", str(trained), "--output", str(output), *only])
+    record = json.loads((output / "hierarchy.json").read_text())
+    files = {path.name for path in output.rglob("*") if path.is_file()}
+    assert files == {"hierarchy.json", f"1{ending}", f"2{ending}"}
+    for part in record["parts"]:
+        content = (output / part["file"]).read_bytes()
+        if format == "splat":
+            assert len(content) == 32 * part["size"]
+            centres = np.frombuffer(content, "<f4").reshape(-1, 8)[:, :3]
+            inside = opened.members(part["node"])
+            expected = opened.table[inside]
+            assert centres.min(axis=0) == pytest.approx([expected[a].min() for a in "xyz"])
+        else:
+            vertices = PlyData.read(output / part["file"])["vertex"]
+            assert vertices.count == shows(opened.table[opened.members(part["node"])]).sum()
+
+
+def test_nodes_are_parts_too(opened, trained, tmp_path):
+    tree = opened.hierarchy.tree
+    root = len(tree.parents) - 1
+    child = int(tree.parents[0])
+    written = export_run(
+        opened, tmp_path / "out", nodes=(child, root, child), kinds=("parts",), levels=()
+    )
+    record = json.loads((tmp_path / "out" / "hierarchy.json").read_text())
+    assert [part["node"] for part in record["parts"]] == [child, root]
+    assert record["parts"][1]["size"] == len(opened.gaussians)
+    assert len(written) == 3
+
+
+def test_gaussians_from_elsewhere_come_back_as_they_were(trained, toy, tmp_path):
+    """Order, frame, types and columns that we do not know."""
+    theirs = move_gaussians(load_ply(Run(trained).gaussians), open_run(trained).source_from_world)
+    table = table_of(theirs)
+    wider = np.empty(len(table), [*table.dtype.descr, ("label", "<u2"), ("score", "<f8")])
+    for name in table.dtype.names:
+        wider[name] = table[name]
+    rng = np.random.default_rng(0)
+    wider["label"] = rng.integers(0, 9, len(table))
+    wider["score"] = rng.random(len(table))
+    rng.shuffle(wider)
+    path = tmp_path / "theirs.ply"
+    PlyData([PlyElement.describe(wider, "vertex")]).write(str(path))
+    run = tmp_path / "run"
+    few = ("--features.steps", "5", "--size", "32", "--evaluate.cuts", "3")
+    main(["train", "--data", str(toy), "--gaussians", str(path), "--output", str(run), *few])
+    path.unlink()  # The run does without.
+    main(
+        ["export", str(run), "--segments", "3", "--levels", "4", "--output", str(tmp_path / "out")]
+    )
+    scene = read_table(tmp_path / "out" / "scene.ply")
+    assert scene.dtype.names == (*wider.dtype.names, "segment_4")
+    for name in wider.dtype.names:
+        assert scene.dtype[name] == wider.dtype[name]
+        assert (scene[name] == wider[name]).all()
+    rows = [read_table(file) for file in sorted((tmp_path / "out" / "parts").iterdir())]
+    assert all(row.dtype == wider.dtype for row in rows)
+    together = np.sort(np.concatenate(rows), order=("score", "x"))
+    assert (together == np.sort(wider, order=("score", "x"))).all()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--segments", "0"), "segments is 0"),
+        (("--segments", "20000"), "segments is 20000"),
+        (("--levels", "0"), "a level is 0"),
+        (("--levels", "70000"), "a level is 70000"),
+        (("--nodes", "-1"), "no node -1"),
+        (("--nodes", "9999999"), "no node 9999999"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(trained, tmp_path, capsys, flags, words):
+    with pytest.raises(SystemExit) as stopped:
+        main(["export", str(trained), "--output", str(tmp_path / "out"), *flags])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_overwritten_and_nothing_is_left_half_written(opened, tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="is there already"):
+        export_run(opened, tmp_path / "out")
+    monkeypatch.setattr("splat_uff.opened.write_json", None)
+    with pytest.raises(TypeError):
+        export_run(opened, tmp_path / "other", kinds=("parts",))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_more_segments_than_there_are(opened, tmp_path, capsys):
+    most = opened.hierarchy.tree.most_segments
+    export_run(opened, tmp_path / "out", segments=most + 5, kinds=("parts",), levels=())
+    assert f"the tree has {most}" in capsys.readouterr().err
+    assert len(list((tmp_path / "out" / "parts").iterdir())) == most
+
+
+@pytest.mark.parametrize("name", ["config.toml", "hierarchy.npz", "gaussians.ply"])
+def test_a_run_that_is_not_whole_is_refused(trained, tmp_path, name):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    (run / name).unlink()
+    with pytest.raises(InputError, match=name):
+        open_run(run)
+
+
+def test_describe_tree_adds_up():
+    positions = np.array([[0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, -3.0]])
+    nodes = {node["id"]: node for node in describe_tree(TREE, positions, {5: "stool"})}
+    assert list(nodes) == [6, 5, 4]
+    assert [nodes[node]["parent"] for node in (4, 5, 6)] == [6, 6, None]
+    assert [nodes[node]["size"] for node in (4, 5, 6)] == [2, 2, 4]
+    assert nodes[4]["box"] == [[0, 0, 0], [1, 0, 0]]
+    assert nodes[6]["box"] == [[0, 0, -3], [1, 2, 0]]
+    assert nodes[5]["name"] == "stool"
+    assert nodes[5]["height"] == 0.2
+
+
+def test_members_of_a_node_are_its_leaves():
+    assert members_of(TREE, 5).tolist() == [False, False, True, True]
+    assert members_of(TREE, 6).all()
+    assert members_of(TREE, 0).tolist() == [True, False, False, False]
+    with pytest.raises(ValueError, match="node 7"):
+        members_of(TREE, 7)
+
+
+def test_largest_first_breaks_ties_by_the_lower_node():
+    assert largest_first(np.array([5, 9, 9, 4, 4, 7])) == [4, 9, 5, 7]
+
+
+def test_a_part_of_which_nothing_shows_has_no_compressed_file(opened, tmp_path, capsys):
+    faint = replace(
+        opened,
+        gaussians=replace(opened.gaussians, opacity_logits=opened.gaussians.opacity_logits * 0 - 9),
+    )
+    export_run(faint, tmp_path / "out", segments=2, format="compressed-ply", kinds=("parts",))
+    assert "no Gaussian of parts/1.compressed.ply shows" in capsys.readouterr().err
+    assert list((tmp_path / "out" / "parts").iterdir()) == []
+
+
+def test_label_columns_take_the_place_of_older_ones():
+    table = np.zeros(3, [("x", "<f4"), ("segment_2", "<i4")])
+    found = with_labels(table, {"segment_2": np.array([1, 2, 2])})
+    assert found.dtype.names == ("x", "segment_2")
+    assert found["segment_2"].tolist() == [1, 2, 2]
