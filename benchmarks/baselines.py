@@ -20,8 +20,8 @@ from splat_uff.evaluate.score import STAGE, scored_camera
 from splat_uff.features.blend import FrozenViews
 from splat_uff.machine import commit, describe_machine
 from splat_uff.masks.folders import read_masks
-from splat_uff.pipeline import Finished, read_finished
 from splat_uff.render import blend_weights
+from splat_uff.stages import Finished, read_finished
 
 OUTSIDE = (0.15, 0.5, 1.0)
 FITS = {"weighted mean": (0, 0.0), "Adam, 0.01": (1500, 0.01), "Adam, 0.1 (default)": (1500, 0.1)}

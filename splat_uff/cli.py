@@ -96,17 +96,16 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
         from splat_uff.evaluate.tables import score_table
         from splat_uff.progress import print_result
 
-        chosen = _choose_device(device)
         checkpoint = _sam_checkpoint(sam_checkpoint)
         if checkpoint is not None and not masks:
             from splat_uff.capture import read_capture
 
             capture = read_capture(folder, size=settings.size)
             if capture.masks == "none":
-                _make_masks(capture, checkpoint, sam_model, SamSettings(), None, chosen)
+                _make_masks(capture, checkpoint, sam_model, SamSettings(), None, device)
         metrics = pipeline.train(
             folder, output, settings,
-            scene=name, masks=masks, splats=gaussians, device=chosen,
+            scene=name, masks=masks, splats=gaussians, device=device,
             resume=resume, overwrite=overwrite,
             checkpoint_seconds=checkpoint_seconds, memory_gb=memory,
         )  # fmt: skip
@@ -144,7 +143,7 @@ def metrics(
     if run is not None:
         if scene or data:
             raise InputError("a run knows its capture; leave --scene and --data out.")
-        from splat_uff.pipeline import score_run
+        from splat_uff.stages import score_run
 
         print_result(score_table(score_run(run)))
         return
@@ -258,8 +257,7 @@ def paper_with(defaults: TrainConfig) -> Callable[..., None]:
         from splat_uff.progress import print_result
 
         if not (run / "metrics.json").is_file():
-            device = _choose_device("auto")
-            pipeline.train(folder, run, defaults, scene=name, device=device, resume=True)
+            pipeline.train(folder, run, defaults, scene=name, device="auto", resume=True)
         output = output or run / "paper"
         choices = Choices(features, sam_checkpoint, sam_model, sources)
         record = write_paper(run, output, choices, data=folder)
@@ -306,7 +304,7 @@ def masks(
     if size < 16:
         raise InputError(f"--size is {size}; expected at least 16 pixels.")
     capture = read_capture(data, size=size)
-    made = _make_masks(capture, checkpoint, sam_model, settings, output, _choose_device(device))
+    made = _make_masks(capture, checkpoint, sam_model, settings, output, device)
     print(f"masks of {made} views made, in {output or data}")
 
 
@@ -424,8 +422,9 @@ def _make_masks(
 ) -> int:
     from splat_uff.masks.generate import write_sam_masks
     from splat_uff.masks.sam import load_sam
+    from splat_uff.stages import choose_device
 
-    sam = load_sam(checkpoint, model, device=device)
+    sam = load_sam(checkpoint, model, device=choose_device(device))
     return write_sam_masks(capture, sam, checkpoint, settings, folder=output)
 
 
@@ -475,14 +474,3 @@ def _is_users_own(scene: str, data_root: Path | None) -> bool:
 
     root = data_root_folder(data_root)
     return root is not None and (root / scene).is_dir()
-
-
-def _choose_device(device: str) -> str:
-    """Resolve `auto`; asks torch, never for nvcc, which may be there without a GPU."""
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda, but torch finds no CUDA device; use --device cpu.")
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device

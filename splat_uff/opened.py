@@ -23,10 +23,10 @@ from splat_uff.gaussians.ply import load_ply
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.dendrogram import cut_nodes
 from splat_uff.hierarchy.labels import blended_votes, label_maps
-from splat_uff.pipeline import load_hierarchy
 from splat_uff.progress import notice, track
 from splat_uff.render import Gaussians
 from splat_uff.run import Provenance, Run, load_arrays, read_provenance
+from splat_uff.stages import load_hierarchy
 
 Kind = Literal["parts", "scene", "cloud", "labels"]
 KINDS: tuple[Kind, ...] = ("parts", "scene", "cloud", "labels")

@@ -15,8 +15,8 @@ from splat_uff.evaluate.score import (
     scored_camera,
     scores_by_depth,
 )
-from splat_uff.pipeline import read_finished
 from splat_uff.progress import track
+from splat_uff.stages import read_finished
 
 PUBLISHED_ANGLE = 10
 """Degrees of the rotated views that the published scripts score."""

@@ -1,5 +1,6 @@
 """The run folder: what is where, what it was made with, and whether it may be gone on with."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -240,6 +241,33 @@ def _forget_steps(path: Path, stage: str, step: int) -> None:
     if len(kept) < len(lines):
         with replacing(path) as temporary:
             temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def digest_of(path: Path) -> str:
+    """Of the content of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def fingerprint_of(folder: Path, output: Path) -> str:
+    """Of the poses, and of the name and size of every file of the capture.
+
+    Runs are often kept inside the capture (`--data .`), and no part of it: the entry of `folder`
+    that leads to `output` does not count.
+    """
+    folder, output = folder.resolve(), output.resolve()
+    runs = output.relative_to(folder).parts[:1] if output.is_relative_to(folder) else ()
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("transforms*.json"), *folder.glob("poses_bounds.npy")]):
+        digest.update(path.read_bytes())
+    for path in sorted(folder.glob("*/**/*")):
+        place = path.relative_to(folder)
+        if path.is_file() and place.parts[:1] != runs:
+            digest.update(f"{place} {path.stat().st_size}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def save_arrays(path: Path, provenance: Provenance, **arrays: np.ndarray) -> None:

@@ -9,8 +9,8 @@ PACKAGE = Path(splat_uff.__file__).parent
 ORDER = (
     *("errors", "ranges", "files", "memory", "progress", "checkpoints", "clock", "machine"),
     *("cameras", "neighbours", "capture", "masks", "render", "gaussians", "features", "hierarchy"),
-    *("evaluate", "baselines", "view", "export", "settings", "run", "builtin", "pipeline"),
-    *("opened", "predictions", "paper", "bench", "cli", "__main__"),
+    *("evaluate", "baselines", "view", "export", "settings", "run", "builtin", "stages"),
+    *("pipeline", "opened", "predictions", "paper", "bench", "cli", "__main__"),
 )
 FRAMEWORKS = {"nerfstudio", "lightning", "hydra"}
 

@@ -37,6 +37,7 @@ def scores(output):
     """The content of `metrics.json` but the seconds, which no two runs share."""
     metrics = json.loads((output / "metrics.json").read_text())
     del metrics["seconds"]
+    metrics.pop("peak_memory_gb", None)
     return metrics
 
 

@@ -82,7 +82,11 @@ def evaluate(
         full: Also the ceiling, and VC where the capture has rotated views; takes longer.
     """
     cuts = make_cuts(hierarchy, config)
-    metrics: dict[str, Any] = {"num_gaussians": len(gaussians), "num_cuts": len(cuts)}
+    metrics: dict[str, Any] = {
+        "num_gaussians": len(gaussians),
+        "num_segments": hierarchy.tree.most_segments,
+        "num_cuts": len(cuts),
+    }
     if capture.val:
         scores = score_images(
             (render_over_white(gaussians, view.camera), view.composite(WHITE).astype(np.float32))

@@ -112,7 +112,8 @@ def fact_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
 
     Args:
         metrics: The content of `metrics.json`. Read here: `psnr` in dB, `ssim`,
-            `num_gaussians`, `seconds` by stage. All may be missing.
+            `num_gaussians`, `num_segments`, `peak_memory_gb`, `seconds` by stage. All may be
+            missing.
     """
     rows = []
     if "psnr" in metrics:
@@ -131,6 +132,10 @@ def fact_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("nesting violations", str(metrics["nesting_violations"])))
     if "num_gaussians" in metrics:
         rows.append(("Gaussians", f"{metrics['num_gaussians']:,}".replace(",", " ")))
+    if "num_segments" in metrics:
+        rows.append(("segments, finest", f"{metrics['num_segments']:,}".replace(",", " ")))
+    if "peak_memory_gb" in metrics:
+        rows.append(("peak memory", f"{metrics['peak_memory_gb']:.1f} GB"))
     return rows
 
 

@@ -30,18 +30,27 @@ def segment_colours(image: Float[np.ndarray, "H W 4"]) -> MaskSet:
 
     height, width = image.shape[:2]
     solid = image[..., 3] >= OPAQUE
-    # Transparent pixels get a colour of their own, so that the outline is an edge.
+    if not solid.any():
+        return MaskSet.of(np.zeros((0, height, width), bool))
     values = np.concatenate([_opponent(image[..., :3]), 4 * solid[..., None]], axis=2)
-    graph = hg.get_4_adjacency_graph((height, width))  # pyright: ignore[reportAttributeAccessIssue]
-    flat = values.reshape(-1, values.shape[2]).astype(np.float64)
-    tree, scales = hg.binary_partition_tree_MumfordShah_energy(graph, flat)
+    flat = values[solid].astype(np.float64)
+    vertex = np.full((height, width), len(flat))
+    vertex[solid] = np.arange(len(flat))
+    sources, targets, lengths = _neighbours(vertex)
+    if not solid.all():
+        # One vertex for all that is transparent, with a colour of its own, so that the outline is
+        # an edge. As pixels, they would take ten times as long as the rest.
+        flat = np.concatenate([flat, np.zeros((1, flat.shape[1]))])
+    graph = hg.UndirectedGraph(len(flat))  # pyright: ignore[reportAttributeAccessIssue]
+    graph.add_edges(sources, targets)
+    tree, scales = hg.binary_partition_tree_MumfordShah_energy(graph, flat, edge_length=lengths)
     altitudes = _never_falling(np.asarray(tree.parents()), np.asarray(scales))
     masks: list[Bool[np.ndarray, "H W"]] = []
     seen: set[bytes] = set()
     most = MOST_SHARE * height * width
     for regions in REGIONS:
         labels = hg.labelisation_horizontal_cut_from_num_regions(tree, altitudes, regions)
-        labels = np.asarray(labels).reshape(height, width)
+        labels = np.asarray(labels)[vertex]
         for label in np.unique(labels):
             mask = (labels == label) & solid
             key = np.packbits(mask).tobytes()
@@ -49,6 +58,17 @@ def segment_colours(image: Float[np.ndarray, "H W 4"]) -> MaskSet:
                 seen.add(key)
                 masks.append(mask)
     return MaskSet.of(np.stack(masks) if masks else np.zeros((0, height, width), bool))
+
+
+def _neighbours(
+    vertex: Int[np.ndarray, "H W"],
+) -> tuple[Int[np.ndarray, "E"], Int[np.ndarray, "E"], Float[np.ndarray, "E"]]:
+    """Pairs of vertices that share sides of pixels, and how many sides."""
+    beside = np.stack([vertex[:, :-1].ravel(), vertex[:, 1:].ravel()])
+    below = np.stack([vertex[:-1].ravel(), vertex[1:].ravel()])
+    pairs = np.sort(np.concatenate([beside, below], axis=1), axis=0)
+    pairs, sides = np.unique(pairs[:, pairs[0] != pairs[1]], axis=1, return_counts=True)
+    return pairs[0], pairs[1], sides.astype(np.float64)
 
 
 def _never_falling(

@@ -17,7 +17,7 @@ from splat_uff.evaluate.score import WHITE, label_view, make_cuts, scored_camera
 from splat_uff.evaluate.summary import blend_over_white, gaussian_colours
 from splat_uff.evaluate.tables import VC_ANGLES
 from splat_uff.files import replacing
-from splat_uff.pipeline import Finished
+from splat_uff.stages import Finished
 
 VIEWS = 4
 """Held-out views on the sheets."""

@@ -45,9 +45,9 @@ from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.gather import gather_held_out, gather_masks
 from splat_uff.masks.sam import SamModel, load_sam
-from splat_uff.pipeline import Finished
 from splat_uff.progress import notice
 from splat_uff.settings import TrainConfig, read_settings, recipe_file
+from splat_uff.stages import Finished
 
 SOURCES = 20
 """Views whose masks SAM3D lifts, as in the paper."""

@@ -16,8 +16,8 @@ from splat_uff.paper.figures import (
 )
 from splat_uff.paper.methods import Choices, Comparison, Scores
 from splat_uff.paper.tables import write_page
-from splat_uff.pipeline import read_finished
 from splat_uff.run import Run, load_arrays
+from splat_uff.stages import read_finished
 
 
 def write_paper(

@@ -1,0 +1,277 @@
+"""The stages of a run once its capture and masks are read: Gaussians, features, tree, scores."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+
+from splat_uff import __version__
+from splat_uff.capture import Capture, read_capture
+from splat_uff.checkpoints import Checkpoint
+from splat_uff.errors import InputError
+from splat_uff.evaluate.score import Evaluation, evaluate
+from splat_uff.evaluate.summary import write_pictures
+from splat_uff.features.blend import RenderedViews
+from splat_uff.features.fit import fit_features
+from splat_uff.files import write_json
+from splat_uff.gaussians.fit import fit_gaussians
+from splat_uff.gaussians.ply import load_ply, save_ply
+from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
+from splat_uff.hierarchy.dendrogram import Dendrogram
+from splat_uff.machine import peak_memory
+from splat_uff.masks.bags import Bags
+from splat_uff.masks.gather import gather_held_out
+from splat_uff.memory import Memory
+from splat_uff.progress import notice
+from splat_uff.render import Gaussians
+from splat_uff.run import (
+    Provenance,
+    Run,
+    fingerprint_of,
+    load_arrays,
+    read_metrics,
+    read_provenance,
+    save_arrays,
+    write_log,
+)
+from splat_uff.settings import TrainConfig
+
+
+def score_run(folder: Path) -> dict[str, Any]:
+    """Score a finished run again, from its files and its capture.
+
+    Returns:
+        As `metrics.json`, with the seconds of the run.
+
+    Raises:
+        InputError: If there is no finished run, or its files or capture are missing or damaged.
+    """
+    found = read_finished(folder)
+    provenance = found.provenance
+    held_out = gather_held_out(found.capture, provenance.mask_source)
+    evaluation = evaluate_stage(
+        found.capture, held_out, found.gaussians, found.hierarchy, provenance, full=True
+    )
+    return _metrics(provenance, evaluation, found.seconds)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run, read from its files, and its capture."""
+
+    provenance: Provenance
+    capture: Capture
+    gaussians: Gaussians
+    hierarchy: Hierarchy
+    seconds: dict[str, float]
+
+
+def read_finished(folder: Path) -> Finished:
+    """Read a finished run; says so if its capture has changed since.
+
+    Raises:
+        InputError: If there is no finished run, or its files or capture are missing or damaged.
+    """
+    run = Run(folder)
+    provenance = read_provenance(run)
+    seconds = read_metrics(run)["seconds"]
+    data = Path(provenance.data)
+    capture = read_capture(data, size=provenance.settings.size)
+    if fingerprint_of(data, folder) != provenance.fingerprint:
+        notice(f"{data} has changed since this run was trained on it.")
+    gaussians, hierarchy = load_ply(run.gaussians), load_hierarchy(run)
+    if len(gaussians) != hierarchy.tree.num_leaves:
+        raise InputError(
+            f"{run.gaussians} has {len(gaussians)} Gaussians, {run.hierarchy} "
+            f"{hierarchy.tree.num_leaves} leaves; train again with --overwrite."
+        )
+    return Finished(provenance, capture, gaussians, hierarchy, seconds)
+
+
+def load_hierarchy(run: Run) -> Hierarchy:
+    """Read the tree of a run.
+
+    Raises:
+        InputError: If it is missing or damaged.
+    """
+    arrays = load_arrays(run.hierarchy, ("parents", "altitudes", "num_leaves", "shaping"))
+    parents, altitudes, shaping = (arrays[name] for name in ("parents", "altitudes", "shaping"))
+    if not (
+        _is_tree(parents)
+        and altitudes.shape == parents.shape
+        and shaping.dtype == bool
+        and shaping.shape == tuple(np.atleast_1d(arrays["num_leaves"]))
+        and len(shaping) < len(parents)
+    ):
+        raise InputError(f"{run.hierarchy} holds no tree; train again with --overwrite.")
+    return Hierarchy(Dendrogram(parents, altitudes, len(shaping)), shaping)
+
+
+def _is_tree(parents: np.ndarray) -> bool:
+    """Whether parents come after their children, and the root, its own parent, last."""
+    if parents.ndim != 1 or parents.dtype.kind != "i" or len(parents) == 0:
+        return False
+    nodes, root = np.arange(len(parents)), len(parents) - 1
+    rising = (parents[:-1] > nodes[:-1]) & (parents[:-1] <= root)
+    return bool(rising.all()) and int(parents[-1]) == root
+
+
+def gaussians_stage(
+    capture: Capture,
+    bags: Bags,
+    run: Run,
+    settings: TrainConfig,
+    device: str,
+    checkpoint: Checkpoint,
+) -> Gaussians:
+    """Fit the Gaussians, unless an earlier part of this run did."""
+    if not run.gaussians.exists():
+        gaussians = fit_gaussians(
+            capture,
+            settings.gaussians,
+            bags,
+            seed=settings.seed,
+            device=device,
+            checkpoint=checkpoint,
+            log=write_log(run, "gaussians"),
+        )
+        save_ply(run.gaussians, gaussians)
+    return load_ply(run.gaussians)
+
+
+def features_stage(
+    capture: Capture,
+    bags: Bags,
+    gaussians: Gaussians,
+    run: Run,
+    provenance: Provenance,
+    device: str,
+    memory: Memory,
+    checkpoint: Checkpoint,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features and largest blend weights, fitted unless an earlier part of this run did."""
+    if not run.features.exists():
+        settings = provenance.settings
+        views = RenderedViews(gaussians, [view.camera for view in capture.train])
+        features = fit_features(
+            views,
+            len(gaussians),
+            capture,
+            bags,
+            settings.features,
+            seed=settings.seed,
+            device=device,
+            memory=memory,
+            checkpoint=checkpoint,
+            log=write_log(run, "features"),
+        )
+        largest = views.largest_weights(len(gaussians))
+        save_arrays(run.features, provenance, features=features, largest_weights=largest)
+    arrays = load_arrays(run.features, ("features", "largest_weights"))
+    return arrays["features"], arrays["largest_weights"]
+
+
+def hierarchy_stage(
+    gaussians: Gaussians,
+    features: np.ndarray,
+    largest: np.ndarray,
+    run: Run,
+    provenance: Provenance,
+    capture: Capture,
+) -> Hierarchy:
+    """The tree over the Gaussians, built and written."""
+    hierarchy = build_hierarchy(
+        gaussians.means.numpy().astype(np.float64),
+        features,
+        largest,
+        provenance.settings.hierarchy,
+    )
+    save_arrays(
+        run.hierarchy,
+        provenance,
+        parents=hierarchy.tree.parents,
+        altitudes=hierarchy.tree.altitudes,
+        num_leaves=np.array(hierarchy.tree.num_leaves),
+        shaping=hierarchy.shaping,
+        source_from_world=capture.source_from_world,
+    )
+    return hierarchy
+
+
+def choose_device(device: str) -> str:
+    """Resolve `auto`; asks torch, never for nvcc, which may be there without a GPU.
+
+    Raises:
+        InputError: If `cuda` is asked for and not there.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda, but torch finds no CUDA device; use --device cpu.")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def evaluate_stage(
+    capture: Capture,
+    held_out: Bags,
+    gaussians: Gaussians,
+    hierarchy: Hierarchy,
+    provenance: Provenance,
+    *,
+    full: bool = False,
+) -> Evaluation:
+    """Scores on the held-out views and their masks, which the run has never seen."""
+    settings = provenance.settings
+    return evaluate(
+        capture, gaussians, hierarchy, held_out, settings.evaluate, seed=settings.seed, full=full
+    )
+
+
+def finish(
+    run: Run,
+    provenance: Provenance,
+    capture: Capture,
+    gaussians: Gaussians,
+    features: np.ndarray,
+    hierarchy: Hierarchy,
+    evaluation: Evaluation,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """Write the pictures, and the scores last of all."""
+    metrics = _metrics(provenance, evaluation, seconds)
+    peak = peak_memory()
+    if peak is not None:
+        metrics["peak_memory_gb"] = round(peak, 2)
+    write_pictures(
+        run.report,
+        run.overview,
+        capture=capture,
+        gaussians=gaussians,
+        features=features,
+        hierarchy=hierarchy,
+        evaluation=evaluation,
+        metrics=metrics,
+        config=provenance.settings.evaluate,
+        log=run.log,
+        settings=msgspec.to_builtins(provenance),
+    )
+    write_json(run.metrics, metrics)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    return metrics
+
+
+def _metrics(
+    provenance: Provenance, evaluation: Evaluation, seconds: dict[str, float]
+) -> dict[str, Any]:
+    return {
+        "scene": provenance.scene,
+        "masks": provenance.masks,
+        **evaluation.metrics,
+        "seconds": seconds,
+        "seed": provenance.settings.seed,
+        "version": __version__,
+    }
