@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from splat_uff import __version__
-from splat_uff.capture import Capture, read_capture
+from splat_uff.cameras import Camera
+from splat_uff.capture import Capture, View, read_capture
 from splat_uff.errors import InputError
 from splat_uff.evaluate.palette import nested_colours
-from splat_uff.evaluate.score import scored_camera
+from splat_uff.evaluate.score import render_over_white, scored_camera
 from splat_uff.export.cloud import write_boxes, write_cloud
 from splat_uff.export.labels import write_label_pngs
 from splat_uff.export.splats import ENDINGS, Format, shows, source_table, with_labels, write_splats
@@ -53,6 +54,49 @@ class OpenedRun:
     def table(self) -> np.ndarray:
         """One row of 3DGS columns per Gaussian, in the frame of the capture."""
         return source_table(self.gaussians, self.source_from_world, self.run.original)
+
+    def cut(self, num_segments: int) -> Int[np.ndarray, "N"]:
+        """Segment of each Gaussian, from 1, the largest segment first.
+
+        Args:
+            num_segments: How many segments; fewer come back where the tree has no more.
+
+        Raises:
+            InputError: If it is below 1.
+        """
+        _check_segments(num_segments)
+        nodes = self.nodes(num_segments)
+        return _ranked(nodes, largest_first(nodes))
+
+    def render(self, camera: Camera) -> Float[np.ndarray, "H W 3"]:
+        """Colours in [0, 1] that a camera in our world sees, over white."""
+        return render_over_white(self.gaussians, camera)
+
+    def label_map(self, camera: Camera, num_segments: int) -> Int[np.ndarray, "H W"]:
+        """Segment of each pixel that a camera in our world sees, as `cut` has it; 0 is none."""
+        labels = self.cut(num_segments)
+        return label_maps(blended_votes(self.gaussians, camera), labels[None])[0]
+
+    def segment_at(self, view: View, pixel: tuple[int, int], num_segments: int) -> int:
+        """Node of the tree that one sees at a pixel; -1 where there is nothing.
+
+        Args:
+            view: Of `capture`.
+            pixel: Column and row, from the upper left.
+            num_segments: Granularity.
+
+        Raises:
+            InputError: If the pixel lies outside the view.
+        """
+        x, y = pixel
+        camera = view.camera
+        if not (0 <= x < camera.width and 0 <= y < camera.height):
+            raise InputError(
+                f"pixel {x}, {y} is outside of {view.name}; it has {camera.width} x "
+                f"{camera.height} pixels."
+            )
+        label = int(self.label_map(camera, num_segments)[y, x])
+        return largest_first(self.nodes(num_segments))[label - 1] if label else -1
 
     def nodes(self, num_segments: int) -> Int[np.ndarray, "N"]:
         """Node of the segment that each Gaussian is in, of at most so many segments."""
@@ -169,8 +213,7 @@ def export_run(
 
 
 def _check(opened: OpenedRun, segments: int, nodes: Sequence[int], levels: Sequence[int]) -> None:
-    if not 1 <= segments <= MOST_PARTS:
-        raise InputError(f"segments is {segments}; expected 1 to {MOST_PARTS}.")
+    _check_segments(segments)
     for level in levels:
         if not 1 <= level < 2**16:
             raise InputError(f"a level is {level}; expected a number of segments, 1 to 65535.")
@@ -180,6 +223,11 @@ def _check(opened: OpenedRun, segments: int, nodes: Sequence[int], levels: Seque
             raise InputError(
                 f"there is no node {node}; expected one of hierarchy.json, below {count}."
             )
+
+
+def _check_segments(number: int) -> None:
+    if not 1 <= number <= MOST_PARTS:
+        raise InputError(f"segments is {number}; expected 1 to {MOST_PARTS}.")
 
 
 def _ranked(nodes: Int[np.ndarray, "N"], order: list[int]) -> Int[np.ndarray, "N"]:

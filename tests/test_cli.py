@@ -224,6 +224,7 @@ def test_train_takes_settings_from_scene_then_file_then_flags(settings_of, tmp_p
     assert (mine.seed, mine.gaussians.steps) == (5, 77)
     assert mine.gaussians.start == preset.gaussians.start
     assert settings_of(*TOY, "--config", path, "--gaussians.steps", 9).gaussians.steps == 9
+    assert settings_of(*TOY, "--max-size", 48).size == settings_of(*TOY, "--size", 48).size == 48
 
 
 def test_train_keeps_settings_of_ours_from_scenes_of_the_user(settings_of, tmp_path):

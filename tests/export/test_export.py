@@ -251,3 +251,22 @@ def test_label_columns_take_the_place_of_older_ones():
     found = with_labels(table, {"segment_2": np.array([1, 2, 2])})
     assert found.dtype.names == ("x", "segment_2")
     assert found["segment_2"].tolist() == [1, 2, 2]
+
+
+def test_an_opened_run_answers_what_is_where(opened):
+    view = opened.capture.val[0]
+    labels = opened.cut(6)
+    assert (np.diff(np.bincount(labels)[1:]) <= 0).all()
+    shown = opened.label_map(view.camera, 6)
+    picture = opened.render(view.camera)
+    assert picture.shape == (*shown.shape, 3)
+    rows, columns = np.nonzero(shown)
+    row, column = int(rows[0]), int(columns[0])
+    node = opened.segment_at(view, (column, row), 6)
+    assert (opened.members(node) == (labels == shown[row, column])).all()
+    rows, columns = np.nonzero(shown == 0)
+    assert opened.segment_at(view, (int(columns[0]), int(rows[0])), 6) == -1
+    with pytest.raises(InputError, match="outside of"):
+        opened.segment_at(view, (view.camera.width, 0), 6)
+    with pytest.raises(InputError, match="segments is 0"):
+        opened.cut(0)
