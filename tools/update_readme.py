@@ -22,9 +22,15 @@ RESULTS = ROOT / "benchmarks" / "results.json"
 ABLATION = ROOT / "benchmarks" / "ablation.json"
 DENSITY = ROOT / "benchmarks" / "density.json"
 REAL = ROOT / "benchmarks" / "real.json"
+SCALE = ROOT / "benchmarks" / "scale.json"
 BASELINES = ROOT / "benchmarks" / "baselines.json"
 RASTERIZER = ROOT / "benchmarks" / "rasterizer.json"
-PAGES = (README, ROOT / "docs" / "choices.md", ROOT / "benchmarks" / "RASTERIZER.md")
+PAGES = (
+    README,
+    ROOT / "docs" / "choices.md",
+    ROOT / "docs" / "input.md",
+    ROOT / "benchmarks" / "RASTERIZER.md",
+)
 CHOSEN = "Euclidean only, 4:1 negatives, 4096 pixels (default)"
 PAPERS = "both, spanning tree (the paper's)"
 LEVELS = ("objects", "collections", "scene", "mean")
@@ -59,6 +65,7 @@ def parts() -> dict[str, str]:
     return {
         "results": results_table(results),
         "methods": methods_table(results),
+        "scale": scale_table(json.loads(SCALE.read_text(encoding="utf-8"))),
         "real": real_table(json.loads(REAL.read_text(encoding="utf-8"))),
         "losses": ablation_table(by_loss, "losses", timed=True),
         "readings": ablation_table(readings, "reading"),
@@ -118,20 +125,36 @@ def record_real(runs: list[Path]) -> None:
         path = run / "metrics.json"
         metrics = json.loads(path.read_text(encoding="utf-8"))
         written = time.strftime("%Y-%m-%d", time.gmtime(path.stat().st_mtime))
-        names = ("scene", "masks", "psnr", "ssim", "explained", "num_gaussians", "seconds")
-        rows.append({"date": written, **{name: metrics[name] for name in names}})
+        names = ("scene", "masks", "psnr", "ssim", "explained", "num_gaussians", "num_segments")
+        names += ("peak_memory_gb", "seconds")
+        paper = run.with_name(f"{run.name}-paper") / "metrics.json"
+        theirs = json.loads(paper.read_text(encoding="utf-8"))["explained"]
+        found = {name: metrics[name] for name in names}
+        rows.append({"date": written, **found, "explained_paper": theirs})
     found = {"machine": describe_machine(), "commit": commit(), "rows": rows}
     REAL.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def real_table(known: dict[str, Any]) -> str:
     """Scores of captures without ground truth."""
-    head = ("capture", "masks", "PSNR", "SSIM", "unseen masks explained", "training", "measured")
+    head = ("capture", "PSNR", "SSIM", "unseen masks explained", "by the paper's recipe")
+    head += ("segments at most", "training", "peak memory", "measured")
     lines = [row(head), row(["---"] * len(head))]
     for entry in known["rows"]:
-        scores = [f"{entry['psnr']:.1f} dB", f"{entry['ssim']:.3f}", score(entry["explained"])]
-        seconds = f"{entry['seconds']['total']:.0f} s"
-        lines.append(row([entry["scene"], entry["masks"], *scores, seconds, entry["date"]]))
+        scores = [f"{entry['psnr']:.1f} dB", f"{entry['ssim']:.3f}"]
+        scores += [f"**{score(entry['explained'])}**", score(entry["explained_paper"])]
+        cost = [f"{entry['seconds']['total']:.0f} s", f"{entry['peak_memory_gb']:.1f} GB"]
+        cells = [entry["scene"], *scores, str(entry["num_segments"]), *cost, entry["date"]]
+        lines.append(row(cells))
+    return "\n".join(lines)
+
+
+def scale_table(known: dict[str, Any]) -> str:
+    """Peak memory by the number of photos."""
+    lines = [row(["photos", "peak memory", "minutes"]), row(["---"] * 3)]
+    for entry in sorted(known["runs"], key=lambda entry: entry["views"]):
+        cells = [f"{entry['views']}", f"{entry['peak_gb']:.1f} GB", f"{entry['minutes']:.0f}"]
+        lines.append(row(cells))
     return "\n".join(lines)
 
 
