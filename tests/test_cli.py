@@ -342,12 +342,18 @@ def test_main_ends_in_one_line_when_an_interrupt_is_disguised(
             raise SystemError("returned a result with an exception set") from error
 
     monkeypatch.setattr(pipeline, "train", fail)
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as stopped:
-        main(list(TOY))
+    # In the background jobs of a shell Ctrl-C is ignored from the start.
+    outside = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as stopped:
+            main(list(TOY))
+        after = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGINT, outside)
     assert stopped.value.code == code
     assert capsys.readouterr().err == "stopped; the same command with --resume goes on.\n"
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert after == before
 
 
 def test_config_folder_holds_a_file_per_preset():
