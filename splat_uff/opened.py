@@ -53,7 +53,13 @@ class OpenedRun:
     @cached_property
     def table(self) -> np.ndarray:
         """One row of 3DGS columns per Gaussian, in the frame of the capture."""
-        return source_table(self.gaussians, self.source_from_world, self.run.original)
+        table = source_table(self.gaussians, self.source_from_world, self.run.original)
+        if len(table) != len(self.gaussians):
+            raise InputError(
+                f"{self.run.original} has {len(table)} Gaussians, the run {len(self.gaussians)}; "
+                "train again with --overwrite."
+            )
+        return table
 
     def cut(self, num_segments: int) -> Int[np.ndarray, "N"]:
         """Segment of each Gaussian, from 1, the largest segment first.
@@ -122,7 +128,7 @@ def open_run(folder: Path | str) -> OpenedRun:
             f"{hierarchy.tree.num_leaves} leaves; train again with --overwrite."
         )
     source_from_world = load_arrays(run.hierarchy, ("source_from_world",))["source_from_world"]
-    if source_from_world.shape != (4, 4) or not np.isfinite(source_from_world).all():
+    if not _is_unrotated(source_from_world):
         raise InputError(f"{run.hierarchy} holds no source_from_world; train again.")
     return OpenedRun(run, provenance, gaussians, hierarchy, source_from_world)
 
@@ -223,6 +229,14 @@ def _check(opened: OpenedRun, segments: int, nodes: Sequence[int], levels: Seque
             raise InputError(
                 f"there is no node {node}; expected one of hierarchy.json, below {count}."
             )
+
+
+def _is_unrotated(similarity: np.ndarray) -> bool:
+    """Whether it only scales and moves."""
+    if similarity.shape != (4, 4) or not np.isfinite(similarity).all():
+        return False
+    scale = float(similarity[0, 0])
+    return scale > 0 and np.allclose(similarity[:3, :3], scale * np.eye(3), atol=1e-9 * scale)
 
 
 def _check_segments(number: int) -> None:

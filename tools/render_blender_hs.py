@@ -19,6 +19,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -63,6 +64,8 @@ def main() -> None:
         "--keep-frame", action="store_true", help="neither move nor scale the scene"
     )
     options = parser.parse_args(words)
+    # Python hears of Ctrl-C only between two photos; files appear whole whenever it strikes.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         _check(options)
         render_capture(options)
@@ -107,7 +110,12 @@ def render_capture(options: argparse.Namespace) -> None:
     if options.demo:
         make_demo()
     elif options.blend is not None:
-        bpy.ops.wm.open_mainfile(filepath=str(options.blend.resolve()))
+        try:
+            bpy.ops.wm.open_mainfile(filepath=str(options.blend.resolve()))
+        except RuntimeError:
+            raise Mistake(
+                f"{options.blend} is no .blend that Blender opens; save it again."
+            ) from None
     truth = Truth.of_open_scene()
     frame = (1.0, np.zeros(3)) if options.keep_frame else _fitted_frame(truth.vertices)
     truth = truth.moved(*frame)

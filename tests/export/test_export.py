@@ -270,3 +270,21 @@ def test_an_opened_run_answers_what_is_where(opened):
         opened.segment_at(view, (view.camera.width, 0), 6)
     with pytest.raises(InputError, match="segments is 0"):
         opened.cut(0)
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0])
+def test_a_frame_that_cannot_be_is_refused(trained, tmp_path, value):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    arrays = dict(np.load(run / "hierarchy.npz"))
+    arrays["source_from_world"] = np.full((4, 4), value)
+    np.savez(run / "hierarchy.npz", **arrays)
+    with pytest.raises(InputError, match="source_from_world"):
+        open_run(run)
+
+
+def test_an_original_of_another_run_is_refused(trained, exported, tmp_path):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    shutil.copy(exported / "parts" / "1.ply", run / "original.ply")
+    with pytest.raises(InputError, match=r"original\.ply has"):
+        export_run(open_run(run), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
