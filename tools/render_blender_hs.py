@@ -64,8 +64,6 @@ def main() -> None:
         "--keep-frame", action="store_true", help="neither move nor scale the scene"
     )
     options = parser.parse_args(words)
-    # Python hears of Ctrl-C only between two photos; files appear whole whenever it strikes.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         _check(options)
         render_capture(options)
@@ -527,4 +525,6 @@ def make_demo() -> None:
 
 
 if __name__ == "__main__":
+    # Python hears of Ctrl-C only between two photos; files appear whole whenever it strikes.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     main()
