@@ -211,6 +211,71 @@ def export(
     print(f"{parts} parts, {len(written)} files in {output}")
 
 
+def view(
+    run: tyro.conf.Positional[Path],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+) -> None:
+    """Open a page on which to play with the hierarchy of a run, select parts and take them away.
+
+    Args:
+        run: Run folder, for example runs/drums.
+        host: Address to listen on; only this machine can reach 127.0.0.1.
+        port: The first free one from here on is taken.
+    """
+    from splat_uff.opened import open_run
+    from splat_uff.view.page import Page, views_of
+    from splat_uff.view.serve import serve_until_stopped, start_server
+
+    opened = open_run(run)
+    views = views_of(opened)
+    server = start_server(f"splat-uff: {opened.provenance.scene}", host=host, port=port)
+    page = Page(server, opened, views)
+    try:
+        serve_until_stopped(server)
+    finally:
+        page.close()
+
+
+def render(
+    run: tyro.conf.Positional[Path],
+    *,
+    turntable: Switch = False,
+    frames: int = 120,
+    size: int = 400,
+    fps: int = 24,
+    fewest: int = 2,
+    most: int = 200,
+    photo: float = 0.35,
+    output: File = None,
+) -> None:
+    """Make a film of a run that goes round the scene while its segments split.
+
+    Args:
+        run: Run folder, for example runs/drums.
+        turntable: Go round; so far there is no other film.
+        frames: How many.
+        size: Pixels of each side.
+        fps: Frames a second.
+        fewest: Segments of the first frame.
+        most: Segments of the last frame.
+        photo: Share of the photographic colours; the rest are colours of segments.
+        output: File, .mp4 or .gif; RUN/turntable.mp4 unless given.
+    """
+    if not turntable:
+        raise InputError("say what to render: --turntable goes round the scene.")
+    from splat_uff.opened import open_run
+    from splat_uff.turntable import write_turntable
+
+    output = output or run / "turntable.mp4"
+    write_turntable(
+        open_run(run), output, frames=frames, size=size, frames_per_second=fps,
+        fewest=fewest, most=most, photo=photo,
+    )  # fmt: skip
+    print(f"film: {output}")
+
+
 def paper_with(defaults: TrainConfig) -> Callable[..., None]:
     """The `paper` command, which trains by these settings where there is no run yet."""
 
@@ -352,6 +417,8 @@ def main(args: list[str] | None = None) -> None:
                 "metrics": metrics,
                 "masks": masks,
                 "labels": labels,
+                "view": view,
+                "render": render,
                 "export": export,
                 "paper": paper_with(_defaults(args)),
                 "scenes": scenes,

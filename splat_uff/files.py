@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -65,6 +66,27 @@ def require_new(folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there already; pass a new folder as --output.")
+
+
+def inside_folder(folder: Path, name: str) -> Path:
+    """The path of a new file or folder whose name someone typed, which stays in a folder.
+
+    Args:
+        folder: Where it may be.
+        name: As typed; letters, digits, space, dot, dash and underscore, not a dot first.
+
+    Raises:
+        InputError: If it is no such name, or the folder itself leads elsewhere.
+    """
+    name = name.strip()
+    if not re.fullmatch(r"[^\W_][\w .-]{0,79}", name) or name.endswith("."):
+        raise InputError(
+            f"{name[:40]!r} cannot be a file name here; expected letters, digits, space, dot, dash "
+            "and underscore, a letter or digit first, at most 80."
+        )
+    if folder.is_symlink() or (folder / name).is_symlink():
+        raise InputError(f"{folder / name} is a link to elsewhere; type another name.")
+    return folder / name
 
 
 def write_json(path: Path, record: Any) -> None:

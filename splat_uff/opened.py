@@ -13,17 +13,18 @@ from splat_uff import __version__
 from splat_uff.cameras import Camera
 from splat_uff.capture import Capture, View, read_capture
 from splat_uff.errors import InputError
-from splat_uff.evaluate.palette import nested_colours
+from splat_uff.evaluate.palette import NONE_COLOUR
 from splat_uff.evaluate.score import render_over_white, scored_camera
 from splat_uff.export.cloud import write_boxes, write_cloud
 from splat_uff.export.labels import write_label_pngs
 from splat_uff.export.splats import ENDINGS, Format, shows, source_table, with_labels, write_splats
-from splat_uff.export.tree import describe_tree, largest_first, members_of
+from splat_uff.export.tree import describe_tree, largest_first, ranked
 from splat_uff.files import replacing_folder, require_new, write_json
 from splat_uff.gaussians.ply import load_ply
 from splat_uff.hierarchy.build import Hierarchy
-from splat_uff.hierarchy.dendrogram import cut_nodes
 from splat_uff.hierarchy.labels import blended_votes, label_maps
+from splat_uff.hierarchy.walk import Walk
+from splat_uff.names import read_names
 from splat_uff.progress import notice, track
 from splat_uff.render import Gaussians
 from splat_uff.run import Provenance, Run, load_arrays, read_provenance
@@ -51,6 +52,11 @@ class OpenedRun:
         return read_capture(Path(self.provenance.data), size=self.provenance.settings.size)
 
     @cached_property
+    def walk(self) -> Walk:
+        """The tree, prepared for questions about its nodes."""
+        return Walk(self.hierarchy.tree)
+
+    @cached_property
     def table(self) -> np.ndarray:
         """One row of 3DGS columns per Gaussian, in the frame of the capture."""
         table = source_table(self.gaussians, self.source_from_world, self.run.original)
@@ -72,7 +78,7 @@ class OpenedRun:
         """
         _check_segments(num_segments)
         nodes = self.nodes(num_segments)
-        return _ranked(nodes, largest_first(nodes))
+        return ranked(nodes, largest_first(nodes))
 
     def render(self, camera: Camera) -> Float[np.ndarray, "H W 3"]:
         """Colours in [0, 1] that a camera in our world sees, over white."""
@@ -106,11 +112,13 @@ class OpenedRun:
 
     def nodes(self, num_segments: int) -> Int[np.ndarray, "N"]:
         """Node of the segment that each Gaussian is in, of at most so many segments."""
-        return cut_nodes(self.hierarchy.tree, num_segments)
+        return self.walk.cut(num_segments)
 
     def members(self, node: int) -> Bool[np.ndarray, "N"]:
         """Which Gaussians lie below a node."""
-        return members_of(self.hierarchy.tree, node)
+        inside = np.zeros(len(self.gaussians), bool)
+        inside[self.walk.leaves(node)] = True
+        return inside
 
 
 def open_run(folder: Path | str) -> OpenedRun:
@@ -173,6 +181,7 @@ def export_run(
     wanted = list(dict.fromkeys(nodes)) or largest_first(chosen)
     if not nodes and len(wanted) < segments:
         notice(f"{segments} segments were asked for; the tree has {len(wanted)}.")
+    names = read_names(opened.run)
     table = opened.table
     positions = np.stack([table[axis] for axis in "xyz"], axis=1).astype(np.float64)
     record: dict[str, Any] = {
@@ -182,12 +191,15 @@ def export_run(
         "source_from_world": opened.source_from_world.tolist(),
         "parts": [],
         "levels": {},
-        "nodes": describe_tree(tree, positions),
+        "nodes": describe_tree(tree, positions, names),
     }
     ordered = sorted(set(levels), reverse=True)
     ranks = {level: largest_first(opened.nodes(level)) for level in ordered}
-    labels = {level: _ranked(opened.nodes(level), ranks[level]) for level in ordered}
-    colours = dict(zip(ordered, nested_colours(list(labels.values())), strict=True))
+    labels = {level: ranked(opened.nodes(level), ranks[level]) for level in ordered}
+    colours = {
+        level: np.concatenate([NONE_COLOUR[None], opened.walk.colours[ranks[level]]])
+        for level in ordered
+    }
     with replacing_folder(output) as place:
         if "parts" in kinds:
             (place / "parts").mkdir()
@@ -199,7 +211,14 @@ def export_run(
                     notice(f"no Gaussian of {name} shows, so there is no such file.")
                     continue
                 write_splats(place / name, table[inside], format)
-                record["parts"].append({"file": name, "node": node, "size": int(inside.sum())})
+                record["parts"].append(
+                    {
+                        "file": name,
+                        "node": node,
+                        "name": names.get(node, ""),
+                        "size": int(inside.sum()),
+                    }
+                )
         if "scene" in kinds:
             columns = {f"segment_{level}": labels[level] for level in ordered}
             write_splats(place / "scene.ply", with_labels(table, columns), "ply")
@@ -242,13 +261,6 @@ def _is_unrotated(similarity: np.ndarray) -> bool:
 def _check_segments(number: int) -> None:
     if not 1 <= number <= MOST_PARTS:
         raise InputError(f"segments is {number}; expected 1 to {MOST_PARTS}.")
-
-
-def _ranked(nodes: Int[np.ndarray, "N"], order: list[int]) -> Int[np.ndarray, "N"]:
-    """Labels from 1 in the given order of nodes."""
-    known = np.array(order)
-    at = np.argsort(known)
-    return (at[np.searchsorted(known, nodes, sorter=at)] + 1).astype(np.int32)
 
 
 def _write_labels(

@@ -67,6 +67,11 @@ class Run:
         return self.folder / "hierarchy.npz"
 
     @property
+    def names(self) -> Path:
+        """Names that people gave to nodes of the tree, where they did."""
+        return self.folder / "names.json"
+
+    @property
     def metrics(self) -> Path:
         """Scores; written last, so a run that has it is finished."""
         return self.folder / "metrics.json"
@@ -302,6 +307,7 @@ def _clear(run: Run) -> None:
         run.original,
         run.features,
         run.hierarchy,
+        run.names,
         run.report,
         run.overview,
     )

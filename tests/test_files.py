@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from splat_uff.errors import InputError
-from splat_uff.files import read_arrays, replacing, replacing_folder, write_arrays, write_json
+from splat_uff.files import (
+    inside_folder,
+    read_arrays,
+    replacing,
+    replacing_folder,
+    write_arrays,
+    write_json,
+)
 
 FAILURES = [RuntimeError, KeyboardInterrupt, SystemExit]
 
@@ -136,3 +143,27 @@ def test_read_arrays_says_so_when_there_is_none(tmp_path):
     np.save(tmp_path / "single.npy", np.zeros(3))
     with pytest.raises(InputError, match=r"single\.npy"):
         read_arrays(tmp_path / "single.npy")
+
+
+UNSAFE = [
+    *("", ".", "..", "../x", "a/b", "/etc/x", "a\\b", ".hidden", "-x", "a\x00b", "x" * 81, "a."),
+    *("~", "$HOME", "a:b", "_x", "a\nb"),
+]
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_typed_names_that_could_lead_elsewhere_are_refused(tmp_path, name):
+    with pytest.raises(InputError, match="cannot be a file name") as caught:
+        inside_folder(tmp_path, name)
+    assert "\n" not in str(caught.value)
+
+
+def test_typed_names_stay_in_their_folder(tmp_path):
+    assert inside_folder(tmp_path, " a \n") == tmp_path / "a"
+    for name in ("parts", "my parts-2", "Räder.v1", "7"):
+        assert inside_folder(tmp_path, name).parent == tmp_path
+    (tmp_path / "away").symlink_to(tmp_path.parent)
+    with pytest.raises(InputError, match="a link to elsewhere"):
+        inside_folder(tmp_path, "away")
+    with pytest.raises(InputError, match="a link to elsewhere"):
+        inside_folder(tmp_path / "away", "parts")

@@ -1,15 +1,14 @@
 """Colours for segments that stay put from one granularity to the next."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from splat_uff.colours import LOOKAHEAD, distinct_colours, furthest
+
 NONE_COLOUR = np.array([1.0, 1.0, 1.0])
 """Label 0: the white of the page, so that pictures of labels look cut out like the photos."""
-LOOKAHEAD = 12
-"""A new segment takes the best of this many unused colours for the company it keeps."""
 
 
 def nested_colours(cuts: Sequence[Int[np.ndarray, "N"]]) -> list[Float[np.ndarray, "_ 3"]]:
@@ -30,7 +29,7 @@ def nested_colours(cuts: Sequence[Int[np.ndarray, "N"]]) -> list[Float[np.ndarra
         >>> bool((fine[2] == coarse[1]).all() and (fine[3] == coarse[2]).all())
         True
     """
-    lab, srgb = _distinct_colours()
+    lab, srgb = distinct_colours()
     unused: list[int] = []
     tables: list[np.ndarray] = []
     coarser, chosen_of_coarser = None, np.zeros(1, np.int64)
@@ -49,7 +48,7 @@ def nested_colours(cuts: Sequence[Int[np.ndarray, "N"]]) -> list[Float[np.ndarra
                 chosen[label] = chosen_of_coarser[parent]
             else:
                 unused = unused or list(range(len(lab)))
-                chosen[label] = _furthest(lab, unused[:LOOKAHEAD], family)
+                chosen[label] = furthest(lab, unused[:LOOKAHEAD], family)
                 unused.remove(int(chosen[label]))
             family.append(int(chosen[label]))
         tables.append(np.where(chosen[:, None] >= 0, srgb[chosen], NONE_COLOUR))
@@ -94,14 +93,6 @@ def feature_colours(features: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N 
     return colours
 
 
-def _furthest(lab: Float[np.ndarray, "K 3"], candidates: list[int], company: list[int]) -> int:
-    """The candidate colour whose nearest in `company` is furthest; the first if all are equal."""
-    if not company:
-        return candidates[0]
-    gaps = np.linalg.norm(lab[candidates][:, None] - lab[company][None], axis=2).min(axis=1)
-    return candidates[int(gaps.argmax())]
-
-
 def _parents(fine: Int[np.ndarray, "N"], coarse: Int[np.ndarray, "N"]) -> Int[np.ndarray, "_"]:
     """The coarse label that holds most leaves of each fine label."""
     base = int(coarse.max(initial=0)) + 1
@@ -110,41 +101,3 @@ def _parents(fine: Int[np.ndarray, "N"], coarse: Int[np.ndarray, "N"]) -> Int[np
     parents = np.zeros(int(fine.max(initial=0)) + 1, np.int64)
     parents[joint // base] = joint % base  # Of repeated indices the last, the largest, stays.
     return parents
-
-
-@lru_cache
-def _distinct_colours() -> tuple[Float[np.ndarray, "K 3"], Float[np.ndarray, "K 3"]]:
-    """A few hundred colours as OKLab and as sRGB, each as far as can be from all before it.
-
-    Lightness and chroma are bounded so that every colour shows on white and on black. Source of
-    OKLab: Ottosson, "A perceptual color space for image processing", 2020.
-    """
-    lightness, chroma, hue = np.meshgrid(
-        np.linspace(0.52, 0.84, 7), np.linspace(0.05, 0.155, 6), np.arange(0, 360, 9), indexing="ij"
-    )
-    angle = np.deg2rad(hue)
-    lab = np.stack([lightness, chroma * np.cos(angle), chroma * np.sin(angle)], axis=-1)
-    lab = lab.reshape(-1, 3)
-    linear = _linear_of_oklab(lab)
-    shown = ((linear >= 0) & (linear <= 1)).all(axis=1)
-    lab, linear = lab[shown], linear[shown]
-    blue = np.array([0.6, -0.04, -0.13])
-    order = [int(np.linalg.norm(lab - blue, axis=1).argmin())]
-    gaps = np.full(len(lab), np.inf)
-    for _ in range(min(len(lab), 320) - 1):
-        gaps = np.minimum(gaps, np.linalg.norm(lab - lab[order[-1]], axis=1))
-        order.append(int(gaps.argmax()))
-    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return lab[order], srgb[order]
-
-
-def _linear_of_oklab(lab: Float[np.ndarray, "K 3"]) -> Float[np.ndarray, "K 3"]:
-    cone_roots = lab @ np.array(
-        [[1.0, 1.0, 1.0], [0.3963377774, -0.1055613458, -0.0894841775],
-         [0.2158037573, -0.0638541728, -1.2914855480]]
-    )  # fmt: skip
-    return cone_roots**3 @ np.array(
-        [[4.0767416621, -1.2684380046, -0.0041960863],
-         [-3.3077115913, 2.6097574011, -0.7034186147],
-         [0.2309699292, -0.3413193965, 1.7076147010]]
-    )  # fmt: skip

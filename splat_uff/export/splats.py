@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -13,6 +13,7 @@ from splat_uff.gaussians.ply import load_ply, read_table, table_of, write_table
 from splat_uff.render.records import Gaussians
 
 Format = Literal["ply", "splat", "compressed-ply"]
+FORMATS: tuple[Format, ...] = get_args(Format)
 ENDINGS: Mapping[str, str] = {
     "ply": ".ply",
     "splat": ".splat",

@@ -4,24 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from splat_uff.hierarchy.dendrogram import Dendrogram
-
-
-def members_of(tree: Dendrogram, node: int) -> Bool[np.ndarray, "N"]:
-    """Which leaves lie below a node.
-
-    Raises:
-        ValueError: If there is no such node.
-    """
-    if not 0 <= node < len(tree.parents):
-        raise ValueError(f"node {node} of {len(tree.parents)}")
-    below = np.zeros(len(tree.parents), bool)
-    below[node] = True
-    for child in range(node - 1, -1, -1):  # Children come before their parents.
-        below[child] = below[tree.parents[child]]
-    return below[: tree.num_leaves]
 
 
 def describe_tree(
@@ -71,3 +56,10 @@ def largest_first(nodes: Int[np.ndarray, "N"]) -> list[int]:
     """The distinct nodes that leaves belong to, by number of leaves; of equal ones the lower."""
     known, sizes = np.unique(nodes, return_counts=True)
     return known[np.lexsort((known, -sizes))].tolist()
+
+
+def ranked(nodes: Int[np.ndarray, "N"], order: list[int]) -> Int[np.ndarray, "N"]:
+    """Labels from 1 in the given order of nodes."""
+    known = np.array(order)
+    at = np.argsort(known)
+    return (at[np.searchsorted(known, nodes, sorter=at)] + 1).astype(np.int32)

@@ -78,7 +78,7 @@ def cut_nodes(tree: Dendrogram, num_segments: int) -> Int[np.ndarray, "N"]:
     if num_segments < 1:
         raise ValueError(f"num_segments is {num_segments}; a scene has at least 1.")
     undone = np.zeros(len(tree.parents), dtype=bool)
-    undone[_highest_merges(tree)[: num_segments - 1]] = True
+    undone[highest_merges(tree)[: num_segments - 1]] = True
     return _top_nodes(tree, ~undone[tree.parents])
 
 
@@ -95,11 +95,11 @@ def height_of(tree: Dendrogram, num_segments: int) -> float:
         >>> height_of(tree, 1), height_of(tree, 2)
         (0.9, 0.0)
     """
-    merges = _highest_merges(tree)[num_segments - 1 :]
+    merges = highest_merges(tree)[num_segments - 1 :]
     return float(tree.altitudes[merges[0]]) if len(merges) else 0.0
 
 
-def _highest_merges(tree: Dendrogram) -> Int[np.ndarray, "M"]:
+def highest_merges(tree: Dendrogram) -> Int[np.ndarray, "M"]:
     """Nodes whose merge can be undone, the highest first; of equal ones the nearest to the root."""
     holders = np.unique(tree.parents[: tree.num_leaves])
     undoable = np.arange(tree.num_leaves, len(tree.parents))

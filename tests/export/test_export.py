@@ -13,7 +13,7 @@ from plyfile import PlyData, PlyElement
 from splat_uff.cli import main
 from splat_uff.errors import InputError
 from splat_uff.export.splats import shows, with_labels
-from splat_uff.export.tree import describe_tree, largest_first, members_of
+from splat_uff.export.tree import describe_tree, largest_first
 from splat_uff.gaussians.foreign import move_gaussians
 from splat_uff.gaussians.ply import load_ply, read_table, table_of
 from splat_uff.hierarchy.dendrogram import Dendrogram, cut_into
@@ -222,14 +222,6 @@ def test_describe_tree_adds_up():
     assert nodes[6]["box"] == [[0, 0, -3], [1, 2, 0]]
     assert nodes[5]["name"] == "stool"
     assert nodes[5]["height"] == 0.2
-
-
-def test_members_of_a_node_are_its_leaves():
-    assert members_of(TREE, 5).tolist() == [False, False, True, True]
-    assert members_of(TREE, 6).all()
-    assert members_of(TREE, 0).tolist() == [True, False, False, False]
-    with pytest.raises(ValueError, match="node 7"):
-        members_of(TREE, 7)
 
 
 def test_largest_first_breaks_ties_by_the_lower_node():

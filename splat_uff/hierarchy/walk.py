@@ -1,0 +1,160 @@
+"""Walking the tree: who is above and below a node, and at which granularities it is a segment."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import SupportsIndex
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from splat_uff.colours import LOOKAHEAD, distinct_colours, furthest
+from splat_uff.hierarchy.dendrogram import Dendrogram, highest_merges
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A tree prepared for many questions; those about one node take no time that grows with N.
+
+    Nodes are those that can be segments: from the root down to the groups that hold leaves, as in
+    `cut_nodes`. What lies below a group has no node of its own here.
+    """
+
+    tree: Dendrogram
+
+    @property
+    def root(self) -> int:
+        """The last node."""
+        return len(self.tree.parents) - 1
+
+    @property
+    def most_segments(self) -> int:
+        """Of the finest cut."""
+        return len(self._merges) + 1
+
+    @cached_property
+    def sizes(self) -> Int[np.ndarray, "T"]:
+        """Number of leaves below each node."""
+        sizes = np.zeros(len(self.tree.parents), np.int64)
+        sizes[: self.tree.num_leaves] = 1
+        np.add.at(sizes, self.tree.parents[: self.tree.num_leaves], 1)
+        for node in range(self.tree.num_leaves, self.root):
+            sizes[self.tree.parents[node]] += sizes[node]
+        return sizes
+
+    def holds(self, node: SupportsIndex) -> bool:
+        """Whether a number is that of a node that can be a segment."""
+        return self.tree.num_leaves <= int(node) <= self.root and int(node) in self._nodes
+
+    def parent(self, node: SupportsIndex) -> int | None:
+        """The node above; None above the root."""
+        return None if int(node) == self.root else int(self.tree.parents[node])
+
+    def ancestors(self, node: SupportsIndex) -> list[int]:
+        """All nodes above, the nearest first and the root last."""
+        above, at = [], int(node)
+        while at != self.root:
+            at = int(self.tree.parents[at])
+            above.append(at)
+        return above
+
+    def children(self, node: SupportsIndex) -> list[int]:
+        """The nodes that one splits into, the largest first; none where it is a group."""
+        return self._children.get(int(node), [])
+
+    def child_towards(self, node: SupportsIndex, leaf: SupportsIndex) -> int | None:
+        """The child that a leaf lies in; None where there is none."""
+        children, at = self.children(node), int(self.tree.parents[leaf])
+        while at not in children:
+            if at == self.root:
+                return None
+            at = int(self.tree.parents[at])
+        return at
+
+    def levels(self, node: SupportsIndex) -> tuple[int, int]:
+        """Fewest and most segments of the cuts in which a node is a segment of its own."""
+        parent = self.parent(node)
+        first = 1 if parent is None else self._rank[parent] + 2
+        return first, self._rank.get(int(node), len(self._merges)) + 1
+
+    def leaves(self, node: SupportsIndex) -> Int[np.ndarray, "M"]:
+        """The leaves below a node, in no order; a leaf has itself.
+
+        Raises:
+            ValueError: If there is no such node.
+        """
+        if not 0 <= int(node) <= self.root:
+            raise ValueError(f"node {int(node)} of {self.root + 1}")
+        start, order = self._spans
+        return order[start[node] : start[node] + self.sizes[node]]
+
+    def cut(self, num_segments: int) -> Int[np.ndarray, "N"]:
+        """As `cut_nodes`, some times faster: it looks at groups, and only at last at leaves."""
+        leaves = self.tree.num_leaves
+        parents = self.tree.parents[leaves:] - leaves
+        undone = np.zeros(len(parents), bool)
+        undone[self._merges[: num_segments - 1] - leaves] = True
+        top = np.where(undone[parents], np.arange(len(parents)), parents)
+        while (top[top] != top).any():
+            top = top[top]
+        return top[self.tree.parents[:leaves] - leaves] + leaves
+
+    @cached_property
+    def colours(self) -> Float[np.ndarray, "T 3"]:
+        """One sRGB colour in [0, 1] for each node, whatever the granularity.
+
+        The largest child has its parent's colour, so a segment that splits keeps its hue where most
+        of it is; the others get new ones, far from it. Leaves have the colour of their group.
+        """
+        lab, srgb = distinct_colours()
+        chosen = np.full(len(self.tree.parents), -1)
+        unused = list(range(len(lab)))
+        chosen[self.root] = unused.pop(0)
+        for merge in self._merges:
+            first, *others = self.children(merge)
+            chosen[first] = chosen[merge]
+            company = [int(chosen[merge])]
+            for child in others:
+                unused = unused or list(range(len(lab)))
+                chosen[child] = furthest(lab, unused[:LOOKAHEAD], company)
+                unused.remove(int(chosen[child]))
+                company.append(int(chosen[child]))
+        while (chosen < 0).any():
+            chosen = np.where(chosen < 0, chosen[self.tree.parents], chosen)
+        return srgb[chosen]
+
+    @cached_property
+    def _merges(self) -> Int[np.ndarray, "K"]:
+        return highest_merges(self.tree)
+
+    @cached_property
+    def _rank(self) -> dict[int, int]:
+        return {merge: rank for rank, merge in enumerate(self._merges.tolist())}
+
+    @cached_property
+    def _children(self) -> dict[int, list[int]]:
+        below: dict[int, list[int]] = {merge: [] for merge in self._merges.tolist()}
+        for node in range(self.tree.num_leaves, self.root):
+            siblings = below.get(int(self.tree.parents[node]))
+            if siblings is not None:
+                siblings.append(node)
+        return {
+            node: sorted(children, key=lambda child: (-self.sizes[child], child))
+            for node, children in below.items()
+        }
+
+    @cached_property
+    def _nodes(self) -> set[int]:
+        return {self.root, *(child for children in self._children.values() for child in children)}
+
+    @cached_property
+    def _spans(self) -> tuple[Int[np.ndarray, "T"], Int[np.ndarray, "N"]]:
+        """Leaves in an order in which those of any node stand together, and where they begin."""
+        parents, sizes = self.tree.parents, self.sizes
+        start, filled = np.zeros(len(parents), np.int64), np.zeros(len(parents), np.int64)
+        for node in range(self.root - 1, -1, -1):
+            parent = parents[node]
+            start[node] = start[parent] + filled[parent]
+            filled[parent] += sizes[node]
+        order = np.empty(self.tree.num_leaves, np.int64)
+        order[start[: self.tree.num_leaves]] = np.arange(self.tree.num_leaves)
+        return start, order

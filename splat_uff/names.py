@@ -1,0 +1,41 @@
+"""Names that people give to nodes of a tree, kept beside it."""
+
+import json
+from collections.abc import Mapping
+
+from splat_uff.errors import InputError
+from splat_uff.files import write_json
+from splat_uff.run import Run
+
+LONGEST = 60
+MOST_BYTES = 1 << 24
+
+
+def tidy_name(text: str) -> str:
+    """What is kept of a name that was typed: one line, no control characters, not too long."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:LONGEST]
+
+
+def read_names(run: Run) -> dict[int, str]:
+    """Names by node; none where nobody gave any.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    if not run.names.is_file():
+        return {}
+    try:
+        if run.names.stat().st_size > MOST_BYTES:
+            raise ValueError("too large")
+        record = json.loads(run.names.read_text(encoding="utf-8"))
+        return {int(node): tidy_name(str(name)) for node, name in record["names"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise InputError(
+            f'{run.names} is damaged; expected {{"names": {{"123": "wheel"}}}}. Mend or delete it.'
+        ) from None
+
+
+def write_names(run: Run, names: Mapping[int, str]) -> None:
+    """Keep names by node."""
+    ordered = {str(node): names[node] for node in sorted(names)}
+    write_json(run.names, {"names": ordered})

@@ -1,0 +1,129 @@
+"""Where a scene is and which way is up, from its cameras, and a path around it.
+
+The path is about the point that the cameras look at, as far and as high as they are. Where they
+stand on one side only, it swings to and fro between them.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from splat_uff.cameras import Camera
+from splat_uff.capture.records import CAMERA_DISTANCE
+
+FULL_CIRCLE = np.deg2rad(200)
+"""Cameras that cover more of the azimuths than this go round the scene."""
+COVERING_SHARE = 0.9
+"""Share of the cameras whose azimuths count: a stray one behind the scene makes no circle."""
+STEEPEST = np.deg2rad(80)
+"""Elevation of the path at most; straight above, no direction is up in the picture."""
+LEAST_SPREAD = 0.05
+"""Mean squared sine below which axes count as parallel; as where captures are normalised."""
+
+
+def turntable_cameras(cameras: Sequence[Camera], count: int, size: int) -> list[Camera]:
+    """Square cameras on a path about the scene, as far, as high and as wide as the given ones.
+
+    All look at the point nearest to the optical axes of the given cameras. Their distance from it
+    and their elevation are the medians of the given ones. Up is across the given cameras' x axes,
+    as near as can be to the mean of their -y axes. The picture is the largest square inside of a
+    given photo.
+
+    Where the given cameras go round the scene, the path is a full circle, else it swings from the
+    middle of their azimuths to either end and back. Both are loops: the frame after the last
+    would be the first.
+
+    Args:
+        cameras: At least one, for example those of the training views. Where their axes are
+            nearly parallel, the point looked at is the one nearest to the origin, which is where
+            our captures have their scene.
+        count: Cameras on the path, at least 1.
+        size: Pixels of each side.
+
+    Raises:
+        ValueError: If there is no camera.
+    """
+    if not cameras:
+        raise ValueError("cameras is empty; a path is made of at least one camera.")
+    poses = np.stack([camera.world_from_cam for camera in cameras])
+    centre = shared_point(poses[:, :3, 3], poses[:, :3, 2])
+    up = shared_up(poses[:, :3, :3])
+    ahead, left = _axes_across(up)
+    offsets = poses[:, :3, 3] - centre
+    distances = np.linalg.norm(offsets, axis=1)
+    sines = offsets @ up / np.maximum(distances, 1e-12)
+    elevation = np.median(np.arcsin(np.clip(sines, -1, 1))).clip(-STEEPEST, STEEPEST)
+    middle, width = _smallest_arc(np.arctan2(offsets @ left, offsets @ ahead))
+    turns = 2 * np.pi * np.arange(count) / count
+    azimuths = middle + (turns if width > FULL_CIRCLE else width / 2 * np.sin(turns))
+    shape = [
+        np.sqrt(each.K[0, 0] * each.K[1, 1]) / min(each.width, each.height) for each in cameras
+    ]
+    focal = size * float(np.median(shape))
+    K = np.array([[focal, 0.0, size / 2], [0.0, focal, size / 2], [0.0, 0.0, 1.0]])
+    path = []
+    for azimuth in azimuths:
+        level = np.cos(azimuth) * ahead + np.sin(azimuth) * left
+        outward = np.cos(elevation) * level + np.sin(elevation) * up
+        pose = _looking(-outward, up)
+        pose[:3, 3] = centre + np.median(distances) * outward
+        path.append(Camera(pose, K, size, size))
+    return path
+
+
+def shared_point(
+    positions: Float[np.ndarray, "V 3"], forward: Float[np.ndarray, "V 3"]
+) -> Float[np.ndarray, "3"]:
+    """The point nearest to all optical axes, by least squares.
+
+    In directions in which nearly parallel axes leave it open, it is as near to the origin as it
+    can be. If most cameras have it behind them, it is a point before the mean camera instead.
+    """
+    across = np.eye(3) - forward[:, :, None] * forward[:, None, :]
+    spread, directions = np.linalg.eigh(across.mean(axis=0))
+    known = directions[:, spread >= LEAST_SPREAD]
+    wanted = (across @ positions[:, :, None]).mean(axis=0)[:, 0]
+    point = known @ (known.T @ wanted / spread[spread >= LEAST_SPREAD])
+    if np.median(((point - positions) * forward).sum(axis=1)) > 0:
+        return point
+    return positions.mean(axis=0) + CAMERA_DISTANCE * forward.mean(axis=0)
+
+
+def shared_up(rotations: Float[np.ndarray, "V 3 3"]) -> Float[np.ndarray, "3"]:
+    """The unit vector across all x axes that is nearest to the mean of the -y axes.
+
+    The mean alone would lean to where the cameras look: those that look down have their -y axes
+    point ahead of them, and that cancels out only if they stand on all sides.
+    """
+    right, mean = rotations[:, :, 0], -rotations[:, :, 1].mean(axis=0)
+    sideways = right.T @ right / len(right)
+    up = np.linalg.solve(sideways + LEAST_SPREAD * np.eye(3), LEAST_SPREAD * mean)
+    if np.linalg.norm(up) < 0.1:  # Half of them upside down.
+        up = np.linalg.eigh(sideways)[1][:, 0]
+    return up / np.linalg.norm(up)
+
+
+def _axes_across(up: Float[np.ndarray, "3"]) -> tuple[np.ndarray, np.ndarray]:
+    """Two axes that make a right-handed frame with `up` as the third."""
+    first = np.cross(up, np.eye(3)[np.abs(up).argmin()])
+    first /= np.linalg.norm(first)
+    return first, np.cross(up, first)
+
+
+def _smallest_arc(azimuths: Float[np.ndarray, "V"]) -> tuple[float, float]:
+    """Middle and width, in radians, of the smallest arc that holds most azimuths."""
+    ordered = np.sort(azimuths % (2 * np.pi))
+    held = int(np.ceil(COVERING_SHARE * len(ordered)))
+    ends = np.concatenate([ordered, ordered + 2 * np.pi])[held - 1 : held - 1 + len(ordered)]
+    first = int((ends - ordered).argmin())
+    return float(ordered[first] + ends[first]) / 2, float(ends[first] - ordered[first])
+
+
+def _looking(forward: Float[np.ndarray, "3"], up: Float[np.ndarray, "3"]) -> np.ndarray:
+    """Pose at the origin of an OpenCV camera that looks along `forward`, upright."""
+    right = np.cross(forward, up)
+    right /= np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
+    return pose

@@ -1,0 +1,99 @@
+"""What colour each Gaussian has on the page."""
+
+from typing import Literal
+
+import matplotlib
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from scipy.sparse import csr_matrix
+
+from splat_uff.evaluate.summary import gaussian_colours
+from splat_uff.opened import OpenedRun
+
+Mode = Literal["photo", "segments", "features", "confidence"]
+SH_C0 = 0.28209479177387814
+"""The constant spherical harmonic."""
+ACCENT = np.array([255.0, 190.0, 0.0])
+LIT, FADED = 0.55, 0.6
+"""How much of the accent is mixed into what is selected, and of the background into the rest."""
+
+
+class Colours:
+    """Colours of all Gaussians in every mode, made when first asked for.
+
+    Args:
+        opened: The run. Without its features there are no modes `features` and `confidence`.
+        features: One per Gaussian, as in `features.npz`, or None.
+    """
+
+    def __init__(self, opened: OpenedRun, features: Float[np.ndarray, "N D"] | None) -> None:
+        self._opened, self._features = opened, features
+        self._fixed: dict[Mode, UInt8[np.ndarray, "N 3"]] = {}
+        self.of_nodes = _bytes(opened.walk.colours)
+        """By node, [T, 3]."""
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """Those that this run has."""
+        both: tuple[Mode, ...] = ("segments", "photo")
+        return both if self._features is None else (*both, "features", "confidence")
+
+    def of(self, mode: Mode, nodes: Int[np.ndarray, "N"]) -> UInt8[np.ndarray, "N 3"]:
+        """Colours in a mode.
+
+        Args:
+            mode: `photo`, the colour from all around; `segments`; `features`, their three main
+                directions of variation; `confidence`, see `agreement`, from dark to yellow.
+            nodes: Segment of each Gaussian.
+        """
+        if mode == "segments":
+            return self.of_nodes[nodes]
+        if mode == "confidence":
+            assert self._features is not None
+            shades = matplotlib.colormaps["viridis"](np.linspace(0, 1, 256))[:, :3]
+            return _bytes(shades)[(agreement(self._features, nodes) * 255 + 0.5).astype(int)]
+        if mode not in self._fixed:
+            if mode == "photo":
+                sh0 = self._opened.gaussians.sh0[:, 0].numpy()
+                self._fixed[mode] = _bytes(0.5 + SH_C0 * sh0)
+            else:
+                assert self._features is not None
+                colours = gaussian_colours(self._features, self._opened.hierarchy)
+                self._fixed[mode] = _bytes(colours)
+        return self._fixed[mode]
+
+
+def agreement(
+    features: Float[np.ndarray, "N D"], nodes: Int[np.ndarray, "N"]
+) -> Float[np.ndarray, "N"]:
+    """How sure each Gaussian is of its segment: cosine of its feature with the segment's mean.
+
+    Negative cosines count as 0. Gaussians that no photo shows well have features that agree with
+    nothing.
+    """
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    unit = (features / np.maximum(lengths, 1e-12)).astype(np.float32)
+    _, segment = np.unique(nodes, return_inverse=True)
+    count = len(segment)
+    belongs = csr_matrix((np.ones(count, np.float32), segment, np.arange(count + 1)))
+    sums = belongs.T @ unit
+    sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    return np.clip((unit * sums[segment]).sum(axis=1), 0, 1)
+
+
+def light_up(
+    colours: UInt8[np.ndarray, "N 3"],
+    selected: Bool[np.ndarray, "N"],
+    background: tuple[int, int, int],
+) -> UInt8[np.ndarray, "N 3"]:
+    """Mark what is selected: it glows, and the rest fades into the background."""
+    if not selected.any():
+        return colours
+    lit = (1 - LIT) * colours[selected] + LIT * ACCENT
+    faded = (1 - FADED) * colours.astype(np.float32) + FADED * np.array(background, np.float32)
+    faded[selected] = lit
+    return faded.astype(np.uint8)
+
+
+def _bytes(colours: Float[np.ndarray, "N 3"]) -> UInt8[np.ndarray, "N 3"]:
+    return (np.clip(colours, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -1,0 +1,89 @@
+"""The tree above a cut as a plot."""
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Int, UInt8
+
+from splat_uff.view.session import Session
+
+MOST_TIPS = 40
+"""Segments that are told apart in the plot; of more, those that split off highest."""
+
+
+def dendrogram_figure(
+    session: Session, colours: UInt8[np.ndarray, "T 3"], num_segments: int
+) -> go.Figure:
+    """Draw the tree from the root down to a cut.
+
+    A segment is a tip of the tree; what merges further right merges higher. What is selected is
+    drawn thick.
+
+    Args:
+        session: With the tree, what is selected and what it is called.
+        colours: By node.
+        num_segments: Of the cut, of which the coarsest `MOST_TIPS` are shown.
+    """
+    walk = session.walk
+    tips = min(num_segments, MOST_TIPS, walk.most_segments)
+    order = _tips_in_order(session, tips)
+    row = {node: float(index) for index, node in enumerate(order)}
+    height: dict[int, float] = {}
+    figure = go.Figure()
+    inner = {above for node in order for above in walk.ancestors(node)}
+    for node in sorted(inner):  # Children come before their parents.
+        children = walk.children(node)
+        row[node] = float(np.mean([row[child] for child in children]))
+        height[node] = float(walk.tree.altitudes[node])
+    top = max(height.values(), default=1.0)
+    lowest = min(height.values(), default=0.0)
+    lowest -= 0.05 * (top - lowest)  # Where the tips begin.
+    for node, at in row.items():
+        parent = walk.parent(node)
+        if parent is None:
+            continue
+        selected = bool({node, *walk.ancestors(node)} & set(session.state.selected))
+        start = height.get(node, lowest)
+        figure.add_trace(
+            go.Scatter(
+                x=[start, height[parent], height[parent]],
+                y=[at, at, row[parent]],
+                mode="lines",
+                line={"color": css(colours[node]), "width": 5 if selected else 2},
+                hovertext=f"{session.called(node)}: {walk.sizes[node]} Gaussians",
+                hoverinfo="text",
+                showlegend=False,
+            )
+        )
+    figure.update_layout(
+        margin={"l": 4, "r": 4, "t": 4, "b": 30},
+        xaxis={"title": "height"},
+        yaxis={"visible": False, "autorange": "reversed"},
+        plot_bgcolor="white",
+    )
+    return figure
+
+
+def css(colour: UInt8[np.ndarray, "3"]) -> str:
+    """A colour as CSS writes it."""
+    return f"rgb({colour[0]},{colour[1]},{colour[2]})"
+
+
+def _tips_in_order(session: Session, tips: int) -> list[int]:
+    """Segments of a cut so that no lines of the tree cross."""
+    walk, order = session.walk, []
+    segments = set(np.unique(walk.cut(tips)).tolist())
+    waiting = [walk.root]
+    while waiting:
+        node = waiting.pop()
+        if node in segments:
+            order.append(node)
+        else:
+            waiting += reversed(walk.children(node))
+    return order
+
+
+def largest_nodes(nodes: Int[np.ndarray, "N"], most: int) -> list[tuple[int, int]]:
+    """The largest segments and their sizes."""
+    known, sizes = np.unique(nodes, return_counts=True)
+    order = np.lexsort((known, -sizes))[:most]
+    return [(int(known[each]), int(sizes[each])) for each in order]

@@ -1,0 +1,89 @@
+"""From a point or a box on the screen to the segments that are meant."""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from splat_uff.cameras import Camera, project
+from splat_uff.render import Gaussians, blend_weights
+
+LEAST_WEIGHT = 0.05
+"""Of all that a click goes through; with less there is nothing to be seen there."""
+MOSTLY = 0.5
+"""Share of a segment's shown Gaussians that a box has to hold."""
+
+
+def pixel_camera(
+    origin: Float[np.ndarray, "3"], direction: Float[np.ndarray, "3"], focal: float
+) -> Camera:
+    """A camera of one pixel that looks along a ray.
+
+    Args:
+        origin: Of the ray, in the world.
+        direction: Of any positive length.
+        focal: In pixels, that of the screen, so that the pixel is as large as one of the screen.
+    """
+    forward = direction / np.linalg.norm(direction)
+    aside = np.cross(forward, np.eye(3)[np.abs(forward).argmin()])
+    right = aside / np.linalg.norm(aside)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
+    pose[:3, 3] = origin
+    return Camera(pose, np.array([[focal, 0, 0.5], [0, focal, 0.5], [0, 0, 1.0]]), 1, 1)
+
+
+def pick(
+    gaussians: Gaussians,
+    shown: Bool[np.ndarray, "N"],
+    nodes: Int[np.ndarray, "N"],
+    pixel: Camera,
+) -> tuple[int, int] | None:
+    """What one sees in a pixel: the segment with the most weight, and its Gaussian with the most.
+
+    Args:
+        gaussians: All.
+        shown: Those that are on the screen.
+        nodes: Segment of each.
+        pixel: From `pixel_camera`.
+
+    Returns:
+        Node and number of the Gaussian; None where there is nothing.
+    """
+    candidates = np.flatnonzero(shown)
+    if len(candidates) == 0:
+        return None
+    weights = blend_weights(gaussians.subset(torch.from_numpy(candidates)), pixel)
+    if weights.data.sum() < LEAST_WEIGHT:
+        return None
+    met, shares = candidates[weights.indices], weights.data
+    known, segment = np.unique(nodes[met], return_inverse=True)
+    best = np.bincount(segment, shares).argmax()
+    inside = segment == best
+    return int(known[best]), int(met[inside][shares[inside].argmax()])
+
+
+def nodes_in_box(
+    means: Float[np.ndarray, "N 3"],
+    shown: Bool[np.ndarray, "N"],
+    nodes: Int[np.ndarray, "N"],
+    camera: Camera,
+    low: tuple[float, float],
+    high: tuple[float, float],
+) -> list[int]:
+    """Segments most of whose shown Gaussians have their centre in a box on the screen.
+
+    Args:
+        means: Centres.
+        shown: Those that are on the screen.
+        nodes: Segment of each.
+        camera: Of the screen.
+        low: Column and row of a corner, as shares of width and height.
+        high: Of the opposite corner.
+    """
+    pixels, depth = project(camera, means)
+    at = pixels / [camera.width, camera.height]
+    first, last = np.minimum(low, high), np.maximum(low, high)
+    inside = shown & (depth > 0) & (at >= first).all(axis=1) & (at <= last).all(axis=1)
+    known, segment = np.unique(nodes, return_inverse=True)
+    held, there = np.bincount(segment, inside), np.bincount(segment, shown)
+    return known[(there > 0) & (held > MOSTLY * there)].tolist()

@@ -1,0 +1,176 @@
+"""The 3D side of the page: splats, the cameras of the photos, and pictures laid over a view."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import viser
+from jaxtyping import Bool, Float, UInt8
+from scipy.spatial.transform import Rotation
+
+from splat_uff.cameras import Camera
+from splat_uff.capture import View
+from splat_uff.capture.images import area_resize, reduced_size
+from splat_uff.render import Gaussians
+
+THUMBNAIL = 96
+"""Pixels of the longer side of the photo in a frustum."""
+FRUSTUM = 0.05
+"""Size of a frustum, in our world, where cameras stand 1.5 from the middle."""
+OVERLAY = 0.02
+"""Distance of an overlaid picture from its camera."""
+SPREAD = 32.0
+"""Splats go to the browser larger by this and are shown smaller by it: it takes covariances in half
+precision, which those of small Gaussians would fall out of."""
+
+
+class Splats:
+    """Gaussians as the browser draws them."""
+
+    def __init__(self, server: viser.ViserServer, gaussians: Gaussians) -> None:
+        self._handle = server.scene.add_gaussian_splats(
+            "/splats",
+            centers=gaussians.means.numpy() * SPREAD,
+            covariances=covariances(gaussians) * SPREAD**2,
+            rgbs=np.zeros((len(gaussians), 3), np.uint8),
+            opacities=np.zeros((len(gaussians), 1), np.uint8),
+            scale=1 / SPREAD,
+        )
+        self._opacities = (gaussians.opacities.numpy() * 255 + 0.5).astype(np.uint8)
+
+    def show(self, colours: UInt8[np.ndarray, "N 3"], visible: Bool[np.ndarray, "N"]) -> None:
+        """Send new colours, in one message; what is not visible is not drawn."""
+        rgba = np.empty((len(colours), 4), np.uint8)
+        rgba[:, :3] = colours
+        rgba[:, 3] = np.where(visible, self._opacities, 0)
+        buffer = self._handle.buffer.copy()
+        buffer[:, 7] = rgba.view(np.uint32)[:, 0]
+        self._handle.buffer = buffer
+
+    def remove(self) -> None:
+        """Take them out of the scene."""
+        self._handle.remove()
+
+
+def covariances(gaussians: Gaussians) -> Float[np.ndarray, "N 3 3"]:
+    """Covariance of each Gaussian, world units squared."""
+    axes = rotations(gaussians.quats.numpy()) * gaussians.scales.numpy()[:, None, :]
+    return (axes @ axes.transpose(0, 2, 1)).astype(np.float32)
+
+
+def rotations(quats: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 3 3"]:
+    """Matrices of quaternions, wxyz."""
+    return Rotation.from_quat(np.roll(quats, -1, axis=1)).as_matrix()
+
+
+def wxyz_of(camera: Camera) -> Float[np.ndarray, "4"]:
+    """Orientation of a camera as a quaternion."""
+    return np.roll(Rotation.from_matrix(camera.world_from_cam[:3, :3]).as_quat(), 1)
+
+
+def fov_of(camera: Camera) -> float:
+    """Vertical field of view in radians."""
+    return float(2 * np.arctan(0.5 * camera.height / camera.K[1, 1]))
+
+
+def client_camera(camera: viser.CameraHandle, *, longest: int | None = None) -> Camera:
+    """The camera through which a browser looks.
+
+    Args:
+        camera: Of the client.
+        longest: Pixels of the longer side, in place of those of the browser's window.
+    """
+    height, width = max(camera.image_height, 1), max(camera.image_width, 1)
+    pose = np.eye(4)
+    pose[:3, :3] = rotations(np.asarray(camera.wxyz)[None])[0]
+    pose[:3, 3] = camera.position
+    focal = 0.5 * height / np.tan(0.5 * camera.fov)
+    K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
+    found = Camera(pose, K, width, height)
+    if longest is None:
+        return found
+    rows, columns = reduced_size(height, width, longest)
+    return found.resized(columns, rows)
+
+
+def look_through(client: viser.ClientHandle, camera: Camera, focus: np.ndarray) -> None:
+    """Move a browser's camera to where a photo was taken; it then turns about `focus`'s depth."""
+    forward = camera.world_from_cam[:3, 2]
+    reach = max(float((focus - camera.centre) @ forward), 0.1)
+    with client.atomic():
+        client.camera.up_direction = -camera.world_from_cam[:3, 1]
+        client.camera.position = camera.centre
+        client.camera.look_at = camera.centre + reach * forward
+        client.camera.fov = fov_of(camera)
+
+
+class Cameras:
+    """The cameras of the photos, as frustums that hold their photo."""
+
+    def __init__(
+        self,
+        server: viser.ViserServer,
+        views: Sequence[View],
+        on_click: Callable[[viser.ClientHandle, int], None],
+    ) -> None:
+        self._handles = [self._add(server, index, view) for index, view in enumerate(views)]
+        for index, handle in enumerate(self._handles):
+            # Not a plain function: it has to have run before the click goes on to the scene.
+            async def clicked(event: viser.SceneNodePointerEvent, index: int = index) -> None:
+                on_click(event.client, index)
+
+            handle.on_click(clicked)
+        self._shown, self._entered = False, None
+        self.show(False)
+
+    def show(self, shown: bool) -> None:
+        """Show or hide all of them, but for the one that is looked through."""
+        self._shown = shown
+        for index, handle in enumerate(self._handles):
+            handle.visible = shown and index != self._entered
+
+    def enter(self, index: int | None) -> None:
+        """Hide the one that is looked through, whose photo would stand before everything."""
+        self._entered = index
+        self.show(self._shown)
+
+    def _add(self, server: viser.ViserServer, index: int, view: View) -> viser.CameraFrustumHandle:
+        camera = view.camera
+        height, width = reduced_size(camera.height, camera.width, THUMBNAIL)
+        return server.scene.add_camera_frustum(
+            f"/cameras/{index:04d}",
+            fov=fov_of(camera),
+            aspect=camera.width / camera.height,
+            scale=FRUSTUM,
+            thickness=0.001,
+            color=(70, 90, 120),
+            image=to_bytes(area_resize(view.composite(np.ones(3)), height, width)),
+            jpeg_quality=80,
+            wxyz=wxyz_of(camera),
+            position=camera.centre,
+        )
+
+
+def overlay(
+    server: viser.ViserServer, camera: Camera, picture: UInt8[np.ndarray, "H W 4"]
+) -> viser.ImageHandle:
+    """Lay a picture over what is seen from a camera."""
+    pose = camera.world_from_cam
+    # Where the optical axis meets the picture need not be its middle.
+    middle = np.array([camera.width / 2, camera.height / 2, 1.0])
+    place = pose[:3, :3] @ (np.linalg.inv(camera.K) @ middle * OVERLAY) + camera.centre
+    return server.scene.add_image(
+        "/overlay",
+        picture,
+        render_width=OVERLAY * camera.width / camera.K[0, 0],
+        render_height=OVERLAY * camera.height / camera.K[1, 1],
+        format="png",
+        cast_shadow=False,
+        receive_shadow=False,
+        wxyz=wxyz_of(camera),
+        position=place,
+    )
+
+
+def to_bytes(picture: Float[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "H W C"]:
+    """Colours in [0, 1] as bytes."""
+    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)

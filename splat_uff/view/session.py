@@ -1,0 +1,177 @@
+"""What is selected, hidden, isolated and named, with undo: the state of a page without the page."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, SupportsIndex
+
+import numpy as np
+from jaxtyping import Bool
+
+from splat_uff.hierarchy.walk import Walk
+from splat_uff.names import tidy_name
+
+Mode = Literal["replace", "add", "remove"]
+MOST_UNDONE = 200
+
+
+@dataclass(frozen=True)
+class State:
+    """Sets of nodes; of two nodes in one set, none is above the other."""
+
+    selected: tuple[int, ...] = ()
+    """In the order of selection; `wider` and `narrower` go from the last."""
+    anchor: int | None = None
+    """The leaf that was clicked last, towards which `narrower` goes."""
+    hidden: tuple[int, ...] = ()
+    isolated: tuple[int, ...] = ()
+    """Where there are some, nothing else is shown."""
+    names: Mapping[int, str] = field(default_factory=dict)
+
+
+class Session:
+    """The state of one page, changed one step at a time; every step can be taken back."""
+
+    def __init__(self, walk: Walk, names: Mapping[int, str] | None = None) -> None:
+        self.walk = walk
+        known = {node: name for node, name in (names or {}).items() if walk.holds(node)}
+        self.state = State(names=known)
+        self._past: list[State] = []
+        self._future: list[State] = []
+
+    def select(
+        self, nodes: Iterable[SupportsIndex], mode: Mode = "replace", *, anchor: int | None = None
+    ) -> None:
+        """Select nodes; `add` to what is selected, or `remove` from it.
+
+        Removing what lies inside a selected node leaves the rest of that node selected.
+        """
+        chosen: tuple[int, ...] = () if mode == "replace" else self.state.selected
+        for node in nodes:
+            if mode == "remove":
+                chosen = self._without(chosen, int(node))
+            else:
+                chosen = self._with(chosen, int(node))
+        self._change(selected=chosen, anchor=anchor)
+
+    def wider(self) -> bool:
+        """From the node selected last to the one above; False where there is none."""
+        node = self.current
+        above = None if node is None else self.walk.parent(node)
+        if node is None or above is None:
+            return False
+        kept = tuple(each for each in self.state.selected if each != node)
+        self._change(selected=self._with(kept, above))
+        return True
+
+    def narrower(self) -> bool:
+        """To the child that holds what was clicked, else to the largest; False at the finest."""
+        node, anchor = self.current, self.state.anchor
+        if node is None:
+            return False
+        child = None if anchor is None else self.walk.child_towards(node, anchor)
+        if child is None:
+            child = next(iter(self.walk.children(node)), None)
+        if child is None:
+            return False
+        self._change(selected=(*(each for each in self.state.selected if each != node), child))
+        return True
+
+    def hide(self) -> bool:
+        """Hide what is selected; False where nothing is."""
+        hidden = self.state.hidden
+        for node in self.state.selected:
+            hidden = self._with(hidden, node)
+        return self._change(hidden=hidden, selected=())
+
+    def isolate(self) -> bool:
+        """Show nothing but what is selected; False where nothing is."""
+        if not self.state.selected:
+            return False
+        hidden = self.state.hidden
+        for node in self.state.selected:  # Who asks to see it alone wants to see it.
+            hidden = self._without(hidden, node)
+        return self._change(isolated=self.state.selected, hidden=hidden)
+
+    def show_all(self) -> bool:
+        """Take back all hiding and isolating; False where there is none."""
+        return self._change(hidden=(), isolated=())
+
+    def rename(self, text: str) -> bool:
+        """Name the node selected last; an empty name takes its name away."""
+        if self.current is None:
+            return False
+        names = {node: name for node, name in self.state.names.items() if node != self.current}
+        if tidy_name(text):
+            names[self.current] = tidy_name(text)
+        return self._change(names=names)
+
+    def undo(self) -> bool:
+        """Back to before the last step; False at the beginning."""
+        return self._travel(self._past, self._future)
+
+    def redo(self) -> bool:
+        """Take a step again that was undone; False where there is none."""
+        return self._travel(self._future, self._past)
+
+    @property
+    def current(self) -> int | None:
+        """The node selected last."""
+        return self.state.selected[-1] if self.state.selected else None
+
+    @property
+    def shown(self) -> Bool[np.ndarray, "N"]:
+        """Leaves that are neither hidden nor left out by isolating."""
+        inside = self._members(self.state.isolated)
+        shown = inside if self.state.isolated else ~inside
+        return shown & ~self._members(self.state.hidden)
+
+    @property
+    def selected(self) -> Bool[np.ndarray, "N"]:
+        """Leaves that are selected."""
+        return self._members(self.state.selected)
+
+    def called(self, node: SupportsIndex) -> str:
+        """Name of a node, or its number."""
+        return self.state.names.get(int(node)) or f"#{int(node)}"
+
+    def _members(self, nodes: tuple[int, ...]) -> Bool[np.ndarray, "N"]:
+        inside = np.zeros(self.walk.tree.num_leaves, bool)
+        for node in nodes:
+            inside[self.walk.leaves(node)] = True
+        return inside
+
+    def _with(self, chosen: tuple[int, ...], node: int) -> tuple[int, ...]:
+        """A set with one more node, which takes the place of those below it and comes last."""
+        if set(self.walk.ancestors(node)) & set(chosen):
+            return chosen
+        below = {each for each in chosen if each == node or node in self.walk.ancestors(each)}
+        return (*(each for each in chosen if each not in below), node)
+
+    def _without(self, chosen: tuple[int, ...], node: int) -> tuple[int, ...]:
+        """A set less all that lies below a node; of a node above it the other parts stay."""
+        path = [node, *self.walk.ancestors(node)]
+        kept: list[int] = []
+        for each in chosen:
+            if each in path[1:]:
+                on_path = set(path[: path.index(each)])
+                for above in path[1 : path.index(each) + 1]:
+                    kept += [child for child in self.walk.children(above) if child not in on_path]
+            elif each != node and node not in self.walk.ancestors(each):
+                kept.append(each)
+        return tuple(kept)
+
+    def _change(self, **changes: object) -> bool:
+        changed = replace(self.state, **changes)  # pyright: ignore[reportArgumentType]
+        if changed == self.state:
+            return False
+        self._past = [*self._past, self.state][-MOST_UNDONE:]
+        self._future = []
+        self.state = changed
+        return True
+
+    def _travel(self, start: list[State], end: list[State]) -> bool:
+        if not start:
+            return False
+        end.append(self.state)
+        self.state = start.pop()
+        return True

@@ -1,0 +1,31 @@
+"""Names of nodes outlive the program, and damage to them is one line."""
+
+import pytest
+
+from splat_uff.errors import InputError
+from splat_uff.names import read_names, tidy_name, write_names
+from splat_uff.run import Run
+
+
+def test_names_come_back(tmp_path):
+    run = Run(tmp_path)
+    assert read_names(run) == {}
+    write_names(run, {12: "crash cymbal", 7: "Trommel — groß"})
+    assert read_names(run) == {7: "Trommel — groß", 12: "crash cymbal"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"names": []}', '{"names": {"x": "y"}}', "[" * 100_000, "\x00\xff"],
+)
+def test_damaged_names(tmp_path, text):
+    run = Run(tmp_path)
+    run.names.write_text(text)
+    with pytest.raises(InputError, match=r"names\.json is damaged") as caught:
+        read_names(run)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_are_one_short_line():
+    assert tidy_name(" a\nb\x1b[31m\u202e c ") == "a b [31m c"
+    assert len(tidy_name("é" * 99)) == 60
