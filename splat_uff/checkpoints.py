@@ -41,9 +41,9 @@ class Checkpoint:
             notice(f"{error} The stage begins again.")
             return None
 
-    def keep(self, state: Callable[[], dict[str, np.ndarray]]) -> None:
-        """Save what `state()` returns if the last save is too long ago."""
-        if self.path is None or time.monotonic() - self._saved < self.seconds:
+    def keep(self, state: Callable[[], dict[str, np.ndarray]], *, now: bool = False) -> None:
+        """Save what `state()` returns if the last save is too long ago, or `now`."""
+        if self.path is None or not (now or time.monotonic() - self._saved >= self.seconds):
             return
         write_arrays(self.path, **state())
         self.on_keep()

@@ -42,6 +42,12 @@ class Clock:
             self._running = None
             self.save()
 
+    def leave_out(self, seconds: float) -> None:
+        """Do not count so many seconds of the running stage, in which it was paused."""
+        if self._running is not None:
+            name, start = self._running
+            self._running = name, start + seconds
+
     def save(self) -> None:
         """Write the sums, the running stage included: a kill gives no time to do so."""
         if self._path is not None:

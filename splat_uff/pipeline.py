@@ -1,6 +1,8 @@
 """Training from end to end: what goes in is read and judged before anything heavy is imported."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from splat_uff.run import (
     start_run,
 )
 from splat_uff.settings import TrainConfig, check_settings
+from splat_uff.watch import NOBODY, Watch
 
 MEMORY_GB = 2.0
 """Photos, masks and blend weights that are held unless told otherwise."""
@@ -47,6 +50,7 @@ def train(
     overwrite: bool = False,
     checkpoint_seconds: float = SECONDS,
     memory_gb: float = MEMORY_GB,
+    watch: Watch = NOBODY,
 ) -> dict[str, Any]:
     """Take a scene apart: from photos and masks to a tree over Gaussians, scored and pictured.
 
@@ -63,6 +67,7 @@ def train(
         checkpoint_seconds: Most work that a kill can lose; does not change the result.
         memory_gb: Gigabytes of photos, masks and blend weights that are held; more wait on disk,
             beside the run. Does not change the result either.
+        watch: Looks on, and may pause or stop the training.
 
     Returns:
         The content of `metrics.json`.
@@ -73,9 +78,18 @@ def train(
     check_settings(settings)
     run = open_run(output, resume=resume, overwrite=overwrite)
     clock = Clock()
-    with clock.stage("capture"):
+
+    @contextmanager
+    def stage(name: str) -> Iterator[None]:
+        watch.stage(name)
+        with clock.stage(name):
+            yield
+            clock.leave_out(watch.take_pauses())
+
+    with stage("capture"):
         memory = Memory(memory_gb * GIGABYTE, output.parent)
         capture = read_capture(folder, size=settings.size, memory=memory)
+        watch.cameras([view.camera for view in capture.train])
         scene = scene or capture.name
         read_depths(capture)  # It is scored at the very end; what is damaged is said now.
     if masks not in (OWN, CLASSICAL):
@@ -85,7 +99,7 @@ def train(
         read_table(splats)
         gaussians_source = f"{splats.resolve()} {digest_of(splats)}"
     origin = mask_origin_of(capture, masks)
-    with clock.stage("masks"):  # Before anything is written: masks are the likeliest to be bad.
+    with stage("masks"):  # Before anything is written: masks are the likeliest to be bad.
         unneeded = run.finished and not overwrite
         bags = Bags([]) if unneeded else gather_masks(capture, masks, memory=memory)
         held_out = Bags([]) if unneeded else gather_held_out(capture, masks, memory=memory)
@@ -121,19 +135,21 @@ def train(
         return Checkpoint(run.checkpoints / f"{stage}.npz", checkpoint_seconds, clock.save)
 
     clock.keep_in(run.checkpoints / "seconds.json")
-    with clock.stage("gaussians"):
+    with stage("gaussians"):
         if splats is not None and not run.gaussians.exists():
             with replacing(run.original) as temporary:  # For its order and its other columns.
                 shutil.copyfile(splats, temporary)
             save_ply(run.gaussians, load_foreign(splats, capture.source_from_world))
-        gaussians = gaussians_stage(capture, bags, run, settings, device, checkpoint("gaussians"))
-    with clock.stage("features"):
-        features, largest = features_stage(
-            capture, bags, gaussians, run, provenance, device, memory, checkpoint("features")
+        gaussians = gaussians_stage(
+            capture, bags, run, settings, device, checkpoint("gaussians"), watch
         )
-    with clock.stage("hierarchy"):
+    with stage("features"):
+        features, largest = features_stage(
+            capture, bags, gaussians, run, provenance, device, memory, checkpoint("features"), watch
+        )
+    with stage("hierarchy"):
         hierarchy = hierarchy_stage(gaussians, features, largest, run, provenance, capture)
-    with clock.stage("evaluate"):
+    with stage("evaluate"):
         evaluation = evaluate_stage(capture, held_out, gaussians, hierarchy, provenance)
     return finish(
         run, provenance, capture, gaussians, features, hierarchy, evaluation, clock.seconds

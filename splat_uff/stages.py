@@ -11,7 +11,7 @@ import torch
 
 from splat_uff import __version__
 from splat_uff.capture import Capture, read_capture
-from splat_uff.checkpoints import Checkpoint
+from splat_uff.checkpoints import Checkpoint, Log
 from splat_uff.errors import InputError
 from splat_uff.evaluate.score import Evaluation, evaluate
 from splat_uff.evaluate.summary import write_pictures
@@ -39,6 +39,7 @@ from splat_uff.run import (
     write_log,
 )
 from splat_uff.settings import TrainConfig
+from splat_uff.watch import NOBODY, Watch
 
 
 def score_run(folder: Path) -> dict[str, Any]:
@@ -127,6 +128,7 @@ def gaussians_stage(
     settings: TrainConfig,
     device: str,
     checkpoint: Checkpoint,
+    watch: Watch = NOBODY,
 ) -> Gaussians:
     """Fit the Gaussians, unless an earlier part of this run did."""
     if not run.gaussians.exists():
@@ -137,7 +139,8 @@ def gaussians_stage(
             seed=settings.seed,
             device=device,
             checkpoint=checkpoint,
-            log=write_log(run, "gaussians"),
+            log=_log(run, "gaussians", watch),
+            watch=watch,
         )
         save_ply(run.gaussians, gaussians)
     return load_ply(run.gaussians)
@@ -152,10 +155,12 @@ def features_stage(
     device: str,
     memory: Memory,
     checkpoint: Checkpoint,
+    watch: Watch = NOBODY,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features and largest blend weights, fitted unless an earlier part of this run did."""
     if not run.features.exists():
         settings = provenance.settings
+        watch.gaussians(gaussians)
         views = RenderedViews(gaussians, [view.camera for view in capture.train])
         features = fit_features(
             views,
@@ -167,12 +172,24 @@ def features_stage(
             device=device,
             memory=memory,
             checkpoint=checkpoint,
-            log=write_log(run, "features"),
+            log=_log(run, "features", watch),
+            watch=watch,
         )
         largest = views.largest_weights(len(gaussians))
         save_arrays(run.features, provenance, features=features, largest_weights=largest)
     arrays = load_arrays(run.features, ("features", "largest_weights"))
     return arrays["features"], arrays["largest_weights"]
+
+
+def _log(run: Run, stage: str, watch: Watch) -> Log:
+    """A function that tells figures to the run's log, and to who looks on."""
+    written = write_log(run, stage)
+
+    def log(step: int, **figures: float) -> None:
+        written(step, **figures)
+        watch.figures(stage, step, figures)
+
+    return log
 
 
 def hierarchy_stage(

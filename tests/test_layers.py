@@ -7,11 +7,11 @@ import splat_uff
 
 PACKAGE = Path(splat_uff.__file__).parent
 ORDER = (
-    *("errors", "ranges", "files", "memory", "progress", "watch", "checkpoints", "clock"),
-    *("machine", "colours", "cameras", "neighbours", "capture", "masks", "render", "gaussians"),
+    *("errors", "ranges", "files", "memory", "progress", "checkpoints", "clock", "machine"),
+    *("colours", "cameras", "watch", "neighbours", "capture", "masks", "render", "gaussians"),
     *("features", "hierarchy", "evaluate", "baselines", "export", "settings", "run", "names"),
     *("builtin", "stages", "pipeline", "opened", "orbit", "turntable", "view", "predictions"),
-    *("paper", "bench", "cli", "__main__"),
+    *("paper", "bench", "commands", "cli", "__main__"),
 )
 FRAMEWORKS = {"nerfstudio", "lightning", "hydra"}
 

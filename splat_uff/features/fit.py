@@ -23,6 +23,7 @@ from splat_uff.masks.bags import mask_counts
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.memory import Memory
 from splat_uff.progress import progress_bar
+from splat_uff.watch import NOBODY, Watch
 
 LOG_EVERY = 25
 
@@ -39,6 +40,7 @@ def fit_features(
     memory: Memory | None = None,
     checkpoint: Checkpoint | None = None,
     log: Log = no_log,
+    watch: Watch = NOBODY,
 ) -> Float[np.ndarray, "N D"]:
     """Fit features so that pixels of a mask are alike and others are not (METHOD.md 3 and 4).
 
@@ -53,6 +55,7 @@ def fit_features(
         memory: Budget that blend weights and masks of the drawn pixels count towards.
         checkpoint: Where the stage leaves its state.
         log: Called every so many steps with the losses.
+        watch: Looks on.
 
     Returns:
         One feature per Gaussian, float32, of about unit length where Gaussians are seen.
@@ -84,7 +87,8 @@ def fit_features(
                 figures = {name: loss.item() for name, loss in losses.items()}
                 log(step, **figures)
                 bar.advance(LOG_EVERY if step % LOG_EVERY == 0 else 1, **figures)
-            checkpoint.keep(lambda done=step: _state(done, features, optimizer))
+            checkpoint.keep(lambda done=step: _state(done, features, optimizer), now=watch.holding)
+            watch.after_step("features", step, config.steps, lambda: features)
     return features.detach().cpu().numpy()
 
 

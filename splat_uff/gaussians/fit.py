@@ -17,6 +17,7 @@ from splat_uff.gaussians.losses import photometric_loss
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.progress import progress_bar
 from splat_uff.render import Gaussians, Render, render_colours, render_colours_and_depth
+from splat_uff.watch import NOBODY, Watch
 
 STAGE = 1
 """Number of this stage's stream of random draws."""
@@ -32,6 +33,7 @@ def fit_gaussians(
     device: str = "cpu",
     checkpoint: Checkpoint | None = None,
     log: Log = no_log,
+    watch: Watch = NOBODY,
 ) -> Gaussians:
     """Fit Gaussians to the training photos.
 
@@ -46,6 +48,7 @@ def fit_gaussians(
         device: Where tensors live.
         checkpoint: Where the stage leaves its state.
         log: Called every so many steps with loss, psnr and num_gaussians.
+        watch: Looks on.
     """
     checkpoint = checkpoint or Checkpoint()
     fit = _Fit(capture, config, bags, seed, device)
@@ -56,7 +59,8 @@ def fit_gaussians(
             if fit.step % LOG_EVERY == 0 or fit.step == config.steps:
                 log(fit.step, **figures())
                 bar.advance(LOG_EVERY if fit.step % LOG_EVERY == 0 else 1, **figures())
-            checkpoint.keep(fit.state)
+            checkpoint.keep(fit.state, now=watch.holding)
+            watch.after_step("gaussians", fit.step, config.steps, fit.gaussians)
     return fit.gaussians().detach()
 
 

@@ -9,6 +9,8 @@ from scipy.sparse import csr_matrix
 
 from splat_uff.evaluate.summary import gaussian_colours
 from splat_uff.opened import OpenedRun
+from splat_uff.render import Gaussians
+from splat_uff.view.scene import to_bytes
 
 Mode = Literal["photo", "segments", "features", "confidence"]
 SH_C0 = 0.28209479177387814
@@ -29,7 +31,7 @@ class Colours:
     def __init__(self, opened: OpenedRun, features: Float[np.ndarray, "N D"] | None) -> None:
         self._opened, self._features = opened, features
         self._fixed: dict[Mode, UInt8[np.ndarray, "N 3"]] = {}
-        self.of_nodes = _bytes(opened.walk.colours)
+        self.of_nodes = to_bytes(opened.walk.colours)
         """By node, [T, 3]."""
 
     @property
@@ -51,16 +53,20 @@ class Colours:
         if mode == "confidence":
             assert self._features is not None
             shades = matplotlib.colormaps["viridis"](np.linspace(0, 1, 256))[:, :3]
-            return _bytes(shades)[(agreement(self._features, nodes) * 255 + 0.5).astype(int)]
+            return to_bytes(shades)[(agreement(self._features, nodes) * 255 + 0.5).astype(int)]
         if mode not in self._fixed:
             if mode == "photo":
-                sh0 = self._opened.gaussians.sh0[:, 0].numpy()
-                self._fixed[mode] = _bytes(0.5 + SH_C0 * sh0)
+                self._fixed[mode] = photo_colours(self._opened.gaussians)
             else:
                 assert self._features is not None
                 colours = gaussian_colours(self._features, self._opened.hierarchy)
-                self._fixed[mode] = _bytes(colours)
+                self._fixed[mode] = to_bytes(colours)
         return self._fixed[mode]
+
+
+def photo_colours(gaussians: Gaussians) -> UInt8[np.ndarray, "N 3"]:
+    """The part of their colours that is the same from all sides."""
+    return to_bytes(0.5 + SH_C0 * gaussians.sh0[:, 0].numpy())
 
 
 def agreement(
@@ -93,7 +99,3 @@ def light_up(
     faded = (1 - FADED) * colours.astype(np.float32) + FADED * np.array(background, np.float32)
     faded[selected] = lit
     return faded.astype(np.uint8)
-
-
-def _bytes(colours: Float[np.ndarray, "N 3"]) -> UInt8[np.ndarray, "N 3"]:
-    return (np.clip(colours, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -14,7 +14,6 @@ from splat_uff.capture import View
 from splat_uff.errors import InputError
 from splat_uff.names import read_names, write_names
 from splat_uff.opened import MOST_PARTS, OpenedRun
-from splat_uff.orbit import shared_point, shared_up
 from splat_uff.progress import notice
 from splat_uff.run import load_arrays
 from splat_uff.view.camera_panel import CameraPanel
@@ -23,13 +22,11 @@ from splat_uff.view.export_panel import ExportPanel
 from splat_uff.view.label_panel import LabelPanel
 from splat_uff.view.look_panel import LookPanel
 from splat_uff.view.picking import nodes_in_box, pick, pixel_camera
-from splat_uff.view.scene import Splats, client_camera
+from splat_uff.view.scene import Splats, aim, client_camera
 from splat_uff.view.session import Mode, Session
 from splat_uff.view.tree_panel import TreePanel
 
 START_SEGMENTS = 20
-NEARER = 0.8
-"""Where a browser begins to look from, of the way out to the first camera."""
 FRUSTUM_SECONDS = 0.3
 """A click on a camera also arrives as one on the scene, within this time."""
 
@@ -57,14 +54,7 @@ class Page:
         self._means = opened.gaussians.means.numpy().astype(np.float64)
         self._entered_at = 0.0
         self._closing: list[Callable[[], None]] = []
-        cameras = [view.camera for view in views]
-        self.focus = np.zeros(3)
-        if cameras:
-            poses = np.stack([camera.world_from_cam for camera in cameras])
-            self.focus = shared_point(poses[:, :3, 3], poses[:, :3, 2])
-            server.scene.set_up_direction(shared_up(poses[:, :3, :3]))
-            server.initial_camera.position = self.focus + NEARER * (cameras[0].centre - self.focus)
-            server.initial_camera.look_at = self.focus
+        self.focus = aim(server, [view.camera for view in views])
         self._splats = Splats(server, opened.gaussians)
         tabs = server.gui.add_tab_group()
         with tabs.add_tab("Segments"):

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from splat_uff.cameras import Camera
 from splat_uff.capture import View
 from splat_uff.capture.images import area_resize, reduced_size
+from splat_uff.orbit import shared_point, shared_up
 from splat_uff.render import Gaussians
 
 THUMBNAIL = 96
@@ -18,6 +19,8 @@ FRUSTUM = 0.05
 """Size of a frustum, in our world, where cameras stand 1.5 from the middle."""
 OVERLAY = 0.02
 """Distance of an overlaid picture from its camera."""
+NEARER = 0.8
+"""Where a browser begins to look from, of the way out to the first camera."""
 SPREAD = 32.0
 """Splats go to the browser larger by this and are shown smaller by it: it takes covariances in half
 precision, which those of small Gaussians would fall out of."""
@@ -46,9 +49,15 @@ class Splats:
         buffer[:, 7] = rgba.view(np.uint32)[:, 0]
         self._handle.buffer = buffer
 
-    def remove(self) -> None:
-        """Take them out of the scene."""
-        self._handle.remove()
+    def replace(self, gaussians: Gaussians, colours: UInt8[np.ndarray, "N 3"]) -> None:
+        """Send other Gaussians, however many."""
+        self._opacities = (gaussians.opacities.numpy() * 255 + 0.5).astype(np.uint8)
+        self._handle.set_gaussians(
+            gaussians.means.numpy() * SPREAD,
+            covariances(gaussians) * SPREAD**2,
+            colours,
+            self._opacities[:, None],
+        )
 
 
 def covariances(gaussians: Gaussians) -> Float[np.ndarray, "N 3 3"]:
@@ -101,6 +110,22 @@ def look_through(client: viser.ClientHandle, camera: Camera, focus: np.ndarray) 
         client.camera.position = camera.centre
         client.camera.look_at = camera.centre + reach * forward
         client.camera.fov = fov_of(camera)
+
+
+def aim(server: viser.ViserServer, cameras: Sequence[Camera]) -> Float[np.ndarray, "3"]:
+    """Let browsers begin at the first camera, a little nearer, upright, about what all look at.
+
+    Returns:
+        The point that all look at.
+    """
+    if not cameras:
+        return np.zeros(3)
+    poses = np.stack([camera.world_from_cam for camera in cameras])
+    focus = shared_point(poses[:, :3, 3], poses[:, :3, 2])
+    server.scene.set_up_direction(shared_up(poses[:, :3, :3]))
+    server.initial_camera.position = focus + NEARER * (cameras[0].centre - focus)
+    server.initial_camera.look_at = focus
+    return focus
 
 
 class Cameras:
@@ -171,6 +196,6 @@ def overlay(
     )
 
 
-def to_bytes(picture: Float[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "H W C"]:
+def to_bytes(picture: Float[np.ndarray, "*_ C"]) -> UInt8[np.ndarray, "*_ C"]:
     """Colours in [0, 1] as bytes."""
     return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -40,13 +40,14 @@ def start_server(title: str, *, host: str = HOST, port: int = PORT) -> viser.Vis
     return server
 
 
-def serve_until_stopped(server: viser.ViserServer) -> None:
-    """Keep a server up until Ctrl-C."""
+def wait_for_ctrl_c() -> None:
+    """Return on Ctrl-C, which is how a page is left."""
+    notice("Ctrl-C ends it.")
     try:
         while True:
             time.sleep(1.0)
-    finally:
-        stop_server(server)
+    except KeyboardInterrupt:
+        notice("page closed.")
 
 
 def stop_server(server: viser.ViserServer) -> None:

@@ -1,0 +1,61 @@
+"""What several commands take and mean the same by."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from splat_uff.errors import InputError
+from splat_uff.masks.config import SamSettings
+
+if TYPE_CHECKING:
+    from splat_uff.capture import Capture
+
+SAM_VARIABLE = "SPLAT_UFF_SAM_CHECKPOINT"
+"""Environment variable that stands in for --sam-checkpoint."""
+
+Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
+File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+
+
+def find_capture(
+    scene: str | None, data: Path | None, data_root: Path | None
+) -> tuple[Path, str, str]:
+    """Folder and name of what a command works on, and one line on where it comes from.
+
+    Raises:
+        InputError: If both or neither are given, or there is no such scene.
+    """
+    if (scene is None) == (data is None):
+        raise InputError("give either --scene NAME or --data DIR, and not both.")
+    if scene is not None:
+        from splat_uff.builtin import find_scene
+
+        found = find_scene(scene, data_root=data_root)
+        return found.folder, scene, found.origin
+    assert data is not None
+    return data, data.resolve().name, f"capture {data}"
+
+
+def given_checkpoint(given: Path | None) -> Path | None:
+    """Weights of Segment Anything, as given or from the environment."""
+    return given or (Path(os.environ[SAM_VARIABLE]) if os.environ.get(SAM_VARIABLE) else None)
+
+
+def make_masks(
+    capture: "Capture",
+    checkpoint: Path,
+    model: Literal["vit_h", "vit_l", "vit_b"],
+    settings: SamSettings,
+    output: Path | None,
+    device: str,
+) -> int:
+    from splat_uff.masks.generate import write_sam_masks
+    from splat_uff.masks.sam import load_sam
+    from splat_uff.stages import choose_device
+
+    sam = load_sam(checkpoint, model, device=choose_device(device))
+    return write_sam_masks(capture, sam, checkpoint, settings, folder=output)

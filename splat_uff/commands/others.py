@@ -1,0 +1,83 @@
+"""What one does without a run: masks, the list of scenes, and times."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from splat_uff.commands.arguments import SAM_VARIABLE, File, Folder, given_checkpoint, make_masks
+from splat_uff.errors import InputError
+from splat_uff.masks.config import SamSettings
+
+
+def masks(
+    settings: Annotated[SamSettings, tyro.conf.arg(name="")] = SamSettings(),
+    *,
+    data: Annotated[Path, tyro.conf.arg(metavar="DIR")],
+    sam_checkpoint: File = None,
+    sam_model: Literal["vit_h", "vit_l", "vit_b"] = "vit_h",
+    size: Annotated[int, tyro.conf.arg(aliases=("--max-size",))] = 200,
+    output: Folder = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Make the masks of a capture with Segment Anything, one photo at a time.
+
+    Cut off, the same command goes on. Masks stay until photo, weights or settings change.
+
+    Args:
+        settings: Of SAM's automatic mask generator.
+        data: Capture, of any layout.
+        sam_checkpoint: Weights; the variable SPLAT_UFF_SAM_CHECKPOINT stands in for it.
+        sam_model: Which model the weights belong to.
+        size: Pixels of the longer side of the photos that are segmented; that of train.
+        output: Folder for NAME/000.png ..., for train --masks; unless given they go where train
+            looks for them, to train_seg and val_seg in the capture.
+        device: What computes; auto is cuda where torch finds it, else cpu.
+    """
+    from splat_uff.capture import read_capture
+    from splat_uff.settings import convert
+
+    convert(dataclasses.asdict(settings), SamSettings, source="")
+    checkpoint = given_checkpoint(sam_checkpoint)
+    if checkpoint is None:
+        raise InputError(
+            f"no weights; pass --sam-checkpoint FILE or set {SAM_VARIABLE}. Without any, splat-uff "
+            "train --masks classical segments by colour."
+        )
+    if size < 16:
+        raise InputError(f"--size is {size}; expected at least 16 pixels.")
+    capture = read_capture(data, size=size)
+    made = make_masks(capture, checkpoint, sam_model, settings, output, device)
+    print(f"masks of {made} views made, in {output or data}")
+
+
+def scenes() -> None:
+    """List the built-in scenes."""
+    from splat_uff.builtin import list_scenes
+
+    for scene in list_scenes():
+        made = f"made, in {scene.folder}" if scene.made else "made on first use"
+        views = f"{scene.num_train} + {scene.num_val} views at {scene.photo_size} px"
+        print(f"{scene.name:<8} {scene.description}; {views}; {made}")
+
+
+def bench(
+    *,
+    output: File = None,
+    compare: File = None,
+    only: str = "",
+) -> None:
+    """Time every stage on fixed synthetic inputs; takes some two minutes.
+
+    Args:
+        output: Write the times to this file, as JSON.
+        compare: Print ratios to the times in this file, for example benchmarks/baseline.json.
+        only: Time only what has this text in its name.
+    """
+    from splat_uff.bench import read_times, run_bench, write_times
+
+    baseline = None if compare is None else read_times(compare)
+    times = run_bench(only=only, compare=baseline, say=lambda line: print(line, flush=True))
+    if output is not None:
+        write_times(output, times)

@@ -1,0 +1,162 @@
+"""What one does with a finished run: score it, look at it, take parts of it away."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from splat_uff.commands.arguments import File, Folder, Name, Switch
+from splat_uff.errors import InputError
+
+
+def metrics(
+    run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = None,
+    *,
+    predictions: Folder = None,
+    scene: Name = None,
+    data: Folder = None,
+    data_root: Folder = None,
+) -> None:
+    """Score a finished run in full and print the tables; or the label maps of any other method.
+
+    Args:
+        run: Run folder, for example runs/drums.
+        predictions: Folder of label maps in the layout of the published scripts, in place of a run.
+        scene: Scene that the label maps are of.
+        data: Capture that they are of, in place of a scene.
+        data_root: Folder of scenes, for --scene; the variable SPLAT_UFF_DATA stands in for it.
+    """
+    from splat_uff.evaluate.tables import score_table
+    from splat_uff.progress import print_result
+
+    if (run is None) == (predictions is None):
+        raise InputError(
+            "give either a run folder, as runs/drums, or --predictions DIR, and not both; see "
+            "splat-uff metrics --help."
+        )
+    if run is not None:
+        if scene or data:
+            raise InputError("a run knows its capture; leave --scene and --data out.")
+        from splat_uff.stages import score_run
+
+        print_result(score_table(score_run(run)))
+        return
+    assert predictions is not None
+    if (scene is None) == (data is None):
+        raise InputError("say with --scene NAME or --data DIR what the label maps are of.")
+    if scene is not None:
+        from splat_uff.builtin import find_scene
+
+        data = find_scene(scene, data_root=data_root).folder
+    assert data is not None
+    from splat_uff.predictions import score_predictions
+
+    print_result(score_table(score_predictions(predictions, data)))
+
+
+def labels(
+    run: tyro.conf.Positional[Path],
+    *,
+    output: Folder = None,
+    layout: Literal["uff"] = "uff",
+) -> None:
+    """Write label maps of the held-out views at every granularity, for other programs to read.
+
+    Args:
+        run: Run folder, for example runs/drums.
+        output: New folder; RUN/labels unless given.
+        layout: That of the published scripts, VIEW/HEIGHT.npy with 200 for none.
+    """
+    from splat_uff.predictions import write_labels
+
+    output = output or run / "labels"
+    print(f"{write_labels(run, output)} views in {output}")
+
+
+def view(
+    run: tyro.conf.Positional[Path],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+) -> None:
+    """Open a page on which to play with the hierarchy of a run, select parts and take them away.
+
+    Args:
+        run: Run folder, for example runs/drums.
+        host: Address to listen on; only this machine can reach 127.0.0.1.
+        port: The first free one from here on is taken.
+    """
+    from splat_uff.opened import open_run
+    from splat_uff.view.pages import show_run
+
+    show_run(open_run(run), host=host, port=port)
+
+
+def render(
+    run: tyro.conf.Positional[Path],
+    *,
+    turntable: Switch = False,
+    frames: int = 120,
+    size: int = 400,
+    fps: int = 24,
+    fewest: int = 2,
+    most: int = 200,
+    photo: float = 0.35,
+    output: File = None,
+) -> None:
+    """Make a film of a run that goes round the scene while its segments split.
+
+    Args:
+        run: Run folder, for example runs/drums.
+        turntable: Go round; so far there is no other film.
+        frames: How many.
+        size: Pixels of each side.
+        fps: Frames a second.
+        fewest: Segments of the first frame.
+        most: Segments of the last frame.
+        photo: Share of the photographic colours; the rest are colours of segments.
+        output: File, .mp4 or .gif; RUN/turntable.mp4 unless given.
+    """
+    if not turntable:
+        raise InputError("say what to render: --turntable goes round the scene.")
+    from splat_uff.opened import open_run
+    from splat_uff.turntable import write_turntable
+
+    output = output or run / "turntable.mp4"
+    write_turntable(
+        open_run(run), output, frames=frames, size=size, frames_per_second=fps,
+        fewest=fewest, most=most, photo=photo,
+    )  # fmt: skip
+    print(f"film: {output}")
+
+
+def export(
+    run: tyro.conf.Positional[Path],
+    *,
+    segments: int = 20,
+    nodes: tuple[int, ...] = (),
+    levels: tuple[int, ...] = (5, 20, 100),
+    format: Literal["ply", "splat", "compressed-ply"] = "ply",
+    only: tuple[Literal["parts", "scene", "cloud", "labels"], ...] = (),
+    output: Folder = None,
+) -> None:
+    """Take parts of a run away as standard files, in the frame of the capture.
+
+    Args:
+        run: Run folder, for example runs/drums.
+        segments: Number of parts to cut the scene into, one file of Gaussians each.
+        nodes: Parts to write in their place: nodes of the tree, as hierarchy.json numbers them.
+        levels: Numbers of segments of labelled files (scene.ply, clouds, boxes, label pictures).
+        format: Of the parts. ply keeps every column; splat and compressed-ply are smaller.
+        only: What to write; everything unless given. hierarchy.json is always there.
+        output: New folder; RUN/export unless given.
+    """
+    from splat_uff.opened import KINDS, export_run, open_run
+
+    output = output or run / "export"
+    written = export_run(
+        open_run(run), output, segments=segments, nodes=nodes, levels=levels, format=format,
+        kinds=only or KINDS,
+    )  # fmt: skip
+    parts = sum(path.parent.name == "parts" for path in written)
+    print(f"{parts} parts, {len(written)} files in {output}")

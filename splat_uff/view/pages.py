@@ -1,0 +1,61 @@
+"""Serving pages: of a finished run, or of a training that becomes one."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import viser
+
+from splat_uff.capture import View
+from splat_uff.opened import OpenedRun, open_run
+from splat_uff.progress import notice
+from splat_uff.settings import TrainConfig
+from splat_uff.view.live import LivePage
+from splat_uff.view.page import Page, views_of
+from splat_uff.view.serve import start_server, stop_server, wait_for_ctrl_c
+from splat_uff.watch import Watch
+
+
+def show_run(opened: OpenedRun, *, host: str, port: int) -> None:
+    """Serve the page of a finished run until Ctrl-C."""
+    views = views_of(opened)  # Before the page is there, as it takes a while.
+    server = start_server(_title(opened.provenance.scene), host=host, port=port)
+    try:
+        _stay(server, opened, views)
+    finally:
+        stop_server(server)
+
+
+def train_on_page(
+    train: Callable[[Watch], None],
+    output: Path,
+    settings: TrainConfig,
+    *,
+    title: str,
+    host: str,
+    port: int,
+) -> None:
+    """Serve the page of a training, and then that of the run that it made, until Ctrl-C."""
+    server = start_server(_title(title), host=host, port=port)
+    try:
+        page = LivePage(server, settings.hierarchy)
+        try:
+            train(page)
+        finally:
+            page.close()
+        notice("The page now shows the run.")
+        opened = open_run(output)
+        _stay(server, opened, views_of(opened))
+    finally:
+        stop_server(server)
+
+
+def _stay(server: viser.ViserServer, opened: OpenedRun, views: Sequence[View]) -> None:
+    page = Page(server, opened, views)
+    try:
+        wait_for_ctrl_c()
+    finally:
+        page.close()
+
+
+def _title(scene: str) -> str:
+    return f"splat-uff: {scene}"
