@@ -129,6 +129,8 @@ def open_run(folder: Path | str) -> OpenedRun:
     """
     run = Run(Path(folder))
     provenance = read_provenance(run)
+    if not run.hierarchy.is_file():
+        raise InputError(f"the run in {run.folder} has no hierarchy yet; train --resume makes it.")
     gaussians, hierarchy = load_ply(run.gaussians), load_hierarchy(run)
     if len(gaussians) != hierarchy.tree.num_leaves:
         raise InputError(

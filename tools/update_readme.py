@@ -23,12 +23,14 @@ ABLATION = ROOT / "benchmarks" / "ablation.json"
 DENSITY = ROOT / "benchmarks" / "density.json"
 REAL = ROOT / "benchmarks" / "real.json"
 SCALE = ROOT / "benchmarks" / "scale.json"
+VIEWER = ROOT / "benchmarks" / "viewer.json"
 BASELINES = ROOT / "benchmarks" / "baselines.json"
 RASTERIZER = ROOT / "benchmarks" / "rasterizer.json"
 PAGES = (
     README,
     ROOT / "docs" / "choices.md",
     ROOT / "docs" / "input.md",
+    ROOT / "docs" / "view.md",
     ROOT / "benchmarks" / "RASTERIZER.md",
 )
 CHOSEN = "Euclidean only, 4:1 negatives, 4096 pixels (default)"
@@ -72,6 +74,7 @@ def parts() -> dict[str, str]:
         "paper": ablation_table(papers, "reading"),
         "trees": ablation_table(trees, "reading"),
         "measured": measured(ablation),
+        "viewer": viewer_text(json.loads(VIEWER.read_text(encoding="utf-8"))),
         "modules": module_tree(),
         "density": density_table(json.loads(DENSITY.read_text(encoding="utf-8"))),
         **baseline_tables(json.loads(BASELINES.read_text(encoding="utf-8"))),
@@ -156,6 +159,22 @@ def scale_table(known: dict[str, Any]) -> str:
         cells = [f"{entry['views']}", f"{entry['peak_gb']:.1f} GB", f"{entry['minutes']:.0f}"]
         lines.append(row(cells))
     return "\n".join(lines)
+
+
+def viewer_text(known: dict[str, Any]) -> str:
+    """How soon the page recolours, and what it costs a training."""
+    colours, training = known["recolour"], known["training"]
+    machine = known["machine"]
+    return (
+        f"{colours['gaussians']:,} Gaussians are recoloured in {colours['server_ms']:.0f} ms from "
+        f"the slider's event to the message (the longest of {colours['moves']}: "
+        f"{colours['server_longest_ms']:.0f} ms), {colours['client_ms']:.0f} ms seen from a client "
+        f"that has received them all. Steps of a training on `{training['scene']}` take "
+        f"{training['ratio_mean']:.3f} ± {training['ratio_error']:.3f} times as long with a page "
+        f"and a client that does not render (mean of {training['blocks']} blocks of 50 steps; median "
+        f"{training['ratio_median']:.3f}). {machine['cores']} cores of "
+        f"{machine['cpu']}; `python benchmarks/viewer.py --output benchmarks/viewer.json`."
+    )
 
 
 def results_table(results: dict[str, Any]) -> str:
@@ -325,7 +344,9 @@ def _rooms() -> list[Path]:
         "evaluate",
         "baselines",
         "export",
+        "view",
         "paper",
+        "commands",
     )
     return [ROOT / "splat_uff" / room / "__init__.py" for room in order]
 

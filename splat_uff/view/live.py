@@ -15,6 +15,7 @@ from splat_uff.evaluate.palette import feature_colours
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.walk import Walk
+from splat_uff.progress import FIGURE_NAMES
 from splat_uff.render import Gaussians
 from splat_uff.view.colours import photo_colours
 from splat_uff.view.later import Later
@@ -63,7 +64,7 @@ class LivePage(Watch):
                 name: gui.add_uplot(
                     (np.zeros(1), np.zeros(1)),
                     (uplot.Series(label="step"), uplot.Series(label=name, stroke=stroke, width=2)),
-                    title=name.upper() if name == "psnr" else name,
+                    title=FIGURE_NAMES.get(name, name),
                     scales={"x": uplot.Scale(time=False)},
                     height=170,
                     visible=False,
@@ -110,7 +111,9 @@ class LivePage(Watch):
         """Add to the curves."""
         for name, value in figures.items():
             self._curves.setdefault(name, []).append((step, float(value)))
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        shown = ", ".join(
+            f"{FIGURE_NAMES.get(name, name)} {value:.4g}" for name, value in figures.items()
+        )
         self._said.content = f"**{stage}**, step {step}: {shown}"
         for name, plot in self._plots.items():
             points = np.array(self._curves.get(name, []))

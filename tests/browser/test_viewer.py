@@ -1,0 +1,332 @@
+"""The page in a real browser: what is drawn, and what clicks and drags do."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from splat_uff.gaussians.table import read_table
+from splat_uff.opened import open_run
+from splat_uff.view.page import Page, views_of
+from splat_uff.view.scene import client_camera
+from splat_uff.view.serve import start_server, stop_server
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def page(trained, tmp_path):
+    opened = open_run(shutil.copytree(trained, tmp_path / "toy"))
+    server = start_server("toy", port=18200)
+    page = Page(server, opened, views_of(opened))
+    yield page
+    page.close()
+    stop_server(server)
+
+
+@pytest.fixture
+def shown(page, tab):
+    """The tab with the page in it, once its splats are drawn."""
+    enter(tab, page.server.get_port())
+    close_notice(tab)
+    until(tab, lambda: not_background(picture(tab), page).sum() > 2000)
+    return tab
+
+
+def enter(tab, port):
+    tab.goto(f"http://127.0.0.1:{port}")
+    tab.get_by_text("granularity").wait_for(timeout=60_000)
+
+
+def close_notice(tab):
+    """Chromium without a GPU is warned about by a notice in the way."""
+    notice = tab.get_by_text("Software WebGL rendering detected")
+    notice.wait_for(timeout=30_000)
+    tab.locator(".mantine-Notification-closeButton").first.click()
+
+
+def until(tab, condition, seconds=30):
+    """Wait for something, while the tab goes on."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        tab.wait_for_timeout(150)
+
+
+def picture(tab):
+    """The left part of the tab, which no panel covers."""
+    image = Image.open(io.BytesIO(tab.screenshot())).convert("RGB")
+    return np.asarray(image)[:, :760].astype(int)
+
+
+def not_background(pixels, page):
+    return np.abs(pixels - np.array(page.look_panel.background)).max(axis=2) > 30
+
+
+def client_of(page):
+    (client,) = page.server.get_clients().values()
+    return client
+
+
+def place_of(page, node):
+    """A point of the tab at which a node is seen, well inside of it."""
+    camera = client_camera(client_of(page).camera)
+    seen = page.label_panel.label(camera) == node
+    seen[:, 760:] = False
+    inside = seen.copy()
+    for axis in (0, 1):
+        for step in (-4, 4):
+            inside &= np.roll(seen, step, axis=axis)
+    rows, columns = np.nonzero(inside)
+    middle = len(rows) // 2
+    return int(columns[middle]), int(rows[middle])
+
+
+def largest_node(page):
+    return int(np.unique(page.nodes)[np.unique(page.nodes, return_counts=True)[1].argmax()])
+
+
+def test_splats_are_drawn_in_the_colours_of_their_segments(shown, page):
+    node = largest_node(page)
+    x, y = place_of(page, node)
+    drawn = picture(shown)[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).mean(axis=0)
+    assert np.abs(drawn - page.colours.of_nodes[node]).max() < 60
+
+
+def test_the_slider_changes_the_cut_and_the_colours(shown, page):
+    before, number = picture(shown), page.num_segments
+    slider = shown.get_by_role("slider").first
+    slider.focus()
+    for _ in range(12):
+        slider.press("ArrowLeft")
+    until(shown, lambda: page.num_segments < number / 2)
+    shown.get_by_text(f"{page.num_segments} segments").wait_for()
+    until(shown, lambda: (np.abs(picture(shown) - before).max(axis=2) > 30).sum() > 1000)
+
+
+def test_a_click_selects_what_is_under_the_cursor(shown, page):
+    node = largest_node(page)
+    shown.mouse.click(*place_of(page, node))
+    until(shown, lambda: page.session.state.selected == (node,))
+    shown.get_by_text(f"#{node}", exact=True).first.wait_for()
+    shown.get_by_role("button", name="wider").click() if False else shown.get_by_text(
+        "wider", exact=True
+    ).click()
+    until(shown, lambda: page.session.current == page.walk.parent(node))
+    shown.get_by_text("narrower", exact=True).click()
+    until(shown, lambda: page.session.current == node)
+
+
+def test_shift_adds_and_ctrl_removes(shown, page):
+    page.guarded(lambda _: page.cut(4))(None)
+    first, second = np.unique(page.nodes)[:2].tolist()
+    shown.mouse.click(*place_of(page, first))
+    until(shown, lambda: page.session.state.selected == (first,))
+    shown.keyboard.down("Shift")
+    shown.mouse.click(*place_of(page, second))
+    shown.keyboard.up("Shift")
+    until(shown, lambda: page.session.state.selected == (first, second))
+    shown.keyboard.down("Control")
+    shown.mouse.click(*place_of(page, first))
+    shown.keyboard.up("Control")
+    until(shown, lambda: page.session.state.selected == (second,))
+
+
+def drag(tab, start, end):
+    tab.mouse.move(*start)
+    tab.mouse.down()
+    tab.mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, steps=4)
+    tab.mouse.move(*end, steps=4)
+    tab.mouse.up()
+
+
+def test_a_box_selects_what_it_holds(shown, page):
+    shown.keyboard.down("Shift")
+    drag(shown, (5, 5), (790, 710))
+    shown.keyboard.up("Shift")
+    until(shown, lambda: page.session.selected.sum() > 0.5 * len(page.session.selected))
+    shown.get_by_text("draw a box to select").wait_for()
+    shown.get_by_role("checkbox").first.check()
+    until(shown, lambda: page.tree_panel._box.value)
+    drag(shown, (5, 5), (20, 20))
+    shown.get_by_text("holds no segment for the most part").wait_for()
+
+
+def test_hiding_takes_pixels_away_and_undo_brings_them_back(shown, page):
+    before = not_background(picture(shown), page).sum()
+    shown.mouse.click(*place_of(page, largest_node(page)))
+    until(shown, lambda: page.session.current is not None)
+    shown.get_by_text("hide", exact=True).click()
+    until(shown, lambda: not_background(picture(shown), page).sum() < 0.95 * before)
+    shown.keyboard.press("Control+z")
+    until(shown, lambda: not page.session.state.hidden)
+    shown.get_by_text("undo", exact=True).click()
+    until(shown, lambda: not page.session.state.selected)
+    until(shown, lambda: not_background(picture(shown), page).sum() > 0.98 * before)
+
+
+def test_a_part_is_named_and_exported(shown, page):
+    node = largest_node(page)
+    shown.mouse.click(*place_of(page, node))
+    until(shown, lambda: page.session.current == node)
+    name = shown.get_by_role("textbox", name="name").first
+    name.fill("table")
+    name.press("Enter")
+    until(shown, lambda: page.session.called(node) == "table")
+    shown.get_by_role("tab", name="Export").click()
+    shown.get_by_text("One file for each of 1 selected").wait_for()
+    shown.get_by_role("button", name="Export").click()
+    shown.get_by_text("2 files in").wait_for()
+    folder = page.opened.run.folder / "exports" / "export"
+    assert read_table(folder / "parts" / "1.ply").tobytes() == (
+        page.opened.table[page.opened.members(node)].tobytes()
+    )
+    assert json.loads((folder / "hierarchy.json").read_text())["parts"][0]["name"] == "table"
+    typed = shown.get_by_role("textbox", name="folder name")
+    typed.fill("../../outside")
+    until(shown, lambda: page.export_panel._name.value == "../../outside")
+    shown.get_by_role("button", name="Export").click()
+    shown.get_by_text("cannot be a file name").wait_for()
+    assert not list(page.opened.run.folder.parent.glob("outside*"))
+
+
+def test_a_tab_that_is_closed_while_it_exports_leaves_a_whole_folder(shown, page):
+    shown.get_by_role("tab", name="Export").click()
+    page.export_panel._what.value = "all segments"
+    shown.get_by_role("button", name="Export").click()
+    until(shown, lambda: page.export_panel._busy.locked() or exported(page))
+    shown.context.close()
+    end = time.monotonic() + 30
+    while not exported(page):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    (folder,) = (page.opened.run.folder / "exports").iterdir()
+    assert (folder / "hierarchy.json").is_file()
+    assert len(list((folder / "parts").iterdir())) == page.num_segments
+
+
+def exported(page):
+    return (page.opened.run.folder / "exports" / "export").is_dir()
+
+
+def test_looking_through_a_photo_and_laying_its_labels_over(shown, page):
+    shown.get_by_role("tab", name="Photos").click()
+    choose(shown, "look through", page.views[2].name)
+    until(
+        shown,
+        lambda: np.allclose(
+            client_of(page).camera.position, page.views[2].camera.centre, atol=1e-3
+        ),
+    )
+    camera = client_camera(client_of(page).camera)
+    np.testing.assert_allclose(
+        camera.world_from_cam, page.views[2].camera.world_from_cam, atol=2e-3
+    )
+    before = picture(shown)
+    choose(shown, "lay over it", "labels")
+    until(shown, lambda: (np.abs(picture(shown) - before).max(axis=2) > 20).sum() > 500)
+
+
+def choose(tab, label, option):
+    tab.get_by_role("textbox", name=label).click()
+    tab.get_by_role("option", name=option, exact=True).click()
+
+
+def test_the_label_map_of_the_screen_is_saved(shown, page):
+    shown.get_by_role("tab", name="Labels").click()
+    shown.get_by_role("button", name="Save label map").click()
+    shown.get_by_text("with a preview beside it").wait_for()
+    labels = np.asarray(Image.open(page.opened.run.folder / "saved" / "labels.png"))
+    drawn = not_background(picture(shown), page)
+    rows = np.arange(drawn.shape[0]) * labels.shape[0] // drawn.shape[0]
+    columns = np.arange(drawn.shape[1]) * labels.shape[1] // 1200
+    assert ((labels > 0)[rows][:, columns] == drawn).mean() > 0.97
+
+
+def test_two_browsers_see_the_same(shown, page, chromium):
+    context = chromium.new_context(viewport={"width": 800, "height": 600})
+    other = context.new_page()
+    enter(other, page.server.get_port())
+    slider = other.get_by_role("slider").first
+    slider.focus()
+    slider.press("ArrowLeft")
+    until(other, lambda: page.num_segments < 20)
+    shown.get_by_text(f"{page.num_segments} segments").wait_for()
+    context.close()
+    until(shown, lambda: len(page.server.get_clients()) == 1)
+    shown.get_by_role("slider").first.press("ArrowLeft")
+    shown.get_by_text(f"{page.num_segments} segments").wait_for()
+
+
+def test_a_training_is_watched_paused_and_turns_into_its_run(tab, toy, tmp_path):
+    output = tmp_path / "watched"
+    command = [sys.executable, "-m", "splat_uff", "train", "--data", str(toy)]
+    command += ["--output", str(output), "--view", "--port", "18300"]
+    command += ["--gaussians.steps", "600", "--features.steps", "200"]
+    log = (tmp_path / "log").open("w")
+    with log, subprocess.Popen(command, stdout=log, stderr=log, env=os.environ) as training:
+        try:
+            port = wait_for_port(tmp_path / "log")
+            until(tab, lambda: arrived(tab, port), 60)
+            tab.get_by_text("PSNR").first.wait_for(timeout=60_000)
+            until(tab, lambda: not_white(picture(tab)).sum() > 2000, 60)
+            tab.get_by_role("button", name="Pause").click()
+            tab.get_by_text("paused").wait_for()
+            lines = (output / "log.jsonl").read_text().count("\n")
+            tab.wait_for_timeout(1500)
+            assert (output / "log.jsonl").read_text().count("\n") <= lines + 1
+            tab.get_by_role("button", name="Continue").click()
+            tab.get_by_text("granularity").wait_for(timeout=120_000)
+            assert (output / "metrics.json").is_file()
+        finally:
+            training.send_signal(signal.SIGINT)
+            training.wait(30)
+    assert training.returncode == 0
+    said = (tmp_path / "log").read_text()
+    assert "Traceback" not in said
+    assert "page closed" in said
+
+
+def test_a_training_that_is_stopped_on_the_page_goes_on_with_resume(tab, toy, tmp_path):
+    output = tmp_path / "stopped"
+    command = [sys.executable, "-m", "splat_uff", "train", "--data", str(toy)]
+    command += ["--output", str(output), "--view", "--port", "18400"]
+    command += ["--gaussians.steps", "30000"]
+    log = (tmp_path / "log").open("w")
+    with log, subprocess.Popen(command, stdout=log, stderr=log, env=os.environ) as training:
+        port = wait_for_port(tmp_path / "log")
+        until(tab, lambda: arrived(tab, port), 60)
+        tab.get_by_text("step 50").first.wait_for(timeout=60_000)
+        tab.get_by_role("button", name="Stop").click()
+        training.wait(60)
+    assert training.returncode == 130
+    assert "--resume" in (tmp_path / "log").read_text()
+    assert (output / "checkpoint" / "gaussians.npz").is_file()
+
+
+def wait_for_port(log):
+    end = time.monotonic() + 60
+    while "page: http" not in log.read_text():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    return int(log.read_text().partition("page: http://127.0.0.1:")[2].split()[0])
+
+
+def arrived(tab, port):
+    try:
+        tab.goto(f"http://127.0.0.1:{port}")
+    except Exception:
+        return False
+    return True
+
+
+def not_white(pixels):
+    return pixels.min(axis=2) < 200
