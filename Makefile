@@ -2,13 +2,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: drums test check bench
+.PHONY: drums test check bench browser
 
 drums: .venv/installed
 	$(BIN)/splat-uff train --scene drums --resume
 
-test: .venv/installed-dev
+test: .venv/installed-dev browser
 	$(BIN)/python -m pytest
+
+# Tests of the page drive a real browser. Root gets Debian's; without any, they are skipped.
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || test -n "$$CHROMIUM" \
+	|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && { apt-get update -qq; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }; } \
+	|| echo 'No Chromium, and it cannot be installed here: tests of the page are skipped.'
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

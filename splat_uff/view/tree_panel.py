@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import viser
-from viser._messages import HotkeyKey, KeyModifier
 
 from splat_uff.errors import InputError
 from splat_uff.hierarchy.dendrogram import height_of, segment_counts
@@ -13,9 +12,10 @@ from splat_uff.view.dendrogram import dendrogram_figure, largest_nodes
 from splat_uff.view.later import Later
 
 if TYPE_CHECKING:
+    from viser._messages import HotkeyKey, KeyModifier
+
     from splat_uff.view.page import Page
 
-_Shortcut = tuple[str, HotkeyKey, KeyModifier | None, Callable[[], None]]
 PACES = 80
 """Steps of the slider: each has about the same ratio of segments more than the last."""
 ABOVE, BELOW, LISTED = 6, 4, 24
@@ -69,7 +69,7 @@ class TreePanel:
         self._number.on_update(page.guarded(self._typed))
         self._name.on_update(page.guarded(self._named))
         self._box.on_update(page.guarded(self._boxed))
-        shortcuts: tuple[_Shortcut, ...] = (
+        shortcuts: list[tuple[str, HotkeyKey, KeyModifier | None, Callable[[], None]]] = [
             ("Undo", "Z", "cmd/ctrl", lambda: page.travel(True)),
             ("Redo", "Z", "cmd/ctrl+shift", lambda: page.travel(False)),
             ("Hide what is selected", "H", None, self._hide),
@@ -77,7 +77,7 @@ class TreePanel:
             ("Show everything", "U", None, self._show_all),
             ("Wider", "P", None, self._wider),
             ("Narrower", "N", None, self._narrower),
-        )
+        ]
         for title, hotkey, modifier, act in shortcuts:
             command = gui.add_command(title, hotkey=hotkey, modifier=modifier)
             command.on_trigger(page.guarded(lambda _, act=act: act()))
