@@ -171,8 +171,8 @@ def viewer_text(known: dict[str, Any]) -> str:
         f"{colours['server_longest_ms']:.0f} ms), {colours['client_ms']:.0f} ms seen from a client "
         f"that has received them all. Steps of a training on `{training['scene']}` take "
         f"{training['ratio_mean']:.3f} ± {training['ratio_error']:.3f} times as long with a page "
-        f"and a client that does not render (mean of {training['blocks']} blocks of 50 steps; median "
-        f"{training['ratio_median']:.3f}). {machine['cores']} cores of "
+        f"and a client that does not render (mean of {training['blocks']} blocks of 50 steps; "
+        f"median {training['ratio_median']:.3f}). {machine['cores']} cores of "
         f"{machine['cpu']}; `python benchmarks/viewer.py --output benchmarks/viewer.json`."
     )
 
