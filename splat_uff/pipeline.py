@@ -24,9 +24,9 @@ from splat_uff.memory import GIGABYTE, Memory
 from splat_uff.progress import notice
 from splat_uff.run import (
     Provenance,
+    claim_folder,
     digest_of,
     fingerprint_of,
-    open_run,
     read_metrics,
     start_run,
 )
@@ -76,7 +76,7 @@ def train(
         InputError: If the capture is bad, has no masks, or the output must not be replaced.
     """
     check_settings(settings)
-    run = open_run(output, resume=resume, overwrite=overwrite)
+    run = claim_folder(output, resume=resume, overwrite=overwrite)
     clock = Clock()
 
     @contextmanager

@@ -102,7 +102,7 @@ class Run:
         return self.metrics.is_file()
 
 
-def open_run(folder: Path, *, resume: bool, overwrite: bool) -> Run:
+def claim_folder(folder: Path, *, resume: bool, overwrite: bool) -> Run:
     """See that a run may go into a folder, before any work is done for it.
 
     Args:
@@ -141,7 +141,7 @@ def start_run(run: Run, provenance: Provenance, *, overwrite: bool) -> None:
     """Begin an opened run, or see that it can be gone on with.
 
     Args:
-        run: As `open_run` returns it.
+        run: As `claim_folder` returns it.
         provenance: What it is made from.
         overwrite: Begin again where a run stands already.
 

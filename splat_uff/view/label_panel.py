@@ -55,7 +55,8 @@ class LabelPanel:
         if len(shown) == 0:
             return np.zeros((camera.height, camera.width), np.int32)
         gaussians = page.opened.gaussians.subset(torch.from_numpy(shown))
-        return label_maps(blended_votes(gaussians, camera), nodes[shown][None])[0]
+        with page.rendering:
+            return label_maps(blended_votes(gaussians, camera), nodes[shown][None])[0]
 
     def _connected(self, client: viser.ClientHandle) -> None:
         self._client = client

@@ -45,6 +45,8 @@ class Page:
     def __init__(self, server: viser.ViserServer, opened: OpenedRun, views: Sequence[View]) -> None:
         self.server, self.opened, self.views = server, opened, views
         self.lock = threading.RLock()
+        self.rendering = threading.Lock()
+        """Not all of numba's threading layers bear kernels that run side by side."""
         self.walk = opened.walk
         self.session = Session(self.walk, read_names(opened.run))
         self.colours = Colours(opened, _features_of(opened))
@@ -193,7 +195,8 @@ class Page:
             return  # No browser sends this.
         focal = 0.5 * max(camera.image_height, 1) / np.tan(0.5 * camera.fov)
         pixel = pixel_camera(ray[:3], ray[3:], float(focal))
-        found = pick(self.opened.gaussians, self.visible, self.nodes, pixel)
+        with self.rendering:
+            found = pick(self.opened.gaussians, self.visible, self.nodes, pixel)
         if found is None:
             if mode == "replace":
                 self.session.select(())
