@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from splat_uff.capture.blender import mask_source
-from splat_uff.capture.lenses import make_lens
+from splat_uff.capture.lenses import import_pycolmap, make_lens
 from splat_uff.capture.names import image_path
 from splat_uff.capture.posed import Photo, assemble
 from splat_uff.capture.records import Capture, SparsePoints
@@ -109,8 +109,7 @@ def photos_folder(folder: Path, shape: tuple[int, int], size: int) -> Path:
 
 
 def _read_model(model: Path):
-    import pycolmap
-
+    pycolmap = import_pycolmap()
     try:
         _check_counts(model)
         with _quiet(pycolmap):

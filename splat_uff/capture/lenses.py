@@ -4,8 +4,11 @@ Models and their parameters are COLMAP's (`PINHOLE`, `OPENCV`, `OPENCV_FISHEYE`,
 pycolmap; `transforms.json` uses a subset of them under other names.
 """
 
+import signal
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
+from types import ModuleType
 
 import numpy as np
 from jaxtyping import Float
@@ -61,8 +64,7 @@ def make_lens(model: str, width: int, height: int, params: tuple[float, ...], wh
     Raises:
         InputError: If the model is unknown, or a number is missing, not finite or out of range.
     """
-    import pycolmap
-
+    pycolmap = import_pycolmap()
     known = getattr(pycolmap.CameraModelId, model, None)
     if known is None or model == "INVALID":
         raise InputError(f"{where} has camera model {model!r}; expected one of COLMAP's.")
@@ -163,9 +165,20 @@ def _edge(lens: Lens) -> Float[np.ndarray, "E 2"]:
     return np.concatenate(sides) * [lens.width, lens.height]
 
 
-def _camera(lens: Lens):
+def import_pycolmap() -> ModuleType:
+    """Import pycolmap, only when it is needed, and leave plain `kill` to who had it.
+
+    Its log library takes SIGTERM for itself and answers with a trace of the stack.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
     import pycolmap
 
-    return pycolmap.Camera(
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+    return pycolmap
+
+
+def _camera(lens: Lens):
+    return import_pycolmap().Camera(
         model=lens.model, width=lens.width, height=lens.height, params=list(lens.params)
     )

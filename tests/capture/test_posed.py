@@ -2,6 +2,8 @@
 
 import json
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -542,3 +544,18 @@ def test_read_capture_says_which_layouts_there_are(tmp_path):
     (tmp_path / "notes.txt").write_text("no capture")
     with pytest.raises(InputError, match=r"found notes.txt.*COLMAP.*LLFF.*PartNet"):
         read_capture(tmp_path)
+
+
+def test_a_plain_kill_ends_in_one_line_after_a_colmap_capture_was_read():
+    code = """if True:
+        import os, signal, sys
+        def stop(*_):
+            sys.stdout.write("stopped")
+            sys.exit(7)
+        signal.signal(signal.SIGTERM, stop)
+        from splat_uff.capture.lenses import import_pycolmap
+        import_pycolmap()
+        os.kill(os.getpid(), signal.SIGTERM)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("stopped", "", 7)
