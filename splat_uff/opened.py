@@ -17,7 +17,15 @@ from splat_uff.evaluate.palette import NONE_COLOUR
 from splat_uff.evaluate.score import render_over_white, scored_camera
 from splat_uff.export.cloud import write_boxes, write_cloud
 from splat_uff.export.labels import write_label_pngs
-from splat_uff.export.splats import ENDINGS, Format, shows, source_table, with_labels, write_splats
+from splat_uff.export.splats import (
+    ENDINGS,
+    Format,
+    require_gsply,
+    shows,
+    source_table,
+    with_labels,
+    write_splats,
+)
 from splat_uff.export.tree import describe_tree, largest_first, ranked
 from splat_uff.files import replacing_folder, require_new, write_json
 from splat_uff.gaussians.ply import load_ply
@@ -130,7 +138,9 @@ def open_run(folder: Path | str) -> OpenedRun:
     run = Run(Path(folder))
     provenance = read_provenance(run)
     if not run.hierarchy.is_file():
-        raise InputError(f"the run in {run.folder} has no hierarchy yet; train --resume makes it.")
+        raise InputError(
+            f"no file {run.hierarchy}: the run has no hierarchy yet; train --resume makes it."
+        )
     gaussians, hierarchy = load_ply(run.gaussians), load_hierarchy(run)
     if len(gaussians) != hierarchy.tree.num_leaves:
         raise InputError(
@@ -177,6 +187,8 @@ def export_run(
         InputError: If a number is out of range, or something stands at `output`.
     """
     require_new(output)
+    if format == "spz":
+        require_gsply()
     tree = opened.hierarchy.tree
     _check(opened, segments, nodes, levels)
     chosen = opened.nodes(segments)

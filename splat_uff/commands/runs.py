@@ -136,7 +136,7 @@ def export(
     segments: int = 20,
     nodes: tuple[int, ...] = (),
     levels: tuple[int, ...] = (5, 20, 100),
-    format: Literal["ply", "splat", "compressed-ply"] = "ply",
+    format: Literal["ply", "splat", "compressed-ply", "spz"] = "ply",
     only: tuple[Literal["parts", "scene", "cloud", "labels"], ...] = (),
     output: Folder = None,
 ) -> None:
@@ -147,7 +147,7 @@ def export(
         segments: Number of parts to cut the scene into, one file of Gaussians each.
         nodes: Parts to write in their place: nodes of the tree, as hierarchy.json numbers them.
         levels: Numbers of segments of labelled files (scene.ply, clouds, boxes, label pictures).
-        format: Of the parts. ply keeps every column; splat and compressed-ply are smaller.
+        format: Of the parts. ply keeps every column; the others are smaller (spz needs gsply).
         only: What to write; everything unless given. hierarchy.json is always there.
         output: New folder; RUN/export unless given.
     """

@@ -1,24 +1,28 @@
 """Gaussians as the files that splat editors and viewers open."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from splat_uff.errors import InputError
 from splat_uff.files import replacing
 from splat_uff.gaussians.foreign import move_gaussians
 from splat_uff.gaussians.ply import load_ply, read_table, table_of, write_table
 from splat_uff.render.records import Gaussians
 
-Format = Literal["ply", "splat", "compressed-ply"]
+Format = Literal["ply", "splat", "compressed-ply", "spz"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 ENDINGS: Mapping[str, str] = {
     "ply": ".ply",
     "splat": ".splat",
     "compressed-ply": ".compressed.ply",
+    "spz": ".spz",
 }
+MOST_FRACTIONAL_BITS = 24
 _GSPLAT = {"splat": "splat", "compressed-ply": "ply_compressed"}
 
 
@@ -68,13 +72,22 @@ def write_splats(path: Path, table: np.ndarray, format: Format) -> None:
         table: Rows of `source_table`.
         format: `ply` keeps every column and every bit. `splat` (8 bits, no view-dependent colour)
             and `compressed-ply` are written by gsplat, which puts Gaussians in another order, and
-            in `compressed-ply` leaves out those that `shows` says no to; some must be left.
+            in `compressed-ply` leaves out those that `shows` says no to; some must be left. `spz`
+            (Niantic's, version 3) is written by gsply, in our order and frame.
+
+    Raises:
+        InputError: If `spz` is asked for without gsply.
     """
+    if format == "spz":
+        require_gsply()
     with replacing(path) as temporary:
         write_table(temporary, table)
         if format == "ply":
             return
         gaussians = load_ply(temporary)
+        if format == "spz":
+            _write_spz(temporary, gaussians)
+            return
         from gsplat import export_splats
 
         content = export_splats(
@@ -87,3 +100,33 @@ def write_splats(path: Path, table: np.ndarray, format: Format) -> None:
             format=_GSPLAT[format],  # pyright: ignore[reportArgumentType]
         )
         temporary.write_bytes(content)
+
+
+def require_gsply() -> None:
+    """See that `spz` can be written.
+
+    Raises:
+        InputError: If it cannot.
+    """
+    if find_spec("gsply") is None:
+        raise InputError("spz needs gsply, which is not there; pip install gsply, or pass ply.")
+
+
+def _write_spz(path: Path, gaussians: Gaussians) -> None:
+    from gsply import GSData, write_spz
+
+    arrays = {name: tensor.numpy() for name, tensor in gaussians.tensors().items()}
+    data = GSData.from_arrays(
+        arrays["means"],
+        arrays["log_scales"],
+        arrays["quats"] / np.linalg.norm(arrays["quats"], axis=1, keepdims=True),
+        arrays["opacity_logits"],
+        arrays["sh0"][:, 0],
+        arrays["shN"] if arrays["shN"].shape[1] else None,
+        format="ply",
+    )
+    # Centres are whole numbers of 24 bits: as many of them behind the point as leave room for the
+    # furthest.
+    furthest = max(float(np.abs(arrays["means"]).max()), 1e-9)
+    bits = int(np.clip(np.floor(23 - np.log2(furthest * (1 + 1e-6))), 1, MOST_FRACTIONAL_BITS))
+    write_spz(path, data, fractional_bits=bits)

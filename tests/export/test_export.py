@@ -280,3 +280,30 @@ def test_an_original_of_another_run_is_refused(trained, exported, tmp_path):
     with pytest.raises(InputError, match=r"original\.ply has"):
         export_run(open_run(run), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_spz_holds_every_gaussian_in_its_place(opened, tmp_path):
+    from gsply import read_spz
+
+    export_run(opened, tmp_path / "out", segments=2, format="spz", kinds=("parts",), levels=())
+    record = json.loads((tmp_path / "out" / "hierarchy.json").read_text())
+    for part in record["parts"]:
+        found = read_spz(tmp_path / "out" / part["file"])
+        table = opened.table[opened.members(part["node"])]
+        expected = np.stack([table[axis] for axis in "xyz"], axis=1)
+        np.testing.assert_allclose(found.means, expected, atol=2e-6)
+        scales = np.stack([table[f"scale_{axis}"] for axis in range(3)], axis=1)
+        np.testing.assert_allclose(found.scales, np.clip(scales, -10, 5.9375), atol=0.04)
+        colours = np.stack([table[f"f_dc_{axis}"] for axis in range(3)], axis=1)
+        inside = np.abs(colours) < 3  # More is brighter than white.
+        np.testing.assert_allclose(found.sh0[inside], colours[inside], atol=0.02)
+        quats = np.stack([table[f"rot_{axis}"] for axis in range(4)], axis=1)
+        quats /= np.linalg.norm(quats, axis=1, keepdims=True)
+        assert np.abs((found.quats * quats).sum(axis=1)).min() > 0.999
+
+
+def test_spz_without_gsply_is_one_line_and_writes_nothing(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr("splat_uff.export.splats.find_spec", lambda _: None)
+    with pytest.raises(InputError, match="spz needs gsply"):
+        export_run(opened, tmp_path / "out", segments=2, format="spz")
+    assert not (tmp_path / "out").exists()
