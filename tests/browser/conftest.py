@@ -12,7 +12,6 @@ FLAGS = (
     "--ignore-gpu-blocklist",
     "--no-sandbox",
 )
-SIZE = {"width": 1200, "height": 720}
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +30,6 @@ def chromium():
 @pytest.fixture
 def tab(chromium):
     """A new tab with nothing in it."""
-    context = chromium.new_context(viewport=SIZE)
+    context = chromium.new_context(viewport={"width": 1200, "height": 720})
     yield context.new_page()
     context.close()

@@ -21,23 +21,48 @@ from splat_uff.view.scene import client_camera
 from splat_uff.view.serve import start_server, stop_server
 
 pytestmark = pytest.mark.slow
+CLOSE = ".mantine-Notification-closeButton"
+SIZE = {"width": 1200, "height": 720}
 
 
-@pytest.fixture
-def page(trained, tmp_path):
-    opened = open_run(shutil.copytree(trained, tmp_path / "toy"))
+@pytest.fixture(scope="module")
+def world(trained, tmp_path_factory, chromium):
+    """A page, and a tab that shows it."""
+    opened = open_run(shutil.copytree(trained, tmp_path_factory.mktemp("world") / "toy"))
     server = start_server("toy", port=18200)
     page = Page(server, opened, views_of(opened))
-    yield page
+    context = chromium.new_context(viewport=SIZE)
+    tab = context.new_page()
+    enter(tab, server.get_port())
+    close_notice(tab)
+    yield page, tab
+    context.close()
     page.close()
     stop_server(server)
 
 
 @pytest.fixture
-def shown(page, tab):
-    """The tab with the page in it, once its splats are drawn."""
-    enter(tab, page.server.get_port())
-    close_notice(tab)
+def page(world):
+    """The page as it is at first."""
+    page = world[0]
+    for folder in ("exports", "saved"):
+        shutil.rmtree(page.opened.run.folder / folder, ignore_errors=True)
+    with page.lock:
+        page.session.select(())
+        page.session.show_all()
+        page.cut(20)
+        page.changed()
+    return page
+
+
+@pytest.fixture
+def shown(world, page):
+    """The tab with the page in it, with its splats drawn and no notices in the way."""
+    tab = world[1]
+    tab.get_by_role("tab", name="Segments").click()
+    for _ in range(tab.locator(CLOSE).count()):
+        tab.locator(CLOSE).first.click()
+        tab.wait_for_timeout(400)
     until(tab, lambda: not_background(picture(tab), page).sum() > 2000)
     return tab
 
@@ -51,7 +76,7 @@ def close_notice(tab):
     """Chromium without a GPU is warned about by a notice in the way."""
     notice = tab.get_by_text("Software WebGL rendering detected")
     notice.wait_for(timeout=30_000)
-    tab.locator(".mantine-Notification-closeButton").first.click()
+    tab.locator(CLOSE).first.click()
 
 
 def until(tab, condition, seconds=30):
@@ -164,6 +189,8 @@ def test_a_box_selects_what_it_holds(shown, page):
     until(shown, lambda: page.tree_panel._box.value)
     drag(shown, (5, 5), (20, 20))
     shown.get_by_text("holds no segment for the most part").wait_for()
+    shown.get_by_role("checkbox").first.uncheck()
+    until(shown, lambda: not page.tree_panel._box.value)
 
 
 def test_hidden_parts_are_not_drawn_and_undo_brings_them_back(shown, page):
@@ -209,18 +236,22 @@ def test_a_part_is_named_and_exported(shown, page):
     shown.get_by_role("button", name="Export").click()
     shown.get_by_text("cannot be a file name").wait_for()
     assert not list(page.opened.run.folder.parent.glob("outside*"))
+    typed.fill("export")
 
 
-def test_a_tab_that_is_closed_while_it_exports_leaves_a_whole_folder(shown, page):
-    shown.get_by_role("tab", name="Export").click()
+def test_a_tab_that_is_closed_while_it_exports_leaves_a_whole_folder(page, tab):
+    enter(tab, page.server.get_port())
+    tab.get_by_role("tab", name="Export").click()
     page.export_panel._what.value = "all segments"
-    shown.get_by_role("button", name="Export").click()
-    until(shown, lambda: page.export_panel._busy.locked() or exported(page))
-    shown.context.close()
+    page.export_panel._name.value = "export"
+    tab.get_by_role("button", name="Export").click()
+    until(tab, lambda: page.export_panel._busy.locked() or exported(page))
+    tab.context.close()
     end = time.monotonic() + 30
-    while not exported(page):
+    while not exported(page) or len(page.server.get_clients()) > 1:
         assert time.monotonic() < end
         time.sleep(0.1)
+    page.export_panel._what.value = "what is selected"
     (folder,) = (page.opened.run.folder / "exports").iterdir()
     assert (folder / "hierarchy.json").is_file()
     assert len(list((folder / "parts").iterdir())) == page.num_segments
@@ -246,6 +277,8 @@ def test_looking_through_a_photo_and_laying_its_labels_over(shown, page):
     before = picture(shown)
     choose(shown, "lay over it", "labels")
     until(shown, lambda: (np.abs(picture(shown) - before).max(axis=2) > 20).sum() > 500)
+    choose(shown, "lay over it", "nothing")
+    choose(shown, "look through", "none")
 
 
 def choose(tab, label, option):
@@ -255,10 +288,10 @@ def choose(tab, label, option):
 
 def test_the_label_map_of_the_screen_is_saved(shown, page):
     shown.get_by_role("tab", name="Labels").click()
+    drawn = not_background(picture(shown), page)
     shown.get_by_role("button", name="Save label map").click()
     shown.get_by_text("with a preview beside it").wait_for()
     labels = np.asarray(Image.open(page.opened.run.folder / "saved" / "labels.png"))
-    drawn = not_background(picture(shown), page)
     rows = np.arange(drawn.shape[0]) * labels.shape[0] // drawn.shape[0]
     columns = np.arange(drawn.shape[1]) * labels.shape[1] // 1200
     assert ((labels > 0)[rows][:, columns] == drawn).mean() > 0.97
@@ -283,7 +316,7 @@ def test_a_training_is_watched_paused_and_turns_into_its_run(tab, toy, tmp_path)
     output = tmp_path / "watched"
     command = [sys.executable, "-m", "splat_uff", "train", "--data", str(toy)]
     command += ["--output", str(output), "--view", "--port", "18300"]
-    command += ["--gaussians.steps", "600", "--features.steps", "200"]
+    command += ["--gaussians.steps", "400", "--features.steps", "100"]
     log = (tmp_path / "log").open("w")
     with log, subprocess.Popen(command, stdout=log, stderr=log, env=os.environ) as training:
         try:
