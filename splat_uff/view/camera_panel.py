@@ -33,7 +33,7 @@ class CameraPanel:
             gui.add_markdown("The photos of this run are not where they were, so there are none.")
             return
         self._names = [view.name for view in page.views]
-        self._cameras = Cameras(page.server, page.views, self._clicked)
+        self._cameras = Cameras(page.server, page.views, page.entered, self._clicked)
         shown = gui.add_checkbox("cameras", False, hint="Click one to look through it.")
         self._choice = gui.add_dropdown(
             "look through", (NO_VIEW, *self._names), initial_value=NO_VIEW
@@ -46,9 +46,8 @@ class CameraPanel:
         self._kind.on_update(page.guarded(lambda _: self.ask()))
         self._strength.on_update(page.guarded(lambda _: self.ask()))
 
-    def _clicked(self, client: viser.ClientHandle, index: int) -> None:
-        self._page.entered()
-        self._enter(client, index)
+    def _clicked(self, event: Any, index: int) -> None:
+        self._page.guarded(lambda event: self._enter(event.client, index))(event)
 
     def _chosen(self, event: Any) -> None:
         if event.client is None:

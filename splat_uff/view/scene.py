@@ -1,6 +1,7 @@
 """The 3D side of the page: splats, the cameras of the photos, and pictures laid over a view."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import viser
@@ -135,15 +136,17 @@ class Cameras:
         self,
         server: viser.ViserServer,
         views: Sequence[View],
-        on_click: Callable[[viser.ClientHandle, int], None],
+        on_press: Callable[[], None],
+        on_click: Callable[[Any, int], None],
     ) -> None:
         self._handles = [self._add(server, index, view) for index, view in enumerate(views)]
         for index, handle in enumerate(self._handles):
-            # Not a plain function: it has to have run before the click goes on to the scene.
-            async def clicked(event: viser.SceneNodePointerEvent, index: int = index) -> None:
-                on_click(event.client, index)
+            # A coroutine runs before the click goes on to the scene, a function at some time.
+            async def pressed(_: Any) -> None:
+                on_press()
 
-            handle.on_click(clicked)
+            handle.on_click(pressed)
+            handle.on_click(lambda event, index=index: on_click(event, index))
         self._shown, self._entered = False, None
         self.show(False)
 

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from splat_uff.cameras import project
 from splat_uff.gaussians.table import read_table
 from splat_uff.opened import open_run
 from splat_uff.view.dendrogram import largest_nodes
 from splat_uff.view.page import Page, views_of
-from splat_uff.view.scene import client_camera
+from splat_uff.view.scene import FRUSTUM, client_camera
 from splat_uff.view.serve import start_server, stop_server
 
 pytestmark = pytest.mark.slow
@@ -279,6 +280,48 @@ def test_looking_through_a_photo_and_laying_its_labels_over(shown, page):
     until(shown, lambda: (np.abs(picture(shown) - before).max(axis=2) > 20).sum() > 500)
     choose(shown, "lay over it", "nothing")
     choose(shown, "look through", "none")
+
+
+def test_a_click_on_a_camera_looks_through_it_and_selects_nothing(shown, page):
+    page.session.select([largest_node(page)])
+    page.changed()
+    selected = page.session.state.selected
+    shown.get_by_role("tab", name="Photos").click()
+    field(shown, "cameras").check()
+    step_back(shown, page)
+    index, place = a_camera_in_sight(page)
+    shown.mouse.click(*place)
+    until(
+        shown,
+        lambda: np.allclose(
+            client_of(page).camera.position, page.views[index].camera.centre, atol=1e-3
+        ),
+    )
+    assert page.session.state.selected == selected
+    assert page.camera_panel._choice.value == page.views[index].name
+    field(shown, "cameras").uncheck()
+    choose(shown, "look through", "none")
+
+
+def step_back(tab, page):
+    """Look from so far away that the cameras are in sight."""
+    camera = client_of(page).camera
+    camera.position = tuple(page.focus + 2.2 * (camera.position - page.focus))
+    tab.wait_for_timeout(2500)
+
+
+def a_camera_in_sight(page):
+    """A photo whose frustum is seen beside the splats, and where."""
+    camera = client_camera(client_of(page).camera)
+    empty = page.label_panel.label(camera) == 0
+    poses = np.stack([view.camera.world_from_cam for view in page.views])
+    pictures = poses[:, :3, 3] + 0.9 * FRUSTUM * poses[:, :3, 2]
+    pixels, depths = project(camera, pictures)
+    for index in np.argsort(depths):
+        column, row = (round(each) for each in pixels[index])
+        if depths[index] > 0.3 and 330 < column < 740 and 20 < row < 700 and empty[row, column]:
+            return int(index), (column, row)
+    raise AssertionError("no camera in sight")
 
 
 def choose(tab, label, option):
