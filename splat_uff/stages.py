@@ -103,13 +103,20 @@ def load_hierarchy(run: Run) -> Hierarchy:
     parents, altitudes, shaping = (arrays[name] for name in ("parents", "altitudes", "shaping"))
     if not (
         _is_tree(parents)
-        and altitudes.shape == parents.shape
+        and _are_heights(altitudes, parents)
         and shaping.dtype == bool
         and shaping.shape == tuple(np.atleast_1d(arrays["num_leaves"]))
         and len(shaping) < len(parents)
     ):
         raise InputError(f"{run.hierarchy} holds no tree; train again with --overwrite.")
     return Hierarchy(Dendrogram(parents, altitudes, len(shaping)), shaping)
+
+
+def _are_heights(altitudes: np.ndarray, parents: np.ndarray) -> bool:
+    """Whether there is one finite height a node, none above its parent's."""
+    if altitudes.shape != parents.shape or altitudes.dtype.kind != "f":
+        return False
+    return bool(np.isfinite(altitudes).all() and (altitudes <= altitudes[parents]).all())
 
 
 def _is_tree(parents: np.ndarray) -> bool:

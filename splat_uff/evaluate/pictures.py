@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image, ImageDraw, ImageFont
 
+from splat_uff.colours import to_bytes
 from splat_uff.errors import InputError
 from splat_uff.evaluate.curves import Log
 from splat_uff.evaluate.palette import nested_colours, paint
@@ -164,14 +165,14 @@ def segments_in_words(number: int) -> str:
 
 def data_uri(picture: Float[np.ndarray, "H W 3"]) -> str:
     """A picture as a `data:` address that holds its PNG."""
-    pixels = _bytes(picture).astype(np.int64)
+    pixels = to_bytes(picture).astype(np.int64)
     codes, places = np.unique(pixels @ [1 << 16, 1 << 8, 1], return_inverse=True)
     if len(codes) <= 256:
         # Flat colours take a third of the room with a palette, and lose nothing.
         image = Image.fromarray(places.reshape(pixels.shape[:2]).astype(np.uint8))
         image.putpalette([int(code) >> shift & 255 for code in codes for shift in (16, 8, 0)])
     else:
-        image = Image.fromarray(_bytes(picture))
+        image = Image.fromarray(to_bytes(picture))
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -197,10 +198,6 @@ def _height_at(picture: Float[np.ndarray, "H W 3"], width: int) -> int:
 
 
 def _enlarged(picture: Picture) -> Image.Image:
-    image = Image.fromarray(_bytes(picture.pixels))
+    image = Image.fromarray(to_bytes(picture.pixels))
     method = Image.Resampling.NEAREST if picture.is_flat else Image.Resampling.LANCZOS
     return image.resize((TILE, _height_at(picture.pixels, TILE)), method)
-
-
-def _bytes(picture: Float[np.ndarray, "H W 3"]) -> np.ndarray:
-    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)

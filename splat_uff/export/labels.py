@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 
+from splat_uff.colours import to_bytes
 from splat_uff.evaluate.palette import paint
 from splat_uff.files import replacing
 
@@ -24,5 +25,4 @@ def write_label_pngs(
     with replacing(folder / f"{name}.png") as temporary:
         Image.fromarray(labels.astype(np.uint16)).save(temporary)
     with replacing(folder / f"{name}_preview.png") as temporary:
-        picture = paint(labels, colours)
-        Image.fromarray((picture * 255 + 0.5).astype(np.uint8)).save(temporary)
+        Image.fromarray(to_bytes(paint(labels, colours))).save(temporary)

@@ -88,7 +88,13 @@ class Walk:
         return order[start[node] : start[node] + self.sizes[node]]
 
     def cut(self, num_segments: int) -> Int[np.ndarray, "N"]:
-        """As `cut_nodes`, some times faster: it looks at groups, and only at last at leaves."""
+        """As `cut_nodes`, some times faster: it looks at groups, and only at last at leaves.
+
+        Raises:
+            ValueError: If `num_segments` is below 1.
+        """
+        if num_segments < 1:
+            raise ValueError(f"num_segments is {num_segments}; a scene has at least 1.")
         leaves = self.tree.num_leaves
         parents = self.tree.parents[leaves:] - leaves
         undone = np.zeros(len(parents), bool)

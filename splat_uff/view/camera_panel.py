@@ -7,9 +7,10 @@ import viser
 from jaxtyping import UInt8
 
 from splat_uff.capture.images import area_resize, reduced_size
+from splat_uff.colours import to_bytes
 from splat_uff.errors import InputError
 from splat_uff.view.later import Later
-from splat_uff.view.scene import Cameras, look_through, overlay, to_bytes
+from splat_uff.view.scene import Cameras, look_through, overlay
 
 if TYPE_CHECKING:
     from splat_uff.view.page import Page

@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy.sparse import csr_matrix
 
+from splat_uff.colours import to_bytes
 from splat_uff.evaluate.summary import gaussian_colours
 from splat_uff.opened import OpenedRun
 from splat_uff.render import Gaussians
-from splat_uff.view.scene import to_bytes
 
 Mode = Literal["photo", "segments", "features", "confidence"]
 SH_C0 = 0.28209479177387814

@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from viser import uplot
 
 from splat_uff.cameras import Camera
+from splat_uff.colours import to_bytes
 from splat_uff.evaluate.palette import feature_colours
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
@@ -19,7 +20,7 @@ from splat_uff.progress import FIGURE_NAMES
 from splat_uff.render import Gaussians
 from splat_uff.view.colours import photo_colours
 from splat_uff.view.later import Later
-from splat_uff.view.scene import Splats, aim, to_bytes
+from splat_uff.view.scene import Splats, aim
 from splat_uff.watch import Watch
 
 LOOK_SECONDS = 2.0

@@ -103,6 +103,7 @@ class Page:
         self.tree_panel.update()
         self.export_panel.update()
         self.label_panel.ask()
+        self.camera_panel.ask()
 
     def recolour(self) -> None:
         """Send the colours that belong to the present state."""
@@ -212,8 +213,11 @@ def _features_of(opened: OpenedRun) -> np.ndarray | None:
     except InputError as error:
         notice(f"no colours of features and confidence: {error}")
         return None
-    if features.ndim != 2 or len(features) != len(opened.gaussians):
-        notice(f"no colours of features and confidence: {opened.run.features} is of another run.")
+    fits = features.ndim == 2 and len(features) == len(opened.gaussians)
+    if not (fits and features.dtype.kind == "f" and np.isfinite(features).all()):
+        notice(
+            f"no colours of features and confidence: {opened.run.features} is damaged or of another run."
+        )
         return None
     return features
 

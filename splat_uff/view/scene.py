@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from splat_uff.cameras import Camera
 from splat_uff.capture import View
 from splat_uff.capture.images import area_resize, reduced_size
+from splat_uff.colours import to_bytes
 from splat_uff.orbit import shared_point, shared_up
 from splat_uff.render import Gaussians
 
@@ -197,8 +198,3 @@ def overlay(
         wxyz=wxyz_of(camera),
         position=place,
     )
-
-
-def to_bytes(picture: Float[np.ndarray, "*_ C"]) -> UInt8[np.ndarray, "*_ C"]:
-    """Colours in [0, 1] as bytes."""
-    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -101,6 +101,8 @@ def test_a_small_tree():
     assert not SMALL.holds(11)
     assert not SMALL.holds(-1)
     assert SMALL.leaves(4).tolist() == [4]
+    with pytest.raises(ValueError, match="num_segments is 0"):
+        SMALL.cut(0)
     for node in (-1, 11):
         with pytest.raises(ValueError, match=f"node {node} of 11"):
             SMALL.leaves(node)

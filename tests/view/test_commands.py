@@ -34,6 +34,10 @@ def harm(run, kind):
         (run / "hierarchy.npz").write_bytes(content[: len(content) // 2])
     elif kind == "no tree":
         np.savez(run / "hierarchy.npz", parents=np.zeros(3), altitudes=np.zeros(3))
+    elif kind == "NaN":
+        arrays = dict(np.load(run / "hierarchy.npz"))
+        arrays["altitudes"][-3] = np.nan
+        np.savez(run / "hierarchy.npz", **arrays)
     elif kind == "names":
         (run / "names.json").write_text("{")
     elif kind == "Gaussians cut off":
@@ -49,6 +53,7 @@ KINDS = {
     "no Gaussians": "gaussians.ply",
     "cut off": "is damaged",
     "no tree": "lacks",
+    "NaN": "holds no tree",
     "names": "names.json is damaged",
     "Gaussians cut off": "gaussians.ply",
     "empty": "no run in",

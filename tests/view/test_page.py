@@ -287,6 +287,19 @@ def test_a_run_without_its_photos_has_a_page(folder, capsys):
     assert "no colours of features" in said
 
 
+def test_features_that_are_not_finite_give_no_colours(folder, capsys):
+    arrays = dict(np.load(folder / "features.npz"))
+    arrays["features"][3, 1] = np.nan
+    np.savez(folder / "features.npz", **arrays)
+    opened = open_run(folder)
+    server = start_server("toy", port=18080)
+    page = Page(server, opened, ())
+    assert page.colours.modes == ("segments", "photo")
+    page.close()
+    stop_server(server)
+    assert "features.npz is damaged or of another run" in capsys.readouterr().err
+
+
 def test_the_server_listens_on_this_machine_only_and_says_so(capsys):
     server = start_server("toy", port=18080)
     other = start_server("toy", port=server.get_port())
