@@ -124,7 +124,7 @@ def _write_mp4(path: Path, images: Iterable[np.ndarray], frames_per_second: int)
         pixelformat="yuv420p",  # The one that every browser and player knows.
         quality=8,
         macro_block_size=2,
-        ffmpeg_log_level="error",
+        ffmpeg_log_level="fatal",  # Cut off, it would complain of the file that was cleared away.
         output_params=["-movflags", "+faststart"],  # Plays before it is loaded to the end.
     ) as film:
         for image in images:
