@@ -216,8 +216,8 @@ def _features_of(opened: OpenedRun) -> np.ndarray | None:
     fits = features.ndim == 2 and len(features) == len(opened.gaussians)
     if not (fits and features.dtype.kind == "f" and np.isfinite(features).all()):
         notice(
-            f"no colours of features and confidence: {opened.run.features} is damaged or of another "
-            "run."
+            f"no colours of features and confidence: {opened.run.features} is damaged or of "
+            "another run."
         )
         return None
     return features
