@@ -18,6 +18,8 @@ from splat_uff.errors import InputError
 
 LEFTOVER_SECONDS = 3600
 """Half-written folders older than this belong to no running process."""
+LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
+"""Names, in lower case, that Windows, macOS' zip and Synology's file stations leave in folders."""
 
 
 @contextmanager
@@ -56,6 +58,25 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def visible_entries(folder: Path) -> list[Path]:
+    """The files and folders that a person put into `folder`, sorted by name.
+
+    Names that start with a dot (`.DS_Store`, `._photo.png`) and what file managers leave behind
+    (`Thumbs.db`, `desktop.ini`, `__MACOSX`, `@eaDir`, in any case of letters) are left out.
+
+    Raises:
+        OSError: If `folder` is no folder, or may not be listed.
+    """
+    return sorted(
+        (
+            path
+            for path in folder.iterdir()
+            if not path.name.startswith(".") and path.name.lower() not in LITTER
+        ),
+        key=lambda path: path.name,
+    )
 
 
 def require_new(folder: Path) -> None:

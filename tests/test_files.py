@@ -13,6 +13,7 @@ from splat_uff.files import (
     read_arrays,
     replacing,
     replacing_folder,
+    visible_entries,
     write_arrays,
     write_json,
 )
@@ -167,3 +168,15 @@ def test_typed_names_stay_in_their_folder(tmp_path):
         inside_folder(tmp_path, "away")
     with pytest.raises(InputError, match="a link to elsewhere"):
         inside_folder(tmp_path / "away", "parts")
+
+
+def test_visible_entries_leaves_out_what_no_person_put_there(tmp_path):
+    for name in [".DS_Store", "._a.png", "Thumbs.db", "THUMBS.DB", "Desktop.ini", "b.png", "a.png"]:
+        (tmp_path / name).touch()
+    for name in [".git", "__MACOSX", "@eaDir", "thumbs"]:
+        (tmp_path / name).mkdir()
+    assert visible_entries(tmp_path) == [
+        tmp_path / "a.png",
+        tmp_path / "b.png",
+        tmp_path / "thumbs",
+    ]
