@@ -70,13 +70,14 @@ def visible_entries(folder: Path) -> list[Path]:
         OSError: If `folder` is no folder, or may not be listed.
     """
     return sorted(
-        (
-            path
-            for path in folder.iterdir()
-            if not path.name.startswith(".") and path.name.lower() not in LITTER
-        ),
+        (path for path in folder.iterdir() if not is_litter(path.name)),
         key=lambda path: path.name,
     )
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or what a file manager leaves behind."""
+    return name.startswith(".") or name.lower() in LITTER
 
 
 def require_new(folder: Path) -> None:
@@ -85,7 +86,7 @@ def require_new(folder: Path) -> None:
     Raises:
         InputError: If it holds something, or is a file.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or visible_entries(folder)):
         raise InputError(f"{folder} is there already; pass a new folder as --output.")
 
 

@@ -9,6 +9,7 @@ from splat_uff.capture.nerfstudio import read_nerfstudio
 from splat_uff.capture.partnet import find_views, read_partnet
 from splat_uff.capture.records import Capture, GroundTruth, View
 from splat_uff.errors import InputError
+from splat_uff.files import visible_entries
 from splat_uff.memory import Memory
 
 __all__ = ["Capture", "GroundTruth", "View", "read_capture"]
@@ -43,7 +44,7 @@ def read_capture(folder: Path, *, size: int = 200, memory: Memory | None = None)
         return read_llff(folder, size=size, memory=memory)
     if find_views(folder):
         return read_partnet(folder, size=size, memory=memory)
-    entries = sorted(entry.name for entry in folder.iterdir())
+    entries = [entry.name for entry in visible_entries(folder)]
     found = ", ".join(entries[:5]) + (", ..." if len(entries) > 5 else "")
     raise InputError(
         f"no capture in {folder} (found {found or 'nothing'}); pass a folder with "

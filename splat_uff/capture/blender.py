@@ -1,42 +1,34 @@
 """Captures in the layouts of NeRF-synthetic and Blender-HS (METHOD.md section 8)."""
 
 import itertools
-import json
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from splat_uff.cameras import camera_from_opengl
-from splat_uff.capture.images import (
-    area_resize,
-    read_ids,
-    read_image,
-    read_image_size,
-    reduced_size,
-)
-from splat_uff.capture.names import image_path, natural_key
+from splat_uff.cameras import OPENCV_FROM_OPENGL, Camera
+from splat_uff.capture.images import read_ids, read_image_size
+from splat_uff.capture.names import natural_key, view_names
+from splat_uff.capture.photos import Finder
+from splat_uff.capture.posed import Photo, mask_keys, normalisation_of, read_views
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, GroundTruth, View
+from splat_uff.capture.transforms import Frame, read_frames, read_json
 from splat_uff.errors import InputError
 from splat_uff.memory import Memory
-from splat_uff.progress import track
+from splat_uff.progress import notice
+
+FAR_AWAY = 100.0
+"""The origin is not in the scene if it is so many times as far as the cameras are spread."""
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One entry of a `transforms_*.json`, checked."""
+class _Split:
+    """Frames of one file, in numeric order of their names, and the photos that are there."""
 
     name: str
-    image_path: Path
-    world_from_gl: Float[np.ndarray, "4 4"]
-    """Pose with OpenGL axes, lengths as in the file."""
-    angle_x: float
-    """Horizontal field of view in radians."""
+    frames: list[tuple[str, Frame]]
+    photos: list[Photo]
 
 
 def read_blender(folder: Path, *, size: int = 200, memory: Memory | None = None) -> Capture:
@@ -45,8 +37,11 @@ def read_blender(folder: Path, *, size: int = 200, memory: Memory | None = None)
     The training views are those of `transforms_train.json`. Held out are those of
     `transforms_val.json` where `gt_seg/val` exists or there is no `transforms_test.json`, and
     those of `transforms_test.json` otherwise: NeRF-synthetic is scored on its test views,
-    Blender-HS on its validation views. With neither file nothing is held out. Views are in numeric
-    order of their names. One uniform scale puts the median training camera 1.5 from the origin.
+    Blender-HS on its validation views. A split none of whose photos are there gives way to the
+    other; with neither, nothing is held out. Photos that are missing are skipped and counted. Views
+    are in numeric order of their names. One uniform scale puts the median training camera 1.5 from
+    the origin, which stays where it is unless it is far from all cameras, as that of georeferenced
+    coordinates. Intrinsics are `camera_angle_x`, or whatever `read_nerfstudio` takes.
 
     Args:
         folder: Holds `transforms_train.json`.
@@ -54,158 +49,143 @@ def read_blender(folder: Path, *, size: int = 200, memory: Memory | None = None)
         memory: Budget that the photos count towards.
 
     Raises:
-        InputError: If a file is missing, damaged or contradicts another.
+        InputError: If a file is damaged or contradicts another, or no training photo is there.
     """
-    train_frames = read_frames(folder, "train")
-    held_out = _held_out_split(folder)
-    val_frames = read_frames(folder, held_out) if held_out else []
-    scale = _normalising_scale(folder, train_frames)
-    source_size = read_image_size(train_frames[0].image_path)
+    finder = Finder(folder)
+    train = _read_split(folder, "train", finder)
+    if not train.photos:
+        raise InputError(
+            f"none of the {len(train.frames)} frames of {folder / 'transforms_train.json'} has its "
+            f"photo, the first {train.frames[0][1].path}; put the photos where file_path says."
+        )
+    held_out = _read_held_out(folder, finder)
+    finder.say_renamed()
+    world_from_source = _normalisation(folder, train)
+    photos = [*train.photos, *held_out.photos]
+    source_size = read_image_size(photos[0].path)
 
-    budget = memory or Memory()
-    see_through: set[str] = set()
+    def finish(number: int, view: View) -> View:
+        _require_size(photos[number].path, view, source_size)
+        split = train.name if number < len(train.photos) else held_out.name
+        return replace(view, truth=_read_truth(folder / "gt_seg" / split, view.name, source_size))
 
-    def read_view(split_and_frame: tuple[str, Frame]) -> View:
-        split, frame = split_and_frame
-        view = _read_view(folder, split, frame, scale=scale, size=size, source_size=source_size)
-        if split == "train" and (view.image[..., 3] < 1).any():
-            see_through.add(view.name)
-        return replace(view, photo=budget.keep(view.image))
-
-    jobs = [("train", frame) for frame in train_frames]
-    jobs += [(held_out, frame) for frame in val_frames]
-    # Pillow lets go of the interpreter while it decodes, so threads are enough.
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        views = tuple(track(pool.map(read_view, jobs), "photos", len(jobs)))
-    train, val = views[: len(train_frames)], views[len(train_frames) :]
+    read = read_views(photos, world_from_source, size=size, memory=memory, finish=finish)
+    count = sum(number < len(train.photos) for number in read.numbers)
     return Capture(
         name=folder.resolve().name,
         folder=folder,
-        train=train,
-        val=val,
-        has_alpha=bool(see_through),
-        source_from_world=np.diag([1 / scale, 1 / scale, 1 / scale, 1.0]),
+        train=tuple(read.views[:count]),
+        val=tuple(read.views[count:]),
+        has_alpha=read.see_through,
+        source_from_world=np.linalg.inv(world_from_source),
         masks=mask_source(folder),
-        held_out=held_out or "val",
+        held_out=held_out.name,
     )
 
 
-def read_frames(folder: Path, split: str) -> list[Frame]:
-    """Read the frames of `transforms_<split>.json` in numeric order of their names.
+def camera_of(frame: Frame, width: int, height: int) -> Camera:
+    """The camera of a frame before pictures of a size of their own, in the world of the file.
+
+    Raises:
+        InputError: If its intrinsics are missing or cannot be those of a camera.
+    """
+    lens = frame.lens((height, width)).resized(width, height)
+    return Camera(frame.world_from_gl @ OPENCV_FROM_OPENGL, lens.K, width, height)
+
+
+def read_named_frames(folder: Path, split: str) -> list[tuple[str, Frame]]:
+    """Names and frames of `transforms_<split>.json` in numeric order of the names.
 
     Args:
         folder: Of the capture.
         split: For example `train`, `val` or `val_rotate_45`; the photos need not exist.
 
     Raises:
-        InputError: If the file is missing, no JSON, has no frames, a bad angle, a pose that is not
-            rigid, a path that leaves the folder, or two frames of one name.
+        InputError: If the file is missing or damaged, or two frames have one name.
     """
     path = folder / f"transforms_{split}.json"
-    record = read_json(path)
-    angle_x = record.get("camera_angle_x")
-    if not isinstance(angle_x, int | float) or not 0 < angle_x < np.pi:
-        raise InputError(
-            f"{path} has camera_angle_x {angle_x!r}; expected the horizontal field of view in "
-            "radians, between 0 and pi."
+    _, frames = read_frames(path)
+    names = view_names([frame.path for frame in frames])
+    named = sorted(zip(names, frames, strict=True), key=lambda each: natural_key(each[0]))
+    for (previous, _), (name, _) in itertools.pairwise(named):
+        if previous == name:
+            raise InputError(f"{path} lists {name} twice; expected one frame of each name.")
+    return named
+
+
+def mask_source(folder: Path) -> str:
+    """Where the 2D masks in a capture's folder come from: `simulated`, `imported` or `none`."""
+    if not (folder / "train_seg").is_dir():
+        return "none"
+    described = folder / "scene.json"
+    if described.exists() and read_json(described).get("masks") == "simulated":
+        return "simulated"
+    return "imported"
+
+
+def _read_split(folder: Path, split: str, finder: Finder) -> _Split:
+    named = read_named_frames(folder, split)
+    photos = []
+    for name, frame in named:
+        path = finder.find(frame.path)
+        if path is not None:
+            pose = frame.world_from_gl @ OPENCV_FROM_OPENGL
+            lens = frame.lens(read_image_size(path))
+            photos.append(Photo(name, path, pose, lens, keys=mask_keys(frame.path, name)))
+    if 0 < len(photos) < len(named):
+        found = {photo.name for photo in photos}
+        first = next(frame.path for name, frame in named if name not in found)
+        notice(
+            f"{len(named) - len(photos)} of {len(named)} photos of transforms_{split}.json are not "
+            f"there ({first}, ...): skipped."
         )
-    entries = record.get("frames")
-    if not isinstance(entries, list) or not entries:
-        raise InputError(f"{path} has no frames; expected a list of at least one, so export again.")
-    frames = [_read_frame(path, entry, index, angle_x) for index, entry in enumerate(entries)]
-    frames.sort(key=lambda frame: natural_key(frame.name))
-    for previous, frame in itertools.pairwise(frames):
-        if previous.name == frame.name:
-            raise InputError(f"{path} lists {frame.name} twice; expected one frame of each name.")
-    return frames
+    return _Split(split, named, photos)
 
 
-def _read_frame(path: Path, entry: Any, index: int, angle_x: float) -> Frame:
-    if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
-        raise InputError(
-            f"{path}: frame {index} has no file_path; expected the path of its photo in the folder."
+def _read_held_out(folder: Path, finder: Finder) -> _Split:
+    """The split that is held out; one without photos where there is none."""
+    has_truth = (folder / "gt_seg" / "val").is_dir()
+    order = ("val", "test") if has_truth else ("test", "val")
+    empty = []
+    for split in (each for each in order if (folder / f"transforms_{each}.json").exists()):
+        found = _read_split(folder, split, finder)
+        if found.photos:
+            return found
+        empty.append(found)
+        notice(
+            f"none of the {len(found.frames)} photos of transforms_{split}.json is there "
+            f"({found.frames[0][1].path}, ...): skipped."
         )
-    photo = image_path(path.parent, entry["file_path"], path)
-    name = photo.name.removesuffix(photo.suffix)
-    pose = checked_pose(entry.get("transform_matrix"), f"{path}: frame {name}")
-    return Frame(name, photo, pose, float(angle_x))
+    return empty[0] if empty else _Split("val", [], [])
 
 
-def checked_pose(matrix: Any, where: str) -> Float[np.ndarray, "4 4"]:
-    """A rigid pose, from what stands in a JSON file.
-
-    Raises:
-        InputError: If it is none.
-    """
-    try:
-        pose = np.array(matrix, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        pose = np.empty(0)
-    if pose.shape != (4, 4):
-        raise InputError(
-            f"{where} has no 4x4 transform_matrix of numbers; export the cameras again."
-        )
-    if not np.isfinite(pose).all():
-        raise InputError(
-            f"{where} has NaN or infinity in transform_matrix; remove the frame or export again."
-        )
-    rotation = pose[:3, :3]
-    # Entries of a rotation are at most 1, and squaring larger ones could overflow.
-    small = bool((np.abs(rotation) < 2).all() and (np.abs(pose[:3, 3]) < 1e9).all())
-    rigid = small and np.allclose(rotation.T @ rotation, np.eye(3), atol=1e-3)
-    if not rigid or np.linalg.det(rotation) < 0 or not np.allclose(pose[3], [0, 0, 0, 1]):
-        raise InputError(
-            f"{where} has a transform_matrix that is no rotation and translation (singular, scaled "
-            "or mirrored); expected a rigid camera-to-world pose, so export again without scale."
-        )
-    return pose
-
-
-def _held_out_split(folder: Path) -> str | None:
-    has_val = (folder / "transforms_val.json").exists()
-    has_test = (folder / "transforms_test.json").exists()
-    if has_val and ((folder / "gt_seg" / "val").is_dir() or not has_test):
-        return "val"
-    return "test" if has_test else None
-
-
-def _normalising_scale(folder: Path, frames: Sequence[Frame]) -> float:
-    distance = float(np.median([np.linalg.norm(frame.world_from_gl[:3, 3]) for frame in frames]))
+def _normalisation(folder: Path, split: _Split) -> Float[np.ndarray, "4 4"]:
+    """A scale; with a translation where the origin cannot be in the scene."""
+    centres = np.stack([photo.world_from_cam[:3, 3] for photo in split.photos])
+    distance = float(np.median(np.linalg.norm(centres, axis=1)))
     if distance < 1e-9:
         raise InputError(
             f"the cameras of {folder / 'transforms_train.json'} stand at the origin; expected them "
             "around the scene, so export their positions."
         )
-    return CAMERA_DISTANCE / distance
-
-
-def _read_view(
-    folder: Path,
-    split: str,
-    frame: Frame,
-    *,
-    scale: float,
-    size: int,
-    source_size: tuple[int, int],
-) -> View:
-    image = read_image(frame.image_path)
-    height, width = image.shape[:2]
-    if (height, width) != source_size:
-        raise InputError(
-            f"{frame.image_path} is {width}x{height}, the first photo is "
-            f"{source_size[1]}x{source_size[0]}; expected one size, so resize or remove it."
+    spread = float(np.linalg.norm(centres - centres.mean(axis=0), axis=1).max())
+    if len(centres) > 1 and distance > FAR_AWAY * spread > 0:
+        notice(
+            f"the cameras stand {distance:.4g} from the origin and within {spread:.4g} of each "
+            "other, so the middle of what they look at is taken for the origin."
         )
-    pose = frame.world_from_gl.copy()
-    pose[:3, 3] *= scale
-    camera = camera_from_opengl(pose, angle_x=frame.angle_x, width=width, height=height)
-    rows, columns = reduced_size(height, width, size)
-    return View(
-        name=frame.name,
-        camera=camera.resized(columns, rows),
-        photo=area_resize(image, rows, columns),
-        truth=_read_truth(folder / "gt_seg" / split, frame.name, source_size),
-        source_size=source_size,
-    )
+        return normalisation_of(split.photos, None, None)
+    scale = CAMERA_DISTANCE / distance
+    return np.diag([scale, scale, scale, 1.0])
+
+
+def _require_size(path: Path, view: View, source_size: tuple[int, int]) -> None:
+    if view.source_size != source_size:
+        height, width = view.source_size or (0, 0)
+        raise InputError(
+            f"{path} is {width}x{height}, the first photo is {source_size[1]}x{source_size[0]}; "
+            "expected one size, so resize or remove it."
+        )
 
 
 def _read_truth(folder: Path, name: str, photo: tuple[int, int]) -> GroundTruth | None:
@@ -222,34 +202,3 @@ def _read_truth(folder: Path, name: str, photo: tuple[int, int]) -> GroundTruth 
             f"{photo[1]}x{photo[0]}; expected one size of the photo's proportions, so render again."
         )
     return GroundTruth(*ids)
-
-
-def mask_source(folder: Path) -> str:
-    """Where the 2D masks in a capture's folder come from: `simulated`, `imported` or `none`."""
-    if not (folder / "train_seg").is_dir():
-        return "none"
-    described = folder / "scene.json"
-    if described.exists() and read_json(described).get("masks") == "simulated":
-        return "simulated"
-    return "imported"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of cameras.
-
-    Raises:
-        InputError: If the file is missing or no JSON.
-    """
-    if not path.is_file():
-        raise InputError(
-            f"no {path.name} in {path.parent}; expected the cameras of a capture, so pass "
-            "the folder that holds it."
-        )
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path} is not readable JSON ({reason}); export it again.") from None
-    if not isinstance(record, dict):
-        raise InputError(f"{path} holds no JSON object; expected {{...}}, so export it again.")
-    return record

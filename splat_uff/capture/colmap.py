@@ -1,21 +1,31 @@
 """COLMAP models, binary or text, read by pycolmap."""
 
 import struct
-from pathlib import Path
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from splat_uff.capture.blender import mask_source
+from splat_uff.capture.colmap_text import count_images, plain_copy
 from splat_uff.capture.lenses import import_pycolmap, make_lens
-from splat_uff.capture.names import image_path
-from splat_uff.capture.posed import Photo, assemble
+from splat_uff.capture.mask_images import has_two_values
+from splat_uff.capture.names import stated_path, view_names, without_ending
+from splat_uff.capture.photos import PHOTOS, Finder
+from splat_uff.capture.posed import Photo, assemble, mask_keys
 from splat_uff.capture.records import Capture, SparsePoints
 from splat_uff.errors import InputError
+from splat_uff.files import visible_entries
 from splat_uff.memory import Memory
 from splat_uff.progress import notice
 
-PLACES = ("sparse/0", "sparse", "colmap/sparse/0")
-"""Where a model may lie, by preference."""
+PLACES = ("sparse", "colmap/sparse")
+"""Where models may lie, themselves or in folders 0, 1 ..., by preference."""
+MASKS = "masks"
+"""COLMAP keeps the mask of `images/a.jpg` in `masks/a.jpg.png`."""
 MOST_POINTS = 20_000_000
 _LEAST = {"cameras": 24, "images": 73, "points3D": 51, "rigs": 8, "frames": 64}
 """Bytes that an entry of each binary file has at least."""
@@ -24,21 +34,19 @@ _NEWER = ("rigs", "frames")
 
 
 def find_model(folder: Path) -> Path | None:
-    """Folder of the COLMAP model of a capture, if it has one."""
-    for place in PLACES:
-        for ending in ("bin", "txt"):
-            if (folder / place / f"images.{ending}").is_file():
-                return folder / place
-    return None
+    """Folder of the first COLMAP model of a capture, if it has one."""
+    models = _find_models(folder)
+    return models[0] if models else None
 
 
 def read_colmap(folder: Path, *, size: int = 200, memory: Memory | None = None) -> Capture:
     """Read photos and their COLMAP model.
 
-    Photos are in `images/`, or beside it in `images_2/`, `images_4/` or `images_8/`, of which the
-    smallest that is no smaller than `size` is read. Every camera model of COLMAP is undistorted to
-    a pinhole. Photos that the model does not have, and those of the model that are not there, are
-    skipped and counted. Every eighth photo, by name, is held out.
+    Of several models, `sparse/0`, `sparse/1` ..., that with the most images is read, which one line
+    says. Photos are in `images/`, or beside it in `images_2/`, `images_4/` ..., of which the
+    smallest that is no smaller than `size` is read, photo by photo. Every camera model of COLMAP is
+    undistorted to a pinhole. Photos that the model does not have, and those of the model that are
+    not there, are skipped and counted. Every eighth photo, by name, is held out.
 
     Args:
         folder: Holds `sparse/0` and `images`.
@@ -48,78 +56,163 @@ def read_colmap(folder: Path, *, size: int = 200, memory: Memory | None = None) 
     Raises:
         InputError: If the model is damaged or empty, or no photo of it is there.
     """
-    model = find_model(folder)
-    if model is None:
-        raise InputError(f"no COLMAP model in {folder}; expected sparse/0/images.bin or .txt.")
-    reconstruction = _read_model(model)
-    places = {}
-    photos, missing = [], 0
-    images = [image for image in reconstruction.images.values() if image.has_pose]
+    model = _largest_model(folder)
+    images, cameras, points = _read_model(model)
     if not images:
         raise InputError(f"{model} has no image with a pose; run COLMAP's mapper again.")
-    for image in images:
-        camera = reconstruction.cameras[image.camera_id]
-        shape = (int(camera.height), int(camera.width))
-        if shape not in places:
-            places[shape] = photos_folder(folder, shape, size)
-        path = image_path(places[shape], image.name, model)
-        if not path.is_file():
-            missing += 1
-            continue
-        where = f"{model}: camera {image.camera_id}"
-        params = tuple(float(value) for value in camera.params)
-        lens = make_lens(camera.model.name, shape[1], shape[0], params, where)
-        rigid = np.eye(4)
-        rigid[:3] = image.cam_from_world().inverse().matrix()
-        if not np.isfinite(rigid).all() or np.abs(rigid[:3, 3]).max() > 1e9:
-            raise InputError(f"{model}: image {image.name} has no finite pose; run COLMAP again.")
-        name = image.name.removesuffix(path.suffix).replace("\\", "/")
-        photos.append(Photo(name, path, rigid, lens, _mask(folder, image.name)))
-    if not photos:
+    finder = Finder(folder)
+    found = [(image, *_find_photo(finder, image.name, model, size)) for image in images]
+    there = [(image, path, photo) for image, path, photo in found if photo is not None]
+    finder.say_renamed()
+    if not there:
         raise InputError(
-            f"none of the {len(images)} images of {model} is in {folder / 'images'}, the first "
+            f"none of the {len(images)} images of {model} is in {folder / PHOTOS}, the first "
             f"{images[0].name}; put the photos there."
         )
-    known = {photo.path.name for photo in photos}
+    paths = [path for _, path, _ in there]
+    photos, cut_outs = [], _CutOuts(finder)
+    for short, (image, path, photo) in zip(view_names(paths), there, strict=True):
+        camera = cameras[image.camera_id]
+        where = f"{model}: camera {image.camera_id}"
+        params = tuple(float(value) for value in camera.params)
+        lens = make_lens(camera.model.name, int(camera.width), int(camera.height), params, where)
+        name = without_ending(path.as_posix())
+        keys = mask_keys(PurePosixPath(PHOTOS) / path, short)
+        mask = cut_outs.of(path)
+        photos.append(Photo(name, photo, image.world_from_cam, lens, mask, keys))
+    _say_skipped(folder, len(images) - len(photos), paths)
+    return assemble(
+        folder, photos, size=size, memory=memory, points=points, masks=mask_source(folder)
+    )
+
+
+@dataclass(frozen=True)
+class _Image:
+    """One image of a model that has a pose."""
+
+    name: str
+    camera_id: int
+    world_from_cam: np.ndarray
+    """float64 [4, 4], OpenCV axes."""
+
+
+def _find_models(folder: Path) -> list[Path]:
+    """Folders of models, in the order of `PLACES` and of their names."""
+    for place in PLACES:
+        top = folder / place
+        if not top.is_dir():
+            continue
+        options = [top, *(entry for entry in visible_entries(top) if entry.is_dir())]
+        found = [option for option in options if _images_file(option) is not None]
+        if found:
+            return found
+    return []
+
+
+def _images_file(model: Path) -> Path | None:
+    options = (model / f"images.{ending}" for ending in ("bin", "txt"))
+    return next((option for option in options if option.is_file()), None)
+
+
+def _largest_model(folder: Path) -> Path:
+    """The model with the most images; says so where there are several.
+
+    Raises:
+        InputError: If there is none.
+    """
+    models = _find_models(folder)
+    if not models:
+        raise InputError(f"no COLMAP model in {folder}; expected sparse/0/images.bin or .txt.")
+    if len(models) == 1:
+        return models[0]
+    counts = [_count(model) for model in models]
+    best = int(np.argmax(counts))
+    sizes = ", ".join(
+        f"{model.relative_to(folder).as_posix()} {count}"
+        for model, count in zip(models, counts, strict=True)
+    )
+    notice(
+        f"{len(models)} models (images: {sizes}): {models[best].relative_to(folder).as_posix()} is "
+        "read, and photos of the others are left out."
+    )
+    return models[best]
+
+
+def _count(model: Path) -> int:
+    """Number of images that a model announces; 0 where it is damaged."""
+    path = _images_file(model)
+    assert path is not None
+    try:
+        if path.suffix == ".txt":
+            return count_images(path)
+        with path.open("rb") as file:
+            return struct.unpack("<Q", file.read(8))[0]
+    except (ValueError, OSError, struct.error):
+        return 0
+
+
+def _find_photo(
+    finder: Finder, name: str, model: Path, size: int
+) -> tuple[PurePosixPath, Path | None]:
+    """The path of an image in the folder of photos, and its file, if it is there."""
+    path = stated_path(finder.folder / PHOTOS, name, model)
+    found = finder.photo(PurePosixPath(PHOTOS) / path, size)
+    if found is None:  # Some programs write paths from the capture's folder on.
+        found = finder.photo(path, size)
+        if found is not None and path.parts[0] == PHOTOS:
+            path = path.relative_to(PHOTOS)
+    return path, found
+
+
+def _say_skipped(folder: Path, missing: int, paths: Sequence[PurePosixPath]) -> None:
+    """One line on images without a photo, and photos without a pose."""
+    known = {without_ending(path.as_posix()) for path in paths}
+    places = {path.parent for path in paths}
     unused = sum(
-        path.is_file() and path.name not in known for path in photos[0].path.parent.iterdir()
+        entry.is_file() and without_ending((place / entry.name).as_posix()) not in known
+        for place in places
+        if (folder / PHOTOS / place).is_dir()
+        for entry in visible_entries(folder / PHOTOS / place)
     )
     if missing or unused:
         notice(
             f"{missing} images of the model are not there, {unused} photos have no pose: skipped."
         )
-    return assemble(
-        folder, photos, size=size, points=_points(reconstruction, model), masks=mask_source(folder)
-    )
 
 
-def photos_folder(folder: Path, shape: tuple[int, int], size: int) -> Path:
-    """The folder of photos that are just large enough, of `images` and its reduced twins.
+def _read_model(model: Path) -> tuple[list[_Image], Any, SparsePoints | None]:
+    """Images with a pose, cameras by id, and points.
 
-    Args:
-        folder: Of the capture.
-        shape: Height and width of the photos in `images`.
-        size: Pixels that the longer side should have at least.
+    Raises:
+        InputError: If the model is damaged.
     """
-    for factor in (8, 4, 2):
-        place = folder / f"images_{factor}"
-        if place.is_dir() and (max(shape) >= size * factor or not (folder / "images").is_dir()):
-            return place
-    return folder / "images"
-
-
-def _read_model(model: Path):
     pycolmap = import_pycolmap()
     try:
-        _check_counts(model)
-        with _quiet(pycolmap):
-            return pycolmap.Reconstruction(str(model))
+        with tempfile.TemporaryDirectory() as scratch, _quiet(pycolmap):
+            if (model / "images.bin").is_file():
+                _check_counts(model)
+                names = None
+                read = pycolmap.Reconstruction(str(model))
+            else:
+                names = plain_copy(model, Path(scratch))
+                read = pycolmap.Reconstruction(scratch)
     except (ValueError, IndexError, KeyError, RuntimeError, OSError, MemoryError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(
             f"{model} is no whole COLMAP model ({reason}); expected cameras, images and points3D, "
             "all .bin or all .txt, so copy or export it again."
         ) from None
+    images = []
+    for number, image in read.images.items():
+        if not image.has_pose:
+            continue
+        name = image.name if names is None else names[number]
+        rigid = np.eye(4)
+        rigid[:3] = image.cam_from_world().inverse().matrix()
+        if not np.isfinite(rigid).all() or np.abs(rigid[:3, 3]).max() > 1e9:
+            raise InputError(f"{model}: image {name} has no finite pose; run COLMAP again.")
+        images.append(_Image(name, image.camera_id, rigid))
+    return images, read.cameras, _points(read, model)
 
 
 def _quiet(pycolmap):
@@ -189,7 +282,27 @@ def _points(reconstruction, model: Path) -> SparsePoints | None:
     return SparsePoints(positions[finite], colours[finite])
 
 
-def _mask(folder: Path, name: str) -> Path | None:
-    """COLMAP keeps the mask of `images/a.jpg` in `masks/a.jpg.png`."""
-    path = image_path(folder / "masks", f"{name}.png", folder) if ".." not in name else None
-    return path if path is not None and path.is_file() else None
+class _CutOuts:
+    """Masks that cut photos out: of `a.jpg` it is `masks/a.jpg.png`, as COLMAP has it.
+
+    Masks called `a.png` are taken, too, unless they are label maps, which lie in such folders.
+    """
+
+    def __init__(self, finder: Finder) -> None:
+        self._finder = finder
+        self._are_there = (finder.folder / MASKS).is_dir()
+        self._short_names: bool | None = None
+
+    def of(self, path: PurePosixPath) -> Path | None:
+        """The mask of a photo, if there is one."""
+        if not self._are_there:
+            return None
+        full = self._finder.find(PurePosixPath(MASKS) / path.parent / f"{path.name}.png")
+        if full is not None:
+            return full
+        short = self._finder.find(PurePosixPath(MASKS) / path)
+        if short is not None and self._short_names is None:
+            self._short_names = has_two_values(short)
+            if not self._short_names:
+                notice(f"{short.parent} holds label maps: they cut nothing out; see --masks.")
+        return short if self._short_names else None

@@ -2,49 +2,57 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import tifffile
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from PIL import Image, ImageOps
 
+from splat_uff.capture.unreadable import describe_unreadable
 from splat_uff.errors import InputError
 
 MAX_PIXELS = 64 * 2**20
 """Larger images are refused by their header, before a byte is decoded."""
 
 # Named, so that Pillow never hands a stranger's file to an external interpreter (EPS, PDF).
-_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
+_FORMATS = (
+    *("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF"),
+    *("MPO", "DIB", "PCX", "QOI", "SGI"),
+)
+LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF", "HEIF")
+"""Formats whose compression changes pixels a little."""
 _ORIENTATION = 0x0112
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+"""Pillow's modes of 16-bit grey."""
+_WHOLE_RANGES = (255, 2**16 - 1, 2**32 - 1)
 
 
 def read_image(path: Path, *, upright: tuple[int, int] | None = None) -> Float[np.ndarray, "H W 4"]:
     """Read a photo as float32 RGBA in [0, 1], colour multiplied by alpha.
 
     Grey becomes three equal channels, a missing alpha becomes 1, a palette is looked up, and
-    16-bit grey keeps its precision. An EXIF orientation is followed only where the photo has the
-    proportions of `upright` with it and not without: most programs that find poses ignore it.
+    16-bit grey keeps its precision. Pixels of 32 bits are divided by the smallest of 1 (floats
+    only), 255, 65535 and 2^32 - 1 that none of them exceeds. An EXIF orientation is followed only
+    where the photo has the proportions of `upright` with it and not without: most programs that
+    find poses ignore it.
 
     Args:
         path: Of the photo.
         upright: Height and width that its camera says.
 
     Raises:
-        InputError: If the file is missing, no image, truncated or larger than `MAX_PIXELS`.
+        InputError: If the file is missing, no image, truncated or larger than `MAX_PIXELS`, or has
+            floating point pixels that are negative or not finite.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         if upright is not None and _is_turned(image, upright):
             image = ImageOps.exif_transpose(image)
-        if image.mode in _SIXTEEN_BIT:
-            grey = np.asarray(image).astype(np.float32) / 65535
+        if image.mode in (*SIXTEEN_BIT, "I", "F"):
+            grey = _to_unit_range(np.asarray(image), image.mode, image.format, path)
             return np.stack([grey, grey, grey, np.ones_like(grey)], axis=-1)
-        if image.mode == "F":
-            raise InputError(
-                f"{path} holds floating point pixels; expected 8 or 16 bits a channel, "
-                "so save it as PNG."
-            )
         rgba = np.asarray(image.convert("RGBA")).astype(np.float32) / 255
     rgba[..., :3] *= rgba[..., 3:]
     return rgba
@@ -56,39 +64,61 @@ def read_image_size(path: Path) -> tuple[int, int]:
     Raises:
         InputError: If the file is missing, no image or larger than `MAX_PIXELS`.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         return image.height, image.width
 
 
-def read_binary(path: Path) -> Bool[np.ndarray, "H W"]:
-    """Read a binary mask: pixels brighter than half of the brightest are True.
+def read_turn(path: Path, upright: tuple[int, int]) -> tuple[int, bool]:
+    """The orientation that a photo states in its EXIF data, and whether `read_image` follows it.
 
-    So masks of 0 and 1 read like masks of 0 and 255, and one of only zeros is empty.
+    Args:
+        path: Of the photo.
+        upright: Height and width that its camera says.
 
-    Raises:
-        InputError: If the file is missing, no image, truncated or larger than `MAX_PIXELS`.
-    """
-    with _opened(path) as image:
-        if image.mode not in ("1", "L", *_SIXTEEN_BIT):
-            image = image.convert("RGB").getchannel(0)
-        values = np.asarray(image)
-    if values.dtype == bool:
-        return values
-    return values > values.max() // 2
-
-
-def read_label_map(path: Path) -> Int[np.ndarray, "H W"]:
-    """Read a label map from a grey or palette image of 8 or 16 bits, as int32.
+    Returns:
+        1 to 8, 1 where none is stated; and whether the photo is turned upright.
 
     Raises:
-        InputError: If the file is missing, no image, truncated, too large or in colour.
+        InputError: As `read_image_size`.
     """
-    with _opened(path) as image:
-        if image.mode not in ("L", "P", "1", *_SIXTEEN_BIT):
+    with opened(path) as image:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        turned = _is_turned(image, upright)
+    return (orientation if orientation in range(1, 9) else 1), turned
+
+
+def has_alpha_channel(path: Path) -> bool:
+    """Whether an image file has an alpha channel, by its header.
+
+    Raises:
+        InputError: As `read_image_size`.
+    """
+    with opened(path) as image:
+        return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
+
+
+def _to_unit_range(
+    values: Shaped[np.ndarray, "H W"], mode: str, form: str | None, path: Path
+) -> Float[np.ndarray, "H W"]:
+    """Pixels of 16 or 32 bits in [0, 1]."""
+    if mode in SIXTEEN_BIT or form == "PNG":  # Older Pillows call 16-bit PNG "I".
+        return values.astype(np.float32) / 65535
+    if mode == "F":
+        if not np.isfinite(values).all() or values.min() < 0:
             raise InputError(
-                f"{path} is in colour ({image.mode}); expected one number a pixel, 8 or 16 bits."
+                f"{path} holds floating point pixels that are negative or not finite; expected 0 "
+                "to 1, so save it as PNG."
             )
-        return np.asarray(image).astype(np.int32)
+        ranges: tuple[int, ...] = (1, *_WHOLE_RANGES)
+    else:
+        values, ranges = values.astype(np.int64) % 2**32, _WHOLE_RANGES  # Pillow takes signed.
+    largest = float(values.max(initial=0))
+    whole = next((each for each in ranges if largest <= each), None)
+    if whole is None:
+        raise InputError(
+            f"{path} holds pixels up to {largest:.4g}; expected at most 2^32, so save it as PNG."
+        )
+    return (values / whole).astype(np.float32)
 
 
 def read_ids(path: Path) -> Int[np.ndarray, "H W"]:
@@ -174,11 +204,15 @@ def _row_weights(rows: int, height: int) -> Float[np.ndarray, "height rows"]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image whose size is acceptable; whatever then fails is a damaged file."""
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image whose size is acceptable; whatever then fails is a damaged file.
+
+    Raises:
+        InputError: If the file is missing, no image, truncated or larger than `MAX_PIXELS`.
+    """
     _require_file(path)
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(path, formats=_formats()) as image:
             _check_size(path, image.height, image.width)
             yield image
     except InputError:
@@ -186,9 +220,23 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(f"{path} has over {MAX_PIXELS} pixels; make the image smaller.") from None
     except Exception as error:  # Each format's parser raises what it likes, also SyntaxError.
+        known = describe_unreadable(path)
+        if known is not None:
+            raise InputError(f"{path} is {known}") from None
         raise InputError(
             f"{path} is not a whole image file ({_one_line(error)}); export or copy it again."
         ) from None
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of `_FORMATS` that this Pillow, with the plugins that are installed, can read."""
+    if find_spec("pillow_heif") is not None:
+        import pillow_heif  # pyright: ignore[reportMissingImports]
+
+        pillow_heif.register_heif_opener()
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _require_file(path: Path) -> None:
@@ -206,7 +254,7 @@ def _check_size(path: Path, height: int, width: int) -> None:
 
 def _read_ids_compressed(path: Path, failure: Exception) -> Shaped[np.ndarray, "..."]:
     """Read 8-bit ids through Pillow, which knows compressions that tifffile alone does not."""
-    with _opened(path) as image:
+    with opened(path) as image:
         bits = getattr(image, "tag_v2", {}).get(258, (8,))
         if any(depth != 8 for depth in np.atleast_1d(bits)) or image.mode not in _EIGHT_BIT:
             # Pillow would silently drop the low byte of 16-bit colour.

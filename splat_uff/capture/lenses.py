@@ -21,6 +21,8 @@ STRONGEST_ZOOM = 3.0
 """A lens that leaves corners blank beyond this zoom is no lens of a camera."""
 NEGLIGIBLE = 0.05
 """Distortion under so many pixels anywhere is left as it is."""
+NO_CENTRE = 1.0
+"""A principal point within so many pixels of the corner is a number left out, or a share of 1."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,18 @@ class Lens:
     @property
     def K(self) -> Float[np.ndarray, "3 3"]:
         """Focal lengths and principal point, without the distortion."""
+        if self.model == "PINHOLE":  # Without pycolmap, which takes a while to import.
+            fx, fy, cx, cy = self.params
+            return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=np.float64)
         return np.array(_camera(self).calibration_matrix(), dtype=np.float64)
 
     def resized(self, width: int, height: int) -> "Lens":
         """The same lens before photos of another number of pixels."""
+        if (width, height) == (self.width, self.height):
+            return self
+        if self.model == "PINHOLE":
+            factors = np.tile([width / self.width, height / self.height], 2)
+            return Lens(self.model, width, height, tuple((factors * self.params).tolist()))
         camera = _camera(self)
         camera.rescale(width, height)
         return Lens(self.model, width, height, tuple(float(value) for value in camera.params))
@@ -64,25 +74,45 @@ def make_lens(model: str, width: int, height: int, params: tuple[float, ...], wh
     Raises:
         InputError: If the model is unknown, or a number is missing, not finite or out of range.
     """
-    pycolmap = import_pycolmap()
-    known = getattr(pycolmap.CameraModelId, model, None)
-    if known is None or model == "INVALID":
-        raise InputError(f"{where} has camera model {model!r}; expected one of COLMAP's.")
     lens = Lens(model, width, height, params)
-    try:
-        camera = _camera(lens)
-        usable = camera.verify_params() and np.isfinite(params).all() and camera.mean_focal_length()
-        K = lens.K
-    except (ValueError, RuntimeError, TypeError):
-        usable, K = False, np.zeros((3, 3))
+    if model != "PINHOLE":
+        _check_params(lens, where)
+    elif len(params) != 4:
+        raise InputError(f"{where} has {len(params)} parameters of a PINHOLE; expected 4.")
+    K = lens.K
     focal, centre = np.diag(K)[:2], K[:2, 2]
     size = np.array([width, height])
-    if not usable or not (focal > 1e-3).all() or not (np.abs(centre - size / 2) < size).all():
+    if not np.isfinite(params).all() or not (focal > 1e-3).all():
         raise InputError(
-            f"{where} has focal lengths and principal point {params} for {width}x{height} pixels; "
-            "expected lengths above 0 and a point near the middle, so export the cameras again."
+            f"{where} has focal lengths {focal.tolist()} for {width}x{height} pixels; expected "
+            "lengths in pixels above 0, so export the cameras again."
+        )
+    in_corner = (centre <= NO_CENTRE).all() and (size > 8 * NO_CENTRE).all()
+    if not (np.abs(centre - size / 2) < size).all() or in_corner:
+        raise InputError(
+            f"{where} has the principal point cx = {centre[0]:g}, cy = {centre[1]:g} for "
+            f"{width}x{height} pixels; expected one in pixels near the middle, so correct it, or "
+            "leave it out for the middle."
         )
     return lens
+
+
+def _check_params(lens: Lens, where: str) -> None:
+    """See that COLMAP knows the model, and takes these numbers for its parameters."""
+    known = getattr(import_pycolmap().CameraModelId, lens.model, None)
+    if known is None or lens.model == "INVALID":
+        raise InputError(f"{where} has camera model {lens.model!r}; expected one of COLMAP's.")
+    try:
+        camera = _camera(lens)
+        usable = camera.verify_params() and np.isfinite(camera.calibration_matrix()).all()
+    except (ValueError, RuntimeError, TypeError):
+        usable = False
+    if not usable:
+        raise InputError(
+            f"{where} has focal lengths, principal point and distortion {lens.params} for "
+            f"{lens.width}x{lens.height} pixels; expected those of a {lens.model} camera, so "
+            "export the cameras again."
+        )
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,21 @@
 """LLFF: `poses_bounds.npy` beside folders of photos."""
 
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float
 
 from splat_uff.capture.blender import mask_source
-from splat_uff.capture.colmap import photos_folder
+from splat_uff.capture.images import read_image_size
 from splat_uff.capture.lenses import make_lens
-from splat_uff.capture.names import IMAGE_ENDINGS, natural_key
-from splat_uff.capture.posed import Photo, assemble
+from splat_uff.capture.names import IMAGE_ENDINGS, view_names
+from splat_uff.capture.photos import PHOTOS, Finder
+from splat_uff.capture.posed import HOLD_OUT_EVERY, Photo, assemble, mask_keys
 from splat_uff.capture.records import Capture
+from splat_uff.capture.unreadable import UNREADABLE_ENDINGS
 from splat_uff.errors import InputError
+from splat_uff.files import visible_entries
 from splat_uff.memory import Memory
 
 COLUMNS = 17
@@ -22,9 +26,10 @@ MOST_PHOTOS = 100_000
 def read_llff(folder: Path, *, size: int = 200, memory: Memory | None = None) -> Capture:
     """Read photos and `poses_bounds.npy`.
 
-    Rows belong to the photos in the order of their names. Photos are in `images/`, or in
-    `images_2/`, `images_4/` or `images_8/`, of which the smallest that is no smaller than `size`
-    is read. Every eighth is held out, as LLFF is used everywhere.
+    Rows belong to the photos in the plain order of their names, as LLFF lists them: `r_10` comes
+    before `r_2`. Photos are in `images/`, or in `images_2/`, `images_4/` ..., of which the smallest
+    that is no smaller than `size` is read; a folder with fewer photos than rows only where their
+    names tell whose they are. Every eighth, in that order, is held out of eight or more.
 
     Axes are down, right, back. Source: Mildenhall et al., "Local Light Field Fusion" (2019).
 
@@ -39,32 +44,76 @@ def read_llff(folder: Path, *, size: int = 200, memory: Memory | None = None) ->
     path = folder / "poses_bounds.npy"
     rows = _read_rows(path)
     matrices, bounds = rows[:, :15].reshape(-1, 3, 5), rows[:, 15:]
-    height, width = (round(value) for value in matrices[0, :2, 4])
-    place = photos_folder(folder, (height, width), size)
-    if not place.is_dir():
-        raise InputError(f"no images in {folder}; expected images, images_4 or images_8.")
-    photos = sorted(
-        (path for path in place.iterdir() if path.suffix.lower() in IMAGE_ENDINGS),
-        key=lambda photo: natural_key(photo.name),
-    )
-    if len(photos) != len(rows):
-        raise InputError(
-            f"{path} has {len(rows)} poses and {place} {len(photos)} photos; expected one pose for "
-            "each photo, in the order of their names."
-        )
+    paths, files = _find_photos(folder, len(rows), path, size)
     found = []
-    for photo, matrix in zip(photos, matrices, strict=True):
+    for name, place, photo, matrix in zip(view_names(paths), paths, files, matrices, strict=True):
         down, right, back, centre, (tall, wide, focal) = matrix.T
         pose = np.eye(4)
         pose[:3, :3] = np.stack([right, down, -back], axis=1)
         pose[:3, 3] = centre
         if not np.allclose(pose[:3, :3].T @ pose[:3, :3], np.eye(3), atol=1e-3):
-            raise InputError(f"{path}: the pose of {photo.name} is no rotation; export it again.")
+            raise InputError(f"{path}: the pose of {place.name} is no rotation; export it again.")
         params = (float(focal), float(focal), float(wide) / 2, float(tall) / 2)
-        lens = make_lens("PINHOLE", round(wide), round(tall), params, f"{path}: {photo.name}")
-        found.append(Photo(photo.stem, photo, pose, lens))
-    depth = float(np.median(np.sqrt(bounds[:, 0] * bounds[:, 1])))
-    return assemble(folder, found, size=size, memory=memory, depth=depth, masks=mask_source(folder))
+        lens = make_lens("PINHOLE", round(wide), round(tall), params, f"{path}: {place.name}")
+        found.append(Photo(name, photo, pose, lens, keys=mask_keys(place, name)))
+    enough = len(found) >= HOLD_OUT_EVERY
+    return assemble(
+        folder,
+        found,
+        size=size,
+        memory=memory,
+        depth=float(np.median(np.sqrt(bounds[:, 0] * bounds[:, 1]))),
+        held_out=[photo.name for photo in found[::HOLD_OUT_EVERY]] if enough else [],
+        masks=mask_source(folder),
+    )
+
+
+def _find_photos(
+    folder: Path, count: int, source: Path, size: int
+) -> tuple[list[PurePosixPath], list[Path]]:
+    """Paths and files of the photos in the order of the rows; a file may be a reduced twin."""
+    finder = Finder(folder)
+    places = [
+        place for place in (PHOTOS, *reversed(finder.twins.values())) if (folder / place).is_dir()
+    ]
+    listed = {place: _list_photos(folder / place) for place in places}
+    if not listed:
+        raise InputError(f"no images in {folder}; expected images, images_4 or images_8.")
+    whole = [place for place in places if len(listed[place]) == count]
+    if not whole:
+        counts = ", ".join(f"{place} {len(photos)}" for place, photos in listed.items())
+        raise InputError(
+            f"{source} has {count} poses, and the folders of {folder} have other numbers of photos "
+            f"({counts}); expected one pose for each photo, in the order of their names."
+        )
+    paths = [PurePosixPath(whole[0]) / photo.name for photo in listed[whole[0]]]
+    files = []
+    for index, path in enumerate(paths):
+        # Programs that reduce photos often number them anew, so that only the order tells.
+        options = [listed[place][index] for place in reversed(whole)]
+        if whole[0] == PHOTOS and len(whole) < len(places):
+            named = finder.photo(path, size)
+            options = [*([named] if named else []), *options]
+        files.append(_just_large_enough(options, size))
+    return paths, files
+
+
+def _list_photos(folder: Path) -> list[Path]:
+    """Photos in plain order of their names."""
+    endings = (*IMAGE_ENDINGS, *UNREADABLE_ENDINGS)
+    return [path for path in visible_entries(folder) if path.suffix.lower() in endings]
+
+
+def _just_large_enough(options: Sequence[Path], size: int) -> Path:
+    """The smallest that is no smaller than `size`, else the largest; smallest first."""
+    sizes = [max(read_image_size(option)) for option in options] if len(options) > 1 else [size]
+    enough = [each for each in zip(sizes, options, strict=True) if each[0] >= size]
+    best = (
+        min(enough, key=lambda each: each[0])
+        if enough
+        else max(zip(sizes, options, strict=True), key=lambda each: each[0])
+    )
+    return best[1]
 
 
 def _read_rows(path: Path) -> Float[np.ndarray, "V 17"]:

@@ -1,11 +1,21 @@
-"""Names of photos: their order, and the files that they lead to."""
+"""Names of photos: their order, and the paths that files state."""
 
+import os
 import re
-from pathlib import Path
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 from splat_uff.errors import InputError
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_ENDINGS = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jfif", ".jpe"),
+    *(".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".mpo", ".apng"),
+    *(".pcx", ".qoi", ".dib", ".sgi", ".heic", ".heif"),
+)
+"""Endings of pictures that Pillow reads, the last two with a plugin; lower case, by preference."""
+_LONGEST = 255
+"""Bytes of a file name that file systems allow."""
 
 
 def natural_key(name: str) -> list[str | int]:
@@ -14,30 +24,75 @@ def natural_key(name: str) -> list[str | int]:
     return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 
 
-def image_path(folder: Path, written: str, source: Path) -> Path:
-    """The photo that a path written in a file means, with its ending; it need not exist.
+def fold(name: str) -> str:
+    """What names share that differ in case, or in how an accented letter is composed.
+
+    File systems of Windows and macOS take these for one name, and macOS decomposes letters.
+    """
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def without_ending(name: str, endings: Sequence[str] = IMAGE_ENDINGS) -> str:
+    """A name or path without the ending of a picture; what else follows a dot is part of the name.
+
+    Example:
+        >>> without_ending("cam/r_0.JPG"), without_ending("frame.0001")
+        ('cam/r_0', 'frame.0001')
+    """
+    ending = PurePosixPath(name).suffix
+    return name[: -len(ending)] if ending and ending.lower() in endings else name
+
+
+def stated_path(folder: Path, written: str, source: Path) -> PurePosixPath:
+    """A path that stands in a file, relative to the folder that it may not leave.
+
+    Backslashes separate folders, as Windows writes them, unless a file of just that name is there.
+    Links inside of the folder may lead anywhere, since the user made them; the text may not.
 
     Args:
-        folder: Where relative paths start, and what they may not leave.
-        written: As in the file, with or without an ending.
+        folder: Where relative paths start.
+        written: As in the file.
         source: The file, for messages.
 
     Raises:
-        InputError: If the path leads out of the folder, or is none.
+        InputError: If the path is absolute or climbs out of the folder, or is no path.
     """
-    options = [folder / written]
-    if options[0].suffix.lower() not in IMAGE_ENDINGS:
-        options = [folder / (written + ending) for ending in IMAGE_ENDINGS]
-    try:
-        path = next((option for option in options if option.is_file()), options[0])
-        leaves = not path.resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError, RuntimeError):  # Too long, a zero byte, a loop of links.
+    text = written
+    if "\\" in text and not _is_there(folder, text):
+        text = text.replace("\\", "/")
+    if not text.strip() or "\0" in text or any(len(p.encode()) > _LONGEST for p in text.split("/")):
         raise InputError(
             f"{source} has file_path {written[:80]!r}; expected a path such as './train/r_0'."
-        ) from None
-    if leaves:
+        )
+    base = os.path.abspath(folder)  # noqa: PTH100 - Links are not to be followed.
+    drive = re.match(r"[A-Za-z]:/", text) is not None and os.name != "nt"
+    # Collapsed as text: ".." behind a link would lead out of where the link leads to.
+    path = os.path.normpath(os.path.join(base, text))  # noqa: PTH118
+    if drive or os.path.commonpath([base, path]) != base:
         raise InputError(
-            f"{source} has file_path {written!r}, which leads out of {folder}; expected a "
+            f"{source} has file_path {written[:200]!r}, which leads out of {folder}; expected a "
             "photo inside, so copy it there and make the path relative."
         )
-    return path
+    return PurePosixPath(Path(os.path.relpath(path, base)).as_posix())
+
+
+def view_names(paths: Sequence[PurePosixPath]) -> list[str]:
+    """Names for photos: the file names without ending where these differ, else with folders.
+
+    Folders that all paths share at the front are left out.
+
+    Args:
+        paths: Relative to one folder.
+    """
+    short = [without_ending(path.name) for path in paths]
+    if len(set(short)) == len(short):
+        return short
+    shared = os.path.commonpath([path.parent for path in paths])
+    return [without_ending(path.relative_to(shared).as_posix()) for path in paths]
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).exists()
+    except (OSError, ValueError):  # Too long, a zero byte.
+        return False

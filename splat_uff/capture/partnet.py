@@ -1,26 +1,35 @@
 """PartNet renderings, as the paper's repository lays them out (METHOD.md section 8)."""
 
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from splat_uff.capture.images import area_resize, read_binary
+from splat_uff.capture.blender import mask_source
+from splat_uff.capture.images import area_resize
 from splat_uff.capture.lenses import make_lens
-from splat_uff.capture.names import natural_key
+from splat_uff.capture.mask_images import read_mask
+from splat_uff.capture.names import IMAGE_ENDINGS, natural_key
+from splat_uff.capture.photos import Finder
 from splat_uff.capture.posed import Photo, assemble
 from splat_uff.capture.records import Capture, GroundTruth, View
 from splat_uff.errors import InputError
+from splat_uff.files import visible_entries
 from splat_uff.memory import Memory
+from splat_uff.progress import notice
 
 FIELD_OF_VIEW = np.deg2rad(50)
 IMAGE = "shape-rgb.png"
+VIEW = "view-"
+MASKS = "seg"
+"""Folder of the 2D masks, those of `view-03` in `03`."""
 
 
 def find_views(folder: Path) -> list[Path]:
     """The folders of views, `view-00` and so on, by number."""
-    views = [path for path in folder.glob("view-*") if (path / "meta.txt").is_file()]
+    views = [path for path in visible_entries(folder) if path.name.startswith(VIEW)]
+    views = [path for path in views if (path / "meta.txt").is_file()]
     return sorted(views, key=lambda path: natural_key(path.name))
 
 
@@ -40,17 +49,27 @@ def read_partnet(folder: Path, *, size: int = 200, memory: Memory | None = None)
     Raises:
         InputError: If a file is missing or damaged.
     """
-    photos, truths = [], {}
+    photos, truths, missing = [], {}, []
+    finder = Finder(folder)
     for place in find_views(folder):
-        path = place / IMAGE
+        path = finder.find(PurePosixPath(place.name) / IMAGE)
+        if path is None:
+            missing.append(place.name)
+            continue
         truths[place.name] = _read_parts(place)
         height, width = truths[place.name].shape
         focal = 0.5 * width / np.tan(FIELD_OF_VIEW / 2)
         params = (float(focal), float(focal), width / 2, height / 2)
         lens = make_lens("PINHOLE", width, height, params, str(place))
-        photos.append(Photo(place.name, path, _read_pose(place / "meta.txt"), lens))
-    masks = "imported" if (folder / "seg").is_dir() else "none"
-    capture = assemble(folder, photos, size=size, masks=masks)
+        pose = _read_pose(place / "meta.txt")
+        keys = (place.name.removeprefix(VIEW),)
+        photos.append(Photo(place.name, path, pose, lens, keys=keys))
+    if missing:
+        notice(
+            f"{len(missing)} of {len(missing) + len(photos)} views have no {IMAGE} ({missing[0]}, "
+            "...): skipped."
+        )
+    capture = assemble(folder, photos, size=size, masks=_mask_source(folder))
     budget = memory or Memory()
 
     def with_parts(view: View) -> View:
@@ -65,14 +84,21 @@ def read_partnet(folder: Path, *, size: int = 200, memory: Memory | None = None)
     return replace(capture, train=train, val=val, has_alpha=True)
 
 
+def _mask_source(folder: Path) -> str:
+    """Masks of this layout, or those that `splat-uff masks` made."""
+    return "imported" if (folder / MASKS).is_dir() else mask_source(folder)
+
+
 def _read_parts(place: Path) -> Int[np.ndarray, "H W"]:
     """Number of the part that each pixel shows, from 1; later parts lie over earlier ones."""
-    paths = sorted(place.glob("part-*.png"), key=lambda path: natural_key(path.name))
+    entries = [path for path in visible_entries(place) if path.name.startswith("part-")]
+    entries = [path for path in entries if path.suffix.lower() in IMAGE_ENDINGS]
+    paths = sorted(entries, key=lambda path: natural_key(path.name))
     if not paths:
         raise InputError(f"{place} has no part-000.png; expected one picture for each part.")
     parts = None
     for number, path in enumerate(paths, start=1):
-        mask = read_binary(path)
+        mask = read_mask(path)
         parts = np.zeros(mask.shape, np.int32) if parts is None else parts
         if mask.shape != parts.shape:
             raise InputError(f"{path} is of another size than {paths[0].name}; render it again.")
@@ -83,7 +109,7 @@ def _read_parts(place: Path) -> Int[np.ndarray, "H W"]:
 
 def _read_pose(path: Path) -> Float[np.ndarray, "4 4"]:
     try:
-        words = path.read_text(encoding="utf-8").replace(",", " ").split()
+        words = path.read_text(encoding="utf-8-sig").replace(",", " ").split()
         z, y, _, radius = (float(word) for word in words[:4])
         if not np.isfinite([z, y, radius]).all() or not 1e-6 < radius < 1e6:
             raise ValueError("numbers out of range")

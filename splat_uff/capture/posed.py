@@ -1,19 +1,26 @@
 """From photos with poses, of whatever layout, to a capture in our normalised world."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float
 
 from splat_uff.cameras import Camera
-from splat_uff.capture.images import area_resize, read_binary, read_image, reduced_size
+from splat_uff.capture.images import (
+    area_resize,
+    has_alpha_channel,
+    read_image,
+    read_turn,
+    reduced_size,
+)
 from splat_uff.capture.lenses import Lens, undistortion_of
-from splat_uff.capture.names import natural_key
+from splat_uff.capture.mask_images import as_photo, read_mask, turned_back
+from splat_uff.capture.names import natural_key, without_ending
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, SparsePoints, View
 from splat_uff.errors import InputError
 from splat_uff.memory import Memory
@@ -40,6 +47,19 @@ class Photo:
     lens: Lens
     mask_path: Path | None = None
     """Binary image of what belongs to the scene."""
+    keys: tuple[str, ...] = ()
+    """See `View.keys`."""
+
+
+@dataclass(frozen=True)
+class ViewsRead:
+    """What became of photos."""
+
+    views: list[View]
+    numbers: list[int]
+    """Which photo each view is of; some may have been left out."""
+    see_through: bool
+    """Whether alpha cuts the scene out of its background."""
 
 
 def assemble(
@@ -82,20 +102,9 @@ def assemble(
             raise InputError(
                 f"{folder} has two photos called {photo.name}; expected one of each name."
             )
-    world_from_source = _normalise(photos, points, depth)
-    scale = float(np.linalg.norm(world_from_source[0, :3]))
-
-    budget = memory or Memory()
-    see_through: set[str] = set()
-
-    def read(photo: Photo) -> View:
-        view = _read_view(photo, world_from_source, scale, size)
-        if (view.image[..., 3] < 1).any():
-            see_through.add(view.name)
-        return replace(view, photo=budget.keep(view.image))
-
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        views = list(track(pool.map(read, photos), "photos", len(photos)))
+    world_from_source = normalisation_of(photos, points, depth)
+    read = read_views(photos, world_from_source, size=size, memory=memory)
+    views = read.views
     if held_out is None:
         enough = len(views) >= HOLD_OUT_EVERY
         held_out = [view.name for view in views[::HOLD_OUT_EVERY]] if enough else []
@@ -103,24 +112,102 @@ def assemble(
     train = tuple(view for view in views if view.name not in chosen)
     if not train:
         raise InputError(f"{folder} holds out all of its photos; expected some to train on.")
-    _say_sizes(photos, views)
     return Capture(
         name=folder.resolve().name,
         folder=folder,
         train=train,
         val=tuple(view for view in views if view.name in chosen),
-        has_alpha=any(view.name in see_through for view in train),
+        has_alpha=read.see_through,
         source_from_world=np.linalg.inv(world_from_source),
         masks=masks,
         points=None if points is None else points.moved(world_from_source),
     )
 
 
-def _read_view(
-    photo: Photo, world_from_source: Float[np.ndarray, "4 4"], scale: float, size: int
-) -> View:
+def read_views(
+    photos: Sequence[Photo],
+    world_from_source: Float[np.ndarray, "4 4"],
+    *,
+    size: int,
+    memory: Memory | None = None,
+    finish: Callable[[int, View], View] | None = None,
+) -> ViewsRead:
+    """Read photos, undo their lenses and put their cameras into our world.
+
+    Where some photos are cut out of their background and others show it, no scene fits both: those
+    that show it are left out, which one line says.
+
+    Args:
+        photos: In the order in which they come back.
+        world_from_source: Similarity without rotation, from the world of the files to ours.
+        size: Pixels of the longer image side; photos are averaged down to it.
+        memory: Budget that the photos count towards.
+        finish: Completes the view of the photo of that number.
+
+    Raises:
+        InputError: If a file is damaged or does not fit its camera, or so many photos are without
+            alpha that the others are likely to have it by mistake.
+    """
+    budget = memory or Memory()
+    cut_out = np.zeros(len(photos), bool)
+
+    def read(number: int) -> View:
+        view = _read_view(photos[number], world_from_source, size)
+        view = view if finish is None else finish(number, view)
+        cut_out[number] = (view.image[..., 3] < 1).any()
+        return replace(view, photo=budget.keep(view.image))
+
+    # Pillow lets go of the interpreter while it decodes, so threads are enough.
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        views = list(track(pool.map(read, range(len(photos))), "photos", len(photos)))
+    _say_sizes(views, sum(photo.mask_path is not None for photo in photos))
+    if not cut_out.any():
+        return ViewsRead(views, list(range(len(views))), False)
+    # One that is opaque all over, but could be otherwise, is a photo that the scene fills.
+    shows_background = [
+        not cut and photo.mask_path is None and not has_alpha_channel(photo.path)
+        for cut, photo in zip(cut_out, photos, strict=True)
+    ]
+    left_out = sum(shows_background)
+    by_masks = any(photo.mask_path is not None for photo in photos)
+    if left_out > len(views) / 2 and not by_masks:
+        raise InputError(
+            f"{len(views) - left_out} of {len(views)} photos have transparent pixels, as "
+            f"{views[shows_background.index(False)].name}, and {left_out} have no alpha; expected "
+            "all or none to be cut out, so remove the alpha or cut out the others."
+        )
+    if left_out:
+        first = views[shows_background.index(True)].name
+        what = "a mask that cuts them out" if by_masks else "alpha"
+        notice(
+            f"{len(views) - left_out} of {len(views)} photos have {what}; the other {left_out} "
+            f"show the background, and are left out ({first}{', ...' if left_out > 1 else ''})."
+        )
+    kept = [number for number, shows in enumerate(shows_background) if not shows]
+    return ViewsRead([views[number] for number in kept], kept, True)
+
+
+def mask_keys(path: PurePosixPath, *short: str) -> tuple[str, ...]:
+    """What the masks of a photo may be called, besides the name of its view.
+
+    Args:
+        path: Of the photo, relative to the capture.
+        short: Names that are this photo's alone, without ending.
+    """
+    whole = path.as_posix()
+    # Also without the folder of all photos, `images` as a rule.
+    paths = [whole, *([path.relative_to(path.parts[0]).as_posix()] if len(path.parts) > 1 else [])]
+    ending = whole[len(without_ending(whole)) :]
+    own = [each for name in short for each in (name, name + ending)]
+    return tuple(dict.fromkeys([*own, *map(without_ending, paths), *paths]))
+
+
+def _read_view(photo: Photo, world_from_source: Float[np.ndarray, "4 4"], size: int) -> View:
     lens = photo.lens
-    image = read_image(photo.path, upright=(lens.height, lens.width))
+    upright = lens.height, lens.width
+    image = read_image(photo.path, upright=upright)
+    orientation, followed = read_turn(photo.path, upright)
+    other_turn = orientation if followed else turned_back(orientation)
     if image.shape[0] * lens.width != image.shape[1] * lens.height and not _fits(
         image.shape[:2], lens
     ):
@@ -129,7 +216,7 @@ def _read_view(
             f"{lens.width}x{lens.height}; expected the same proportions, so export again."
         )
     if photo.mask_path is not None:
-        image = _masked(image, photo.mask_path)
+        image = _cut_out(image, photo.mask_path, other_turn)
     source_size = image.shape[0], image.shape[1]
     lens = lens.resized(image.shape[1], image.shape[0])
     rows, columns = reduced_size(*source_size, size)
@@ -139,8 +226,9 @@ def _read_view(
         image = bent.apply(area_resize(image, bent.height, bent.width))
     K = lens.K if bent is None else bent.K
     height, width = image.shape[:2]
-    pose = world_from_source @ photo.world_from_cam
-    pose[:3, :3] /= scale  # A similarity takes a rigid pose to one with scaled axes.
+    # Not the product of the matrices: a similarity would scale the axes of the pose, too.
+    pose = photo.world_from_cam.copy()
+    pose[:3, 3] = world_from_source[0, 0] * pose[:3, 3] + world_from_source[:3, 3]
     camera = Camera(pose, K, width, height)
     return View(
         name=photo.name,
@@ -148,6 +236,8 @@ def _read_view(
         photo=area_resize(image, rows, columns),
         source_size=source_size,
         lens=None if bent is None else lens,
+        other_turn=other_turn,
+        keys=photo.keys,
     )
 
 
@@ -157,21 +247,19 @@ def _fits(shape: tuple[int, ...], lens: Lens) -> bool:
     return abs(lens.height / factor - shape[0]) <= 1
 
 
-def _masked(image: Float[np.ndarray, "H W 4"], path: Path) -> Float[np.ndarray, "H W 4"]:
-    """Make what a mask leaves out transparent."""
-    mask = read_binary(path)
-    if mask.shape != image.shape[:2]:
-        raise InputError(
-            f"{path} is {mask.shape[1]}x{mask.shape[0]}, its photo "
-            f"{image.shape[1]}x{image.shape[0]}; expected one size."
-        )
-    return image * mask[..., None]
+def _cut_out(
+    image: Float[np.ndarray, "H W 4"], path: Path, other_turn: int
+) -> Float[np.ndarray, "H W 4"]:
+    """Make what a mask leaves out transparent; the mask may have been made at another size."""
+    height, width = image.shape[:2]
+    mask = as_photo(read_mask(path), path, shape=(height, width), other_turn=other_turn)
+    return image * area_resize(mask.astype(np.float32), height, width)[..., None]
 
 
-def _normalise(
+def normalisation_of(
     photos: Sequence[Photo], points: SparsePoints | None, depth: float | None
 ) -> Float[np.ndarray, "4 4"]:
-    """Similarity from the world of the files to ours."""
+    """Similarity from the world of the files to ours, as `assemble` has it; all in float64."""
     poses = np.stack([photo.world_from_cam for photo in photos])
     centres, forward = poses[:, :3, 3], poses[:, :3, 2]
     middle = _shared_point(centres, forward)
@@ -196,18 +284,22 @@ def _shared_point(
     total = across.mean(axis=0)
     if np.linalg.eigvalsh(total)[0] < LEAST_SPREAD:
         return None
-    middle = np.linalg.solve(total, (across @ centres[:, :, None]).mean(axis=0)[:, 0])
+    mean = centres.mean(axis=0)  # Coordinates may be metres from the middle of the Earth.
+    offsets = (across @ (centres - mean)[:, :, None]).mean(axis=0)[:, 0]
+    middle = mean + np.linalg.solve(total, offsets)
     ahead = ((middle - centres) * forward).sum(axis=1) > 0
     return middle if ahead.mean() >= LEAST_IN_FRONT else None
 
 
-def _say_sizes(photos: Sequence[Photo], views: Sequence[View]) -> None:
+def _say_sizes(views: Sequence[View], cut: int) -> None:
     rows, columns = views[0].camera.height, views[0].camera.width
     height, width = views[0].source_size or (rows, columns)
     bent = sum(view.lens is not None for view in views)
-    said = [f"{len(photos)} photos"]
+    said = [f"{len(views)} photos"]
     if (rows, columns) != (height, width):
         said.append(f"{width}x{height} averaged down to {columns}x{rows} (--size)")
     if bent:
         said.append(f"{bent} undistorted to a pinhole")
+    if cut:
+        said.append(f"{cut} cut out by their masks")
     notice(f"{', '.join(said)}.")

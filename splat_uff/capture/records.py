@@ -27,7 +27,7 @@ class View:
     """One posed image."""
 
     name: str
-    """File name without folder and ending, for example `r_0`."""
+    """File name without ending, for example `r_0`; with its folder where names repeat."""
     camera: Camera
     photo: Float[np.ndarray, "H W 4"] | Kept
     """The image, or where it is kept."""
@@ -37,6 +37,16 @@ class View:
     """Height and width of the photo in its file, before it was reduced."""
     lens: Lens | None = None
     """What took the photo in the file, where that had to be undistorted; masks have to be, too."""
+    other_turn: int = 1
+    """EXIF orientation that turns pictures of the photo the other way round, as its file also could
+    be read, to the way in which it was; 1 where there is no other."""
+    keys: tuple[str, ...] = ()
+    """What else its masks may be called, by preference; relative paths without ending."""
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """All that its masks may be called, its own name first."""
+        return tuple(dict.fromkeys((self.name, *self.keys)))
 
     @property
     def image(self) -> Float[np.ndarray, "H W 4"]:

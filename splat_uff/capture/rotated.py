@@ -1,14 +1,15 @@
 """Held-out views of a Blender-HS capture, rotated, and their true depth (METHOD.md section 8)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from splat_uff.cameras import Camera, camera_from_opengl
-from splat_uff.capture.blender import read_frames
-from splat_uff.capture.images import read_binary, read_image
+from splat_uff.cameras import Camera
+from splat_uff.capture.blender import camera_of, read_named_frames
+from splat_uff.capture.images import read_image
+from splat_uff.capture.mask_images import read_mask
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, View
 from splat_uff.errors import InputError
 
@@ -81,26 +82,27 @@ def read_rotated(capture: Capture, degrees: int) -> list[RotatedView] | None:
         return None
     ending = "" if degrees == 10 else f"_{degrees}"
     folder = capture.folder / "val_visible"
-    frames = read_frames(capture.folder, split)
+    frames = dict(read_named_frames(capture.folder, split))
     names = [view.name for view in capture.val]
-    if [frame.name for frame in frames] != names:
+    if not frames.keys() >= set(names):
         raise InputError(
             f"{poses} has {len(frames)} views, the first "
-            f"{frames[0].name}; expected one for each of the {len(names)} held-out views, by name."
+            f"{next(iter(frames))}; expected one for each of the {len(names)} held-out views, by "
+            "name."
         )
     pairs = [[folder / f"{n}{word}{ending}.png" for word in ("", "_rotate")] for n in names]
     if not all(path.is_file() for pair in pairs for path in pair):
         return None
-    scale = float(capture.source_from_world[0, 0])
+    source = capture.source_from_world
     views = []
-    for view, frame, pair in zip(capture.val, frames, pairs, strict=True):
-        seen, seen_there = (read_binary(path) for path in pair)
+    for view, pair in zip(capture.val, pairs, strict=True):
+        seen, seen_there = (read_mask(path) for path in pair)
         for path, mask in zip(pair, (seen, seen_there), strict=True):
             _check_size(path, mask.shape, view)
-        pose = frame.world_from_gl.copy()
-        pose[:3, 3] /= scale
-        height, width = seen.shape
-        camera = camera_from_opengl(pose, angle_x=frame.angle_x, width=width, height=height)
+        camera = camera_of(frames[view.name], seen.shape[1], seen.shape[0])
+        pose = camera.world_from_cam.copy()
+        pose[:3, 3] = (pose[:3, 3] - source[:3, 3]) / source[0, 0]
+        camera = replace(camera, world_from_cam=pose)
         views.append(RotatedView(camera, seen, seen_there))
     return views
 

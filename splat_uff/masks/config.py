@@ -7,6 +7,9 @@ from msgspec import Meta
 
 from splat_uff.ranges import Count, Natural, Share
 
+MADE_BY = "made_by.json"
+"""In the folder of each view's masks that `splat-uff masks` made: what they were made from."""
+
 
 @dataclass(frozen=True)
 class SamSettings:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from splat_uff.capture.records import Capture, View
+from splat_uff.capture.records import Capture
 from splat_uff.errors import InputError
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.classical import segment_colours
-from splat_uff.masks.folders import read_masks
+from splat_uff.masks.folders import own_folder, read_masks
 from splat_uff.masks.imported import import_masks
 from splat_uff.memory import Memory
 
@@ -35,14 +35,14 @@ def gather_masks(
     Raises:
         InputError: If there are none, or a file is damaged or does not fit its photo.
     """
-    views = capture.train if split == "train" else capture.val
     if source == CLASSICAL:
+        views = capture.train if split == "train" else capture.val
         return Bags.of(views, lambda view: segment_colours(view.image), memory=memory, threads=2)
     if source:
-        return import_masks(Path(source), views, needed=split == "train", memory=memory)
+        return import_masks(Path(source), capture, split=split, memory=memory)
     if split == "train" and capture.masks == "none":
         raise InputError(
-            f"{capture.folder} has photos but no masks (no train_seg folder); pass --masks DIR "
+            f"{capture.folder} has photos but no masks (no folder train_seg); pass --masks DIR "
             "with the masks of any tool, or --masks classical to try without."
         )
     return read_masks(capture, split=split, memory=memory)
@@ -52,14 +52,7 @@ def gather_held_out(capture: Capture, source: str, *, memory: Memory | None = No
     """Masks of the held-out views, which a run never sees; empty where there are none."""
     if not capture.val:
         return Bags([])
-    if source not in (OWN, CLASSICAL) and not any(_has_any(source, view) for view in capture.val):
+    if source == OWN and not own_folder(capture, "val").is_dir():
         return Bags([])
-    if source == OWN and not (capture.folder / f"{capture.held_out}_seg").is_dir():
-        return Bags([])
-    return gather_masks(capture, source, split="val", memory=memory)
-
-
-def _has_any(source: str, view: View) -> bool:
-    place = Path(source) / view.name
-    files = (place.with_name(place.name + ending) for ending in (".json", ".npy", ".png"))
-    return place.is_dir() or any(path.is_file() for path in files)
+    bags = gather_masks(capture, source, split="val", memory=memory)
+    return bags if any(bags.counts) else Bags([])

@@ -12,12 +12,10 @@ from PIL import Image
 
 from splat_uff.capture.records import Capture, View
 from splat_uff.errors import InputError
-from splat_uff.files import replacing_folder
-from splat_uff.masks.config import SamSettings
+from splat_uff.files import replacing_folder, visible_entries
+from splat_uff.masks.config import MADE_BY, SamSettings
 from splat_uff.progress import notice, track
 
-MADE_BY = "made_by.json"
-"""In the folder of each view's masks: what they were made from."""
 SAMPLED = 1 << 20
 """Bytes at either end of a checkpoint that its fingerprint looks at."""
 
@@ -65,7 +63,6 @@ def write_sam_masks(
         notice(f"{len(jobs) - len(due)} of {len(jobs)} views have their masks already.")
     for view, place, key in track(due, "SAM", len(due)):
         found = generator.generate(_as_bytes(view))
-        found.sort(key=lambda entry: -entry["area"])
         with replacing_folder(place) as temporary:
             digits = max(3, len(str(len(found))))
             for index, entry in enumerate(found):
@@ -87,7 +84,7 @@ def _made_by(place: Path) -> str | None:
     Raises:
         InputError: If there are masks that were not made here, which are not to be replaced.
     """
-    if not place.is_dir() or not any(place.iterdir()):
+    if not place.is_dir() or not visible_entries(place):
         return None
     try:
         return str(json.loads((place / MADE_BY).read_text(encoding="utf-8"))["key"])

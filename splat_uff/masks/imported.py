@@ -1,92 +1,125 @@
-"""Masks of any tool: folders of PNGs, label maps, or run-length encoded JSON, one a view."""
+"""Masks of any tool: folders of pictures, label maps, or run-length encoded JSON, one a view."""
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
-from splat_uff.capture.images import read_binary, read_label_map
-from splat_uff.capture.records import View
+from splat_uff.capture.mask_images import lift_negative, read_label_map, read_mask
+from splat_uff.capture.records import Capture, View
 from splat_uff.errors import InputError
 from splat_uff.masks.bags import Bags
-from splat_uff.masks.folders import pack_masks
+from splat_uff.masks.config import MADE_BY
+from splat_uff.masks.fit import MaskFit
+from splat_uff.masks.places import MOST_MASKS, Place, Places, pictures_in
 from splat_uff.memory import Memory
+from splat_uff.progress import notice
 
-MOST_MASKS = 10_000
-"""Masks of one view that are read at most."""
 MOST_JSON = 1 << 30
 MOST_LABELS = 2**26
 """Numbers in one array of label maps."""
 
 
 def import_masks(
-    source: Path,
-    views: tuple[View, ...],
-    *,
-    needed: bool = True,
-    memory: Memory | None = None,
+    source: Path, capture: Capture, *, split: str = "train", memory: Memory | None = None
 ) -> Bags:
     """Read the masks of every view, whatever their format, and find their inclusion trees.
 
-    For a view NAME (its file name without ending), `source` holds one of
+    For a view NAME (its file name without ending, with its folders where names repeat), `source`
+    holds one of
 
-    * `NAME/`: one binary PNG a mask;
+    * `NAME/`: one picture a mask, as `read_mask` takes it;
     * `NAME.json`: COCO's run-length encoding, as a list of masks (segment-anything's), or under
       `annotations` (SA-1B's, SAM 2's);
-    * `NAME.npy`: label map [H, W], or several levels [L, H, W]; 0 is no segment;
-    * `NAME.png`, and further levels as `NAME_1.png`, `NAME_2.png` ...: label maps of 8 or 16 bits.
+    * `NAME.npy`: label map [H, W], or several levels [L, H, W]; 0 is no segment, or -1 is, where
+      any array has it, and then 0 is a segment like others;
+    * `NAME.png`, and further levels as `NAME_1.png`, `NAME_2.png` ...: label maps, as
+      `read_label_map` takes them.
 
-    Masks have the size of the photo, of an even part of it, or of the training image.
+    NAME may keep the ending of the photo (`NAME.jpg.png`), and pictures may have any ending. Masks
+    have the photo's size times any factor, within a pixel of rounding, and are reduced or enlarged
+    to the training image. Views without masks have an empty bag, and are counted in one line.
 
     Args:
         source: Folder.
-        views: Whose masks to read.
-        needed: Whether a view without masks is an error; else it has none.
+        capture: Whose views.
+        split: `train`, or `val` for the held-out views.
         memory: Budget that the masks count towards.
 
     Raises:
-        InputError: If a view has no masks, or a file is damaged or does not fit its photo.
+        InputError: If no training view has a mask, or a file is damaged or does not fit its photo.
     """
     if not source.is_dir():
         raise InputError(f"no folder {source}; expected the masks of the views in it.")
+    views = capture.train if split == "train" else capture.val
+    places = Places(source, (*capture.train, *capture.val))
+    reading = _Reading(places, _any_negative(places.arrays(views)))
+    fit = MaskFit()
 
     bags = Bags.of(
-        views, lambda view: pack_masks(_masks_of(source, view, needed), view), memory=memory
+        views,
+        lambda view: fit.pack(reading.masks(view), view, straight=reading.made_here(view)),
+        memory=memory,
     )
-    if views and not any(bags.counts):
-        raise InputError(f"{source} holds no mask of any view; expected some, so make masks first.")
+    fit.say()
+    without = [view.name for view, count in zip(views, bags.counts, strict=True) if not count]
+    if split == "train" and len(without) == len(views):
+        raise InputError(
+            f"{source} holds no mask of any of the {len(views)} training views, the first "
+            f"{views[0].name}; expected {views[0].name}/000.png ..., or {views[0].name}.json, .npy "
+            "or .png, so make masks first."
+        )
+    if without and split == "train":
+        notice(
+            f"masks: {len(views) - len(without)} of {len(views)} training views have some; the "
+            f"other {len(without)} are fitted, but teach nothing about segments ({without[0]}"
+            f"{', ...' if len(without) > 1 else ''})."
+        )
     return bags
 
 
-def _masks_of(
-    source: Path, view: View, needed: bool
-) -> Iterator[tuple[Path, Bool[np.ndarray, "H W"]]]:
-    place = source / view.name
-    if place.is_dir():
-        for path in sorted(place.glob("*.png"), key=lambda path: path.name)[:MOST_MASKS]:
-            yield path, read_binary(path)
-        return
-    encoded, array = (place.with_name(place.name + ending) for ending in (".json", ".npy"))
-    picture = place.with_name(place.name + ".png")
-    if encoded.is_file():
-        yield from ((encoded, mask) for mask in _read_encoded(encoded))
-    elif array.is_file():
-        for level in _read_levels(array):
-            yield from ((array, mask) for mask in _split(level, array))
-    elif picture.is_file():
-        further = 1
-        path = picture
-        while path.is_file():
+@dataclass(frozen=True)
+class _Reading:
+    """Reads the masks of views from their places."""
+
+    places: Places
+    lifts: bool
+    """Whether -1 is nothing in arrays, and 0 a label."""
+
+    def masks(self, view: View) -> Iterator[tuple[Path, Bool[np.ndarray, "_ _"]]]:
+        """Masks, and the files that they are from."""
+        place = self.places.of(view)
+        if place.folder is not None:
+            for path in pictures_in(place.folder):
+                yield path, read_mask(path)
+        elif place.encoded is not None:
+            for mask in _read_encoded(place.encoded):
+                yield place.encoded, mask
+        elif place.array is not None:
+            for level in _read_levels(place.array):
+                lifted = lift_negative(level, known=self.lifts)
+                yield from ((place.array, mask) for mask in _split(lifted, place.array))
+        for path in place.levels:
             yield from ((path, mask) for mask in _split(read_label_map(path), path))
-            path = place.with_name(f"{place.name}_{further}.png")
-            further += 1
-    elif needed:
-        raise InputError(
-            f"{source} has no masks of view {view.name}; expected a folder {view.name} of PNGs, or "
-            f"{view.name}.json, .npy or .png."
-        )
+
+    def made_here(self, view: View) -> bool:
+        """Whether `splat-uff masks` made them, of photos that were undistorted already."""
+        place: Place = self.places.of(view)
+        return place.folder is not None and (place.folder / MADE_BY).is_file()
+
+
+def _any_negative(paths: list[Path]) -> bool:
+    """Whether any array of label maps has -1, which then is nothing in all of them."""
+    for path in paths:
+        if (_read_levels(path) < 0).any():
+            notice(
+                f"{path.name} has labels below 0: these are nothing, and 0 is a segment, in all."
+            )
+            return True
+    return False
 
 
 def _read_encoded(path: Path) -> Iterator[Bool[np.ndarray, "H W"]]:
@@ -95,7 +128,7 @@ def _read_encoded(path: Path) -> Iterator[Bool[np.ndarray, "H W"]]:
     try:
         if path.stat().st_size > MOST_JSON:
             raise ValueError(f"{path.stat().st_size} bytes")
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8-sig"))
         entries = record.get("annotations") if isinstance(record, dict) else record
         if not isinstance(entries, list) or len(entries) > MOST_MASKS:
             raise ValueError("no list of masks")

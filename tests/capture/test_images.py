@@ -8,7 +8,6 @@ from PIL import Image
 from splat_uff.capture import images
 from splat_uff.capture.images import (
     area_resize,
-    read_binary,
     read_ids,
     read_image,
     read_image_size,
@@ -81,16 +80,6 @@ def test_read_image_refuses_decompression_bombs(tmp_path, monkeypatch):
 def test_read_image_names_a_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"no image .*gone\.png"):
         read_image(tmp_path / "gone.png")
-
-
-@pytest.mark.parametrize("high", [1, 255])
-def test_read_binary_does_not_depend_on_the_brightness(tmp_path, rng, high):
-    mask = rng.random((5, 7)) < 0.5
-    assert (read_binary(save(tmp_path / "m.png", mask.astype(np.uint8) * high)) == mask).all()
-
-
-def test_read_binary_of_zeros_is_empty(tmp_path):
-    assert not read_binary(save(tmp_path / "m.png", np.zeros((5, 7), np.uint8))).any()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

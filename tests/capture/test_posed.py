@@ -345,10 +345,12 @@ BAD_TRANSFORMS = {
     "a matrix of three rows": (frame(transform_matrix=np.eye(4)[:3].tolist()), "4x4"),
     "a mirror": (frame(transform_matrix=np.diag([1, 1, -1, 1]).tolist()), "no rotation"),
     "a scaled pose": (frame(transform_matrix=np.diag([2, 2, 2, 1]).tolist()), "no rotation"),
-    "no focal length": (lambda record: record.pop("fl_x"), "neither fl_x"),
+    "no focal length": (lambda r: (r.pop("fl_x"), r.pop("fl_y")), "neither fl_x"),
     "a focal length of text": (lambda record: record.update(fl_x="40"), "expected a number"),
     "a focal length below 0": (lambda record: record.update(fl_x=-4.0), "focal lengths"),
-    "a far principal point": (lambda record: record.update(cx=1e6), "focal lengths"),
+    "a far principal point": (lambda record: record.update(cx=1e6), "principal point cx = 1e"),
+    "no principal point": (lambda r: r.update(cx=0, cy=0), "point cx = 0, cy = 0 for 48x32"),
+    "a principal point in shares": (lambda r: r.update(cx=0.5, cy=0.5), "in pixels"),
     "an unknown model": (lambda record: record.update(camera_model="LIZARD"), "'LIZARD'"),
     "two of one name": (frame(file_path="images/frame_0.png"), "two photos called"),
     "other proportions": (lambda record: record.update(w=WIDTH * 2), "proportions"),
@@ -412,15 +414,20 @@ def test_a_pinhole_needs_no_undistortion():
 
 
 def test_lenses_that_cannot_be_are_refused():
-    for params in ((0.0, 0.0, 4.0, 3.0), (np.inf, 5.0, 4.0, 3.0), (5.0, 5.0), (5.0, 5.0, 1e6, 3.0)):
-        with pytest.raises(InputError, match="test has focal lengths"):
+    for params, message in (
+        ((0.0, 0.0, 4.0, 3.0), "test has focal lengths"),
+        ((np.inf, 5.0, 4.0, 3.0), "test has focal lengths"),
+        ((5.0, 5.0), "test has 2 parameters"),
+        ((5.0, 5.0, 1e6, 3.0), "test has the principal point"),
+    ):
+        with pytest.raises(InputError, match=message):
             make_lens("PINHOLE", 8, 6, params, "test")
     with pytest.raises(InputError, match="'MIRROR'"):
         make_lens("MIRROR", 8, 6, (1.0,), "test")
 
 
 def test_bent_photos_are_undistorted_and_their_masks_with_them(tmp_path):
-    from splat_uff.masks.folders import reduce_mask
+    from splat_uff.masks.fit import reduce_mask
 
     write_photos(tmp_path / "images")
     write_colmap(tmp_path, model="SIMPLE_RADIAL", params=(FOCAL, 24, 16, 0.3))

@@ -1,6 +1,7 @@
 """Masks of other tools: every format gives the same masks, and bad files are one line."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,13 @@ def make_view(name):
 
 
 VIEWS = (make_view("a"), make_view("b"))
+
+
+def capture_of(*views):
+    return Capture("made", Path("made"), views, (), False, np.eye(4), masks="none")
+
+
+CAPTURE = capture_of(*VIEWS)
 
 
 def blocks(size=SIZE):
@@ -90,7 +98,7 @@ def test_import_masks_reads_the_same_from_every_format(tmp_path, kind, size):
     for view in VIEWS:
         FORMATS[kind](tmp_path / "masks", view.name, blocks(size))
     expected = {mask.tobytes() for mask in blocks()}
-    for masks, tree in import_masks(tmp_path / "masks", VIEWS):
+    for masks, tree in import_masks(tmp_path / "masks", CAPTURE):
         assert {mask.tobytes() for mask in masks.unpack()} == expected
         assert tree.inside.sum() == 2  # Both lie inside the third.
 
@@ -99,7 +107,7 @@ def test_label_maps_of_one_level_are_one_map(tmp_path):
     labels = blocks()[0] * 5 + blocks()[1] * 9
     for view in VIEWS:
         np.save(tmp_path / f"{view.name}.npy", labels)
-    assert [len(masks) for masks, _ in import_masks(tmp_path, VIEWS)] == [2, 2]
+    assert [len(masks) for masks, _ in import_masks(tmp_path, CAPTURE)] == [2, 2]
 
 
 def bad_text(content):
@@ -111,7 +119,6 @@ def bad_array(make):
 
 
 BAD = {
-    "missing": (lambda folder: None, "no masks of view a"),
     "no JSON": (bad_text("{"), "holds no masks"),
     "no list": (bad_text('{"masks": []}'), "no list of masks"),
     "deep JSON": (bad_text("[" * 100_000), "holds no masks"),
@@ -126,9 +133,14 @@ BAD = {
     "empty": (bad_array(lambda: np.zeros((0, 16), int)), "no label map"),
     "array cut off": (lambda f: (f / "a.npy").write_bytes(b"\x93NUMPY\x01"), "no label map"),
     "picture cut off": (lambda f: (f / "a.png").write_bytes(b"\x89PNG\r\n"), "a.png"),
-    "picture in colour": (
-        lambda f: Image.new("RGB", (16, 16)).save(f / "a.png"),
-        "one number a pixel",
+    "lossy picture": (lambda f: Image.new("L", (16, 16)).save(f / "a.jpg"), "is a JPEG"),
+    "other proportions": (
+        lambda f: Image.new("L", (16, 12), 1).save(f / "a.png"),
+        r"a\.png is 16x12, its photo 32x32; expected a mask of the photo's proportions",
+    ),
+    "far too coarse": (
+        lambda f: Image.new("L", (3, 3), 1).save(f / "a.png"),
+        r"a\.png is 3x3, under a quarter of the training image's 16x16",
     ),
 }
 
@@ -139,17 +151,20 @@ def test_import_masks_says_what_is_wrong_in_one_line(tmp_path, kind):
     make(tmp_path)
     write_levels(tmp_path, "b", blocks())
     with pytest.raises(InputError, match=message) as caught:
-        import_masks(tmp_path, VIEWS)
+        import_masks(tmp_path, CAPTURE)
     assert "\n" not in str(caught.value)
 
 
 def test_import_masks_wants_some(tmp_path):
     with pytest.raises(InputError, match="no folder"):
-        import_masks(tmp_path / "nowhere", VIEWS)
+        import_masks(tmp_path / "nowhere", CAPTURE)
     for view in VIEWS:
         np.save(tmp_path / f"{view.name}.npy", np.zeros((SIZE, SIZE), int))
-    with pytest.raises(InputError, match="holds no mask of any view"):
-        import_masks(tmp_path, VIEWS)
+    with pytest.raises(
+        InputError,
+        match="holds no mask of any of the 2 training views, the first a; expected a/000",
+    ):
+        import_masks(tmp_path, CAPTURE)
 
 
 def make_capture(tmp_path):

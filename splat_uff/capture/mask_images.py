@@ -1,0 +1,243 @@
+"""What a picture means as a mask, and as a label map: one table for segments and cut-outs alike.
+
+The table is in docs/input.md. A mask is the shape of its photo within a pixel of rounding.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int, Shaped
+from PIL import Image
+
+from splat_uff.capture.images import LOSSY, SIXTEEN_BIT, opened
+from splat_uff.errors import InputError
+
+HALF = 128
+"""Alpha, and the brightness of lossy pictures, from which on a pixel counts."""
+SOLID_SHARE = 0.1
+"""A colour is drawn, and not the rim of one, if it makes up so much of what is not black."""
+SOFT_SHARE = 0.8
+"""A grey picture of so many pixels at 0 and 255, with more than `MOST_FLAT` greys, is one mask."""
+MOST_FLAT = 16
+SIDEWAYS = (5, 6, 7, 8)
+"""EXIF orientations that swap height and width."""
+_GREY = ("L", "LA", "La", "I", "F", *SIXTEEN_BIT)
+_WRAPPED = 2**16 - 1
+"""-1, written with 16 bits."""
+
+
+def read_mask(path: Path) -> Bool[np.ndarray, "H W"]:
+    """Read one mask, whatever way it is drawn.
+
+    The first that applies: alpha, where some pixels are opaque and some are not (at least one half
+    counts); a palette in colour, where every index but 0 counts (of just two colours, that which
+    is not black); grey, where what is brighter than half of the brightest counts, so that masks of
+    0 and 1 read like those of 0 and 255; colour, where what is not black counts, its soft edges
+    from half of the darkest colour that was drawn. In lossy formats grey counts from 128 of 255.
+
+    Args:
+        path: Picture of any format that `read_image` reads.
+
+    Raises:
+        InputError: If the file is missing, no image, truncated or too large.
+    """
+    with opened(path) as image:
+        alpha = _telling_alpha(image)
+        if alpha is not None:
+            return alpha
+        lossy = image.format in LOSSY
+        if image.mode == "1":
+            return np.asarray(image)
+        if image.mode in _GREY:
+            return _bright(
+                np.asarray(image if len(image.getbands()) == 1 else image.getchannel(0)), lossy
+            )
+        if image.mode == "P":
+            return _indexed(image)
+        colours = np.asarray(image.convert("RGB"))
+    if (colours == colours[..., :1]).all():
+        return _bright(colours[..., 0], lossy)
+    return _not_black(colours, lossy)
+
+
+def read_label_map(path: Path) -> Int[np.ndarray, "H W"]:
+    """Read a label map: one number a pixel, from 1; 0 is nothing.
+
+    Grey of 8, 16 or 32 bits is the number; a palette, its index; in colour every colour but black
+    is a label. Pixels that alpha leaves out are nothing. Where a map has -1 (also as 65535, its 16
+    bits), that is nothing and 0 is a label like others, which all go up by one. A grey picture that
+    is almost everywhere 0 or 255, with many greys between, is one mask with soft edges.
+
+    Args:
+        path: Picture of a lossless format that `read_image` reads.
+
+    Raises:
+        InputError: If the file is missing, no image, truncated or too large, a JPEG, or holds
+            numbers that are not whole.
+    """
+    with opened(path) as image:
+        if image.format in ("JPEG", "MPO"):
+            raise InputError(
+                f"{path} is a JPEG, whose compression changes labels; save label maps as PNG."
+            )
+        shown = _telling_alpha(image)
+        if image.mode in ("1", "P", *_GREY):
+            labels = np.asarray(image if len(image.getbands()) == 1 else image.getchannel(0))
+            sixteen = image.mode in SIXTEEN_BIT
+        else:
+            labels, sixteen = _numbered(np.asarray(image.convert("RGB"))), False
+    if labels.dtype.kind == "f":
+        if not (np.isfinite(labels).all() and (labels == np.rint(labels)).all()):
+            raise InputError(f"{path} holds numbers that are not whole; expected labels.")
+        labels = labels.clip(-1, 2**31 - 1)
+    labels = labels.astype(np.int64)
+    if image.mode == "L" and _is_soft_mask(labels):
+        labels = (labels >= HALF).astype(np.int64)
+    labels = lift_negative(np.where(labels == _WRAPPED, -1, labels) if sixteen else labels)
+    return labels if shown is None else np.where(shown, labels, 0)
+
+
+def has_two_values(path: Path) -> bool:
+    """Whether a picture is one mask and no label map: it has two values at most, or soft edges.
+
+    Raises:
+        InputError: If the file is missing, no image, truncated or too large.
+    """
+    with opened(path) as image:
+        if image.format in LOSSY or image.mode not in ("L", "P", "RGB", "RGBA", *SIXTEEN_BIT, "I"):
+            return True
+    return len(np.unique(read_label_map(path))) <= 2
+
+
+def lift_negative(
+    labels: Int[np.ndarray, "*S"], *, known: bool | None = None
+) -> Int[np.ndarray, "*S"]:
+    """Labels that count from 1, of a map in which -1 is nothing and 0 a label.
+
+    A map without negative numbers comes back as it is: there 0 is nothing.
+
+    Args:
+        labels: Whole numbers.
+        known: Whether -1 is nothing, where that is known from other maps.
+    """
+    lifts = bool((labels < 0).any()) if known is None else known
+    return np.where(labels < 0, 0, labels + 1) if lifts else labels
+
+
+def has_shape(shape: tuple[int, ...], photo: tuple[int, int]) -> bool:
+    """Whether a picture is a photo's size times one factor, its sides rounded to whole pixels."""
+    low = max((side - 1) / whole for side, whole in zip(shape, photo, strict=True))
+    high = min((side + 1) / whole for side, whole in zip(shape, photo, strict=True))
+    return low < high
+
+
+def as_photo(
+    mask: Bool[np.ndarray, "_ _"], path: Path, *, shape: tuple[int, int], other_turn: int
+) -> Bool[np.ndarray, "H W"]:
+    """A mask the way round in which its photo was read.
+
+    Args:
+        mask: As it stands in the file.
+        path: Of the mask, for messages.
+        shape: Height and width of the photo in its file, as it was read.
+        other_turn: As `View.other_turn`.
+
+    Raises:
+        InputError: If it has the photo's shape in neither way.
+    """
+    if has_shape(mask.shape, shape):
+        return mask
+    if other_turn in SIDEWAYS and has_shape(mask.shape[::-1], shape):
+        return turned(mask, other_turn)
+    raise InputError(
+        f"{path} is {mask.shape[1]}x{mask.shape[0]}, its photo {shape[1]}x{shape[0]}; expected a "
+        "mask of the photo's proportions, so make the masks of this view again."
+    )
+
+
+def turned(picture: Shaped[np.ndarray, "H W *C"], orientation: int) -> Shaped[np.ndarray, "h w *C"]:
+    """A picture as an EXIF orientation, 1 to 8, says that it should be shown.
+
+    Source: CIPA DC-008 (Exif 3.0), tag 274.
+    """
+    if orientation in SIDEWAYS:
+        picture = picture.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        picture = picture[::-1]
+    if orientation in (2, 3, 6, 7):
+        picture = picture[:, ::-1]
+    return np.ascontiguousarray(picture)
+
+
+def turned_back(orientation: int) -> int:
+    """The orientation that undoes another."""
+    return {6: 8, 8: 6}.get(orientation, orientation)
+
+
+def _telling_alpha(image: Image.Image) -> Bool[np.ndarray, "H W"] | None:
+    """Where a picture is opaque, if it is so in places only."""
+    if "A" not in image.getbands() and "a" not in image.getbands():
+        if "transparency" not in image.info or image.mode not in ("P", "L", "RGB"):
+            return None
+        image = image.convert("RGBA")
+    opaque = np.asarray(image.getchannel(len(image.getbands()) - 1)) >= HALF
+    return opaque if opaque.any() and not opaque.all() else None
+
+
+def _bright(values: Shaped[np.ndarray, "H W"], lossy: bool) -> Bool[np.ndarray, "H W"]:
+    if lossy:
+        return values >= HALF
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values, nan=0, posinf=0, neginf=0)
+        return (values > values.max(initial=0) / 2) & (values > 0)
+    values = values.astype(np.int64)
+    return values > max(0, values.max(initial=0)) // 2
+
+
+def _indexed(image: Image.Image) -> Bool[np.ndarray, "H W"]:
+    indices = np.asarray(image)
+    palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    used = np.unique(indices)
+    colours = palette[used[used < len(palette)]]
+    distinct = np.unique(colours, axis=0)
+    if len(distinct) > 1 and (colours == colours[:, :1]).all():
+        return _bright(palette[indices][..., 0], False)
+    black = used[: len(colours)][~colours.any(axis=1)]
+    if len(used) == 2 and len(black) == 1:
+        return indices != black[0]
+    return indices != 0
+
+
+def _not_black(colours: Shaped[np.ndarray, "H W 3"], lossy: bool) -> Bool[np.ndarray, "H W"]:
+    brightest = colours.max(axis=2)
+    drawn = brightest[brightest > (HALF // 8 if lossy else 0)]
+    if lossy:  # Every colour has been spread over its neighbours, so none stands out.
+        return brightest > np.median(drawn) / 2 if len(drawn) else np.zeros_like(brightest, bool)
+    codes, counts = np.unique(_codes(colours[brightest > 0]), return_counts=True)
+    solid = codes[counts >= SOLID_SHARE * len(drawn)]
+    darkest = min(
+        (max(code >> 16, code >> 8 & 255, code & 255) for code in solid.tolist()), default=0
+    )
+    return (brightest > 0) & (brightest >= darkest / 2)
+
+
+def _numbered(colours: Shaped[np.ndarray, "H W 3"]) -> Int[np.ndarray, "H W"]:
+    """A number for each colour in the order of their codes; grey is its own number, black 0."""
+    if (colours == colours[..., :1]).all():
+        return colours[..., 0].astype(np.int64)
+    codes, labels = np.unique(_codes(colours), return_inverse=True)
+    first = 0 if codes[0] == 0 else 1
+    return labels.reshape(colours.shape[:2]).astype(np.int64) + first
+
+
+def _codes(colours: Shaped[np.ndarray, "*S 3"]) -> Int[np.ndarray, "*S"]:
+    wide = colours.astype(np.int64)
+    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+
+
+def _is_soft_mask(values: Int[np.ndarray, "H W"]) -> bool:
+    counts = np.bincount(values.ravel(), minlength=256)
+    flat = counts[0] + counts[255]
+    return bool(
+        counts[255] > 0 and (counts > 0).sum() > MOST_FLAT and flat >= SOFT_SHARE * values.size
+    )

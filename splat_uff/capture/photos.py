@@ -1,0 +1,158 @@
+"""Files of photos: found by what other files call them, and at the size that is wanted."""
+
+import errno
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from splat_uff.capture.images import read_image_size
+from splat_uff.capture.names import IMAGE_ENDINGS, fold, without_ending
+from splat_uff.capture.unreadable import UNREADABLE_ENDINGS
+from splat_uff.errors import InputError
+from splat_uff.files import visible_entries
+from splat_uff.progress import notice
+
+PHOTOS = "images"
+"""Folder of the photos in most layouts."""
+_TWIN = re.compile(r"images_([0-9]{1,3})(_png)?", re.IGNORECASE)
+"""Folders of the same photos, reduced by a factor; gsplat's examples write them as PNG."""
+_RANKS = {ending: rank for rank, ending in enumerate((*IMAGE_ENDINGS, *UNREADABLE_ENDINGS))}
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """The entries of a folder by folded name, and its pictures by folded name without ending."""
+
+    by_name: dict[str, list[Path]] = field(default_factory=dict)
+    by_stem: dict[str, list[Path]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(folder: Path) -> "_Listing":
+        listing = _Listing()
+        entries = visible_entries(folder)
+        for entry in entries:
+            listing.by_name.setdefault(fold(entry.name), []).append(entry)
+        pictures = [entry for entry in entries if entry.suffix.lower() in _RANKS]
+        for entry in sorted(pictures, key=lambda entry: _RANKS[entry.suffix.lower()]):
+            stem = fold(entry.name[: -len(entry.suffix)])
+            listing.by_stem.setdefault(stem, []).append(entry)
+        return listing
+
+
+class Finder:
+    """Finds files by names that may differ from theirs in case, ending or separators.
+
+    Every folder is listed once, so one `Finder` serves one reading of a capture.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Look into nothing yet.
+
+        Args:
+            folder: Of the capture; paths are relative to it.
+        """
+        self.folder = folder
+        self._listings: dict[Path, _Listing] = {}
+        self._renamed: dict[str, str] = {}
+
+    def find(self, path: PurePosixPath) -> Path | None:
+        """The picture that a path means, or None where there is none.
+
+        In this order: the very name; the same in another case; NAME with another ending, or with
+        one where the path has none; NAME.ENDING.png. Endings are tried in the order of
+        `IMAGE_ENDINGS`, then those of pictures that cannot be read, so that they are named as such.
+
+        Raises:
+            InputError: If the file is a link that leads in a circle.
+        """
+        place = self._place(path.parent)
+        if place is None:
+            return None
+        if _is_file(place / path.name):
+            return place / path.name
+        listing, stem = self._listing(place), without_ending(path.name)
+        options = listing.by_name.get(fold(path.name), [])
+        options = [*options, *listing.by_stem.get(fold(stem), [])]
+        options += listing.by_stem.get(fold(path.name), [])
+        return next((option for option in options if _is_file(option)), None)
+
+    def photo(self, path: PurePosixPath, size: int) -> Path | None:
+        """The file of a photo: it, or its reduced twin that is just large enough.
+
+        Of `images`, `images_2`, `images_4` ... the smallest whose photo is no smaller than `size`;
+        where none is, the largest there is. Each photo is looked for by itself, so one that is
+        missing in a folder is read from another.
+
+        Args:
+            path: Of the photo, relative to the capture.
+            size: Pixels that the longer side should have at least.
+        """
+        own = self.find(path)
+        if own is not None and without_ending(path.name) != path.name != own.name:
+            self._renamed[path.name] = own.name
+        options = [*(self.find(twin) for twin in self._twins_of(path)), own]
+        found = [option for option in options if option is not None]
+        for option in found[:-1]:
+            if max(read_image_size(option)) >= size:
+                return option
+        return found[-1] if found else None
+
+    @cached_property
+    def twins(self) -> dict[int, str]:
+        """Names of the folders of reduced photos by the factor, the smallest photos first."""
+        found: dict[int, str] = {}
+        for entry in visible_entries(self.folder):
+            match = _TWIN.fullmatch(entry.name)
+            if match and int(match[1]) > 1 and entry.is_dir():
+                found.setdefault(int(match[1]), entry.name)
+        return dict(sorted(found.items(), reverse=True))
+
+    def say_renamed(self) -> None:
+        """One line on the photos that are there under another name than is written, if any are."""
+        if self._renamed:
+            written, found = next(iter(self._renamed.items()))
+            count = len(self._renamed)
+            what = "photo is" if count == 1 else "photos are"
+            notice(f"{count} {what} there under another name than is written ({written}: {found}).")
+
+    def _twins_of(self, path: PurePosixPath) -> list[PurePosixPath]:
+        if len(path.parts) < 2 or fold(path.parts[0]) != PHOTOS:
+            return []
+        rest = path.relative_to(path.parts[0])
+        return [PurePosixPath(twin) / rest for twin in self.twins.values()]
+
+    def _place(self, folder: PurePosixPath) -> Path | None:
+        """A folder whose name may differ in case."""
+        here = self.folder
+        for part in folder.parts:
+            options = [here / part]
+            if not options[0].is_dir() and here.is_dir():
+                options = self._listing(here).by_name.get(fold(part), [])
+            there = next((option for option in options if option.is_dir()), None)
+            if there is None:
+                return None
+            here = there
+        return here if here.is_dir() else None
+
+    def _listing(self, folder: Path) -> _Listing:
+        if folder not in self._listings:
+            self._listings[folder] = _Listing.of(folder)
+        return self._listings[folder]
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; a link to nothing counts as none.
+
+    Raises:
+        InputError: If it is a link that leads in a circle.
+    """
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InputError(
+                f"{path} is a link that leads in a circle; put the file itself there."
+            ) from None
+        return False
+    return path.is_file()

@@ -1,0 +1,196 @@
+"""What `transforms*.json` files have in common: frames, poses and intrinsics.
+
+NeRF-synthetic's, Blender-HS's, nerfstudio's and instant-ngp's are dialects of one format.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from splat_uff.capture.lenses import Lens, make_lens
+from splat_uff.capture.names import stated_path
+from splat_uff.errors import InputError
+
+PERSPECTIVES = (
+    *("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE"),
+    *("SIMPLE_RADIAL", "RADIAL"),
+)
+"""Values of `camera_model` that OpenCV's distortion covers."""
+FISHEYES = ("OPENCV_FISHEYE", "FISHEYE")
+DISTORTIONS = ("k1", "k2", "p1", "p2", "k3", "k4")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One entry of `frames`, checked but for its intrinsics."""
+
+    path: PurePosixPath
+    """Of its photo, relative to the folder of the file; it need not exist."""
+    world_from_gl: Float[np.ndarray, "4 4"]
+    """Pose with OpenGL axes, lengths as in the file."""
+    record: Mapping[str, Any]
+    """What stands in the frame, and at the top of the file where the frame does not say."""
+    where: str
+    """The file and the frame, for messages."""
+
+    def lens(self, size: tuple[int, int]) -> Lens:
+        """Its intrinsics; `size` is the height and width where the record has no `w` and `h`.
+
+        Raises:
+            InputError: If they are missing, no numbers, or cannot be those of a camera.
+        """
+        return _read_lens(self.record, size, self.where)
+
+
+def read_frames(path: Path) -> tuple[dict[str, Any], list[Frame]]:
+    """The whole record of a `transforms*.json`, and its frames in the order of the file.
+
+    Raises:
+        InputError: If the file is missing, no JSON, has no frames, a pose that is not rigid, or a
+            path that leaves the folder.
+    """
+    record = read_json(path)
+    entries = record.get("frames")
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"{path} has no frames; expected a list of at least one, so export again.")
+    shared = {name: value for name, value in record.items() if name != "frames"}
+    return record, [_read_frame(path, shared, *each) for each in enumerate(entries)]
+
+
+def states_size(record: Mapping[str, Any]) -> bool:
+    """Whether `w` and `h` say for how many pixels the intrinsics are."""
+    return _is_count(record.get("w")) and _is_count(record.get("h"))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of cameras; a byte order mark, as Windows writes it, is skipped.
+
+    Raises:
+        InputError: If the file is missing or no JSON.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"no {path.name} in {path.parent}; expected the cameras of a capture, so pass "
+            "the folder that holds it."
+        )
+    try:
+        record = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, OSError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path} is not readable JSON ({reason}); export it again.") from None
+    if not isinstance(record, dict):
+        raise InputError(f"{path} holds no JSON object; expected {{...}}, so export it again.")
+    return record
+
+
+def _read_frame(path: Path, shared: dict[str, Any], index: int, entry: Any) -> Frame:
+    if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
+        raise InputError(
+            f"{path}: frame {index} has no file_path; expected the path of its photo in the folder."
+        )
+    photo = stated_path(path.parent, entry["file_path"], path)
+    where = f"{path}: frame {photo.name}"
+    return Frame(photo, _read_pose(entry.get("transform_matrix"), where), shared | entry, where)
+
+
+def _read_pose(matrix: Any, where: str) -> Float[np.ndarray, "4 4"]:
+    try:
+        pose = np.array(matrix, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        pose = np.empty(0)
+    if pose.shape != (4, 4):
+        raise InputError(
+            f"{where} has no 4x4 transform_matrix of numbers; export the cameras again."
+        )
+    if not np.isfinite(pose).all():
+        raise InputError(
+            f"{where} has NaN or infinity in transform_matrix; remove the frame or export again."
+        )
+    rotation = pose[:3, :3]
+    # Entries of a rotation are at most 1, and squaring larger ones could overflow.
+    small = bool((np.abs(rotation) < 2).all() and (np.abs(pose[:3, 3]) < 1e9).all())
+    rigid = small and np.allclose(rotation.T @ rotation, np.eye(3), atol=1e-3)
+    if not rigid or np.linalg.det(rotation) < 0 or not np.allclose(pose[3], [0, 0, 0, 1]):
+        raise InputError(
+            f"{where} has a transform_matrix that is no rotation and translation (singular, scaled "
+            "or mirrored); expected a rigid camera-to-world pose, so export again without scale."
+        )
+    return pose
+
+
+def _read_lens(record: Mapping[str, Any], size: tuple[int, int], where: str) -> Lens:
+    height, width = (int(record["h"]), int(record["w"])) if states_size(record) else size
+    focal = _read_focal(record, height, width, where)
+    middle = (width / 2, height / 2)
+    centre = tuple(
+        half if (stated := _number(record, name, where)) is None else stated
+        for name, half in zip(("cx", "cy"), middle, strict=True)
+    )
+    bent = {name: _number(record, name, where) or 0.0 for name in DISTORTIONS}
+    kind = record.get("camera_model", "OPENCV")
+    if record.get("is_fisheye") is True or kind in FISHEYES:
+        fisheye = tuple(bent[name] for name in ("k1", "k2", "k3", "k4"))
+        return make_lens("OPENCV_FISHEYE", width, height, (*focal, *centre, *fisheye), where)
+    if kind not in PERSPECTIVES:
+        raise InputError(
+            f"{where} has camera_model {kind!r}; expected OPENCV, OPENCV_FISHEYE or PINHOLE."
+        )
+    if not any(bent.values()):
+        return make_lens("PINHOLE", width, height, (*focal, *centre), where)
+    # OpenCV's full model divides by a second polynomial, in which k4 is the first coefficient;
+    # nerfstudio's k4 is a fourth coefficient of the first, which OpenCV does not have.
+    if bent["k4"]:
+        raise InputError(
+            f"{where} has k4 = {bent['k4']} without a fisheye; expected k1 k2 p1 p2 k3 only."
+        )
+    first = tuple(bent[name] for name in DISTORTIONS[:5])
+    params = (*focal, *centre, *first, 0.0, 0.0, 0.0)
+    return make_lens("FULL_OPENCV", width, height, params, where)
+
+
+def _read_focal(
+    record: Mapping[str, Any], height: int, width: int, where: str
+) -> tuple[float, float]:
+    """Focal lengths in pixels; each angle stands in for its length, and one axis for the other."""
+    found = []
+    for axis, side in (("x", width), ("y", height)):
+        focal = _number(record, f"fl_{axis}", where)
+        angle = record.get(f"camera_angle_{axis}")
+        if focal is None and angle is not None:
+            if not _is_number(angle) or not 0 < angle < np.pi:
+                raise InputError(
+                    f"{where} has camera_angle_{axis} {angle!r}; expected the field of view in "
+                    "radians, between 0 and pi."
+                )
+            focal = float(0.5 * side / np.tan(0.5 * angle))
+        found.append(focal)
+    along_x, along_y = found
+    first = along_x if along_x is not None else along_y
+    if first is None:
+        raise InputError(
+            f"{where} has neither fl_x nor camera_angle_x; expected focal lengths in pixels or a "
+            "field of view in radians, so export its intrinsics."
+        )
+    return first, first if along_y is None else along_y
+
+
+def _number(record: Mapping[str, Any], name: str, where: str) -> float | None:
+    value = record.get(name)
+    if value is None:
+        return None
+    if not _is_number(value) or not abs(value) < 1e9:
+        raise InputError(f"{where} has {name} = {value!r}; expected a number, so export again.")
+    return float(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: object) -> bool:
+    return _is_number(value) and 0 < value < 1e6 and value == int(value)  # pyright: ignore

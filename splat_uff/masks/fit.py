@@ -1,0 +1,119 @@
+"""Masks brought to the size of the training image, the way round in which its photo was read."""
+
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+
+from splat_uff.capture.images import area_resize
+from splat_uff.capture.lenses import undistortion
+from splat_uff.capture.mask_images import SIDEWAYS, as_photo, has_shape
+from splat_uff.capture.records import View
+from splat_uff.errors import InputError
+from splat_uff.masks.records import MaskSet
+from splat_uff.progress import notice
+
+COARSEST = 4
+"""Masks may be so many times as coarse as the training image."""
+_TURNED, _UNSURE, _COARSE = range(3)
+_SAID = {
+    _TURNED: "masks of {count} views were made the other way round, as the photo's EXIF "
+    "orientation says, and are turned ({first}).",
+    _UNSURE: "{count} photos state an EXIF orientation that the shape of their masks does not "
+    "tell: masks are taken to lie as the photo is stored ({first}).",
+    _COARSE: "masks of {count} views are smaller than the training images, and are enlarged "
+    "({first}).",
+}
+
+
+class MaskFit:
+    """Fits masks to their views, and remembers what a person should know; threads may share it."""
+
+    def __init__(self) -> None:
+        """Nothing to say yet."""
+        self._views: dict[int, dict[str, None]] = {}
+        self._lock = threading.Lock()
+
+    def pack(
+        self,
+        found: Iterable[tuple[Path, Bool[np.ndarray, "_ _"]]],
+        view: View,
+        *,
+        straight: bool = False,
+    ) -> MaskSet:
+        """Masks of one view, at the size of its image; those left empty are dropped.
+
+        Args:
+            found: Masks and the files that they are from, one after the other.
+            view: Whose masks.
+            straight: Whether they were made of the photo after it was undistorted.
+
+        Raises:
+            InputError: If a mask does not fit the photo.
+        """
+        height, width = view.camera.height, view.camera.width
+        packed = []
+        for path, mask in found:
+            reduced = reduce_mask(self._oriented(mask, path, view), view, straight=straight)
+            if reduced.any():
+                packed.append(np.packbits(reduced))
+        array = np.array(packed, dtype=np.uint8).reshape(len(packed), (height * width + 7) // 8)
+        return MaskSet(array, height, width)
+
+    def say(self) -> None:
+        """One line for each thing that was done to the masks of some views."""
+        for kind, views in sorted(self._views.items()):
+            notice(_SAID[kind].format(count=len(views), first=next(iter(sorted(views)))))
+
+    def _oriented(
+        self, mask: Bool[np.ndarray, "_ _"], path: Path, view: View
+    ) -> Bool[np.ndarray, "_ _"]:
+        trained = view.camera.height, view.camera.width
+        shape = view.source_size or trained
+        if mask.shape == trained and not has_shape(mask.shape, shape):
+            return mask  # Sides of very flat pictures round by more than a pixel of the original.
+        turned = as_photo(mask, path, shape=shape, other_turn=view.other_turn)
+        if turned.shape[0] * COARSEST < trained[0] and turned.shape[1] * COARSEST < trained[1]:
+            raise InputError(
+                f"{path} is {mask.shape[1]}x{mask.shape[0]}, under a quarter of the training "
+                f"image's {trained[1]}x{trained[0]}; expected finer masks, or a smaller --size."
+            )
+        if turned.shape[0] < trained[0] or turned.shape[1] < trained[1]:
+            self._note(_COARSE, view)
+        if turned is not mask:
+            self._note(_TURNED, view)
+        elif view.other_turn != 1:
+            upright = mask.shape[::-1] if view.other_turn in SIDEWAYS else mask.shape
+            if has_shape(upright, shape):
+                self._note(_UNSURE, view)
+        return turned
+
+    def _note(self, kind: int, view: View) -> None:
+        with self._lock:
+            self._views.setdefault(kind, {})[view.name] = None
+
+
+def reduce_mask(
+    mask: Bool[np.ndarray, "H W"], view: View, *, straight: bool = False
+) -> Bool[np.ndarray, "h w"]:
+    """A mask as the training image sees it: undistorted as its photo was, and averaged down.
+
+    A pixel of the coarser grid belongs to it where at least one half is covered.
+
+    Args:
+        mask: The way round in which the photo was read.
+        view: Whose mask.
+        straight: Whether it is undistorted already.
+    """
+    height, width = view.camera.height, view.camera.width
+    soft = mask.astype(np.float32)
+    if view.lens is not None and not straight:
+        found = undistortion(view.lens.resized(mask.shape[1], mask.shape[0]))
+        if found is not None:
+            soft = found.apply(soft[..., None])[..., 0]
+    elif mask.shape == (height, width):
+        return mask
+    # Fractional weights round, and must not push a pixel covered exactly to one half below it.
+    return area_resize(soft, height, width) >= 0.5 - 1e-5
