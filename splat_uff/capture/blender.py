@@ -11,7 +11,7 @@ from splat_uff.cameras import OPENCV_FROM_OPENGL, Camera
 from splat_uff.capture.images import read_ids, read_image_size
 from splat_uff.capture.names import natural_key, view_names
 from splat_uff.capture.photos import Finder
-from splat_uff.capture.posed import Photo, mask_keys, normalisation_of, read_views
+from splat_uff.capture.posed import Photo, mask_keys, normalisation_of, read_views, say_sizes
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, GroundTruth, View
 from splat_uff.capture.transforms import Frame, read_frames, read_json
 from splat_uff.errors import InputError
@@ -70,6 +70,8 @@ def read_blender(folder: Path, *, size: int = 200, memory: Memory | None = None)
         return replace(view, truth=_read_truth(folder / "gt_seg" / split, view.name, source_size))
 
     read = read_views(photos, world_from_source, size=size, memory=memory, finish=finish)
+    if any(view.lens is not None for view in read.views):
+        say_sizes(read.views)
     count = sum(number < len(train.photos) for number in read.numbers)
     return Capture(
         name=folder.resolve().name,

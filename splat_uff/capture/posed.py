@@ -105,6 +105,7 @@ def assemble(
     world_from_source = normalisation_of(photos, points, depth)
     read = read_views(photos, world_from_source, size=size, memory=memory)
     views = read.views
+    say_sizes(views, cut=sum(photo.mask_path is not None for photo in photos))
     if held_out is None:
         enough = len(views) >= HOLD_OUT_EVERY
         held_out = [view.name for view in views[::HOLD_OUT_EVERY]] if enough else []
@@ -160,7 +161,6 @@ def read_views(
     # Pillow lets go of the interpreter while it decodes, so threads are enough.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         views = list(track(pool.map(read, range(len(photos))), "photos", len(photos)))
-    _say_sizes(views, sum(photo.mask_path is not None for photo in photos))
     if not cut_out.any():
         return ViewsRead(views, list(range(len(views))), False)
     # One that is opaque all over, but could be otherwise, is a photo that the scene fills.
@@ -291,7 +291,8 @@ def _shared_point(
     return middle if ahead.mean() >= LEAST_IN_FRONT else None
 
 
-def _say_sizes(views: Sequence[View], cut: int) -> None:
+def say_sizes(views: Sequence[View], *, cut: int = 0) -> None:
+    """One line on what became of photos: their number, size, lenses and `cut`, their masks."""
     rows, columns = views[0].camera.height, views[0].camera.width
     height, width = views[0].source_size or (rows, columns)
     bent = sum(view.lens is not None for view in views)
