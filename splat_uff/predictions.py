@@ -53,7 +53,7 @@ def write_labels(run: Path, output: Path) -> int:
 
 
 def score_predictions(
-    folder: Path, data: Path, *, seed: int = 0, num_clicks: int = 100
+    folder: Path, data: Path, *, scene: str = "", seed: int = 0, num_clicks: int = 100
 ) -> dict[str, Any]:
     """Score the label maps of any method against the ground truth of a capture.
 
@@ -61,6 +61,7 @@ def score_predictions(
         folder: Label maps in the layout of the published scripts: first the held-out views, then,
             optionally, those rotated by 10 degrees.
         data: Capture with ground truth.
+        scene: Its name; that of the folder `data` unless given.
         seed: Seeds the clicks.
         num_clicks: Clicks per true segment.
 
@@ -78,7 +79,7 @@ def score_predictions(
     rotated = read_rotated(capture, PUBLISHED_ANGLE) if count >= 2 * len(views) else None
     maps = read_layout(folder, len(views) if rotated is None else 2 * len(views))
     truths = [view.truth for view in views if view.truth is not None]
-    metrics = {"scene": capture.name, "num_cuts": maps.shape[1]}
+    metrics = {"scene": scene or capture.name, "num_cuts": maps.shape[1]}
     metrics |= click_scores(maps[: len(views)], truths, seed, num_clicks)
     depths = read_depths(capture)
     if rotated is not None and depths is not None:

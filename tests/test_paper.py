@@ -11,10 +11,15 @@ from PIL import Image
 from splat_uff.capture import read_capture
 from splat_uff.cli import main
 from splat_uff.errors import InputError
-from splat_uff.paper import methods
+from splat_uff.paper import methods, tables
 from splat_uff.paper.figures import spread_apart
 from splat_uff.paper.methods import Choices
-from splat_uff.paper.tables import consistency_table, covering_table, negatives_table
+from splat_uff.paper.tables import (
+    consistency_table,
+    covering_table,
+    negatives_table,
+    variants_table,
+)
 from splat_uff.paper.write import write_paper
 
 pytestmark = pytest.mark.slow
@@ -172,6 +177,23 @@ def test_tables_leave_out_what_is_not_known():
     methods = {"ours": {"nc": dict.fromkeys(("objects", "collections", "scene", "mean"), 0.5)}}
     assert "| ours | 0.500 | 0.500 | 0.500 | 0.500 | – | – |" in covering_table(methods)  # noqa: RUF001
     assert "no VC" in consistency_table(methods)
+
+
+def test_variants_table_quotes_the_published_figure_of_each_variant(monkeypatch):
+    nc = dict.fromkeys(("objects", "collections", "scene", "mean"), 0.5)
+    methods = {name: {"nc": nc} for name in ("DFF, on surfaces", "DFF, rendered")}
+    monkeypatch.setattr(tables, "PUBLISHED", tables.PUBLISHED[::-1])
+    table = variants_table(methods)
+    assert "| *LSeg + DFF, rendered* | 0.164 |" in table
+    assert "| *LSeg + DFF, on surfaces* | 0.082 |" in table
+
+
+def test_consistency_table_gives_the_exact_depth_of_ours_wherever_it_stands():
+    found = {"mean": 0.5, "standard_errors": {}}
+    vc = {"10": {"published": found, "exact": found}}
+    table = consistency_table({"SAM3D": {"vc": vc}, "ours": {"vc": vc}})
+    assert "| ours, exact depth | 0.500 |" in table
+    assert "SAM3D, exact" not in table
 
 
 def test_negatives_table_says_how_much_longer_it_took():

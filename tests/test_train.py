@@ -138,6 +138,15 @@ def test_train_writes_a_report_that_needs_nothing_else(toy_run):
     assert all(each.startswith(("data:", "#")) for each in resources)
 
 
+def test_train_titles_its_report_by_the_name_of_the_scene(small_run, toy):
+    page = (small_run / "report.html").read_text(encoding="utf-8")
+    assert toy.name != "toy", "the folder of a built-in scene has another name than the scene"
+    assert "<title>toy · splat-uff</title>" in page
+    assert "<h1>toy</h1>" in page
+    gaussians = scores(small_run)["num_gaussians"]
+    assert f"<b>{gaussians}</b><span>Gaussians</span>" in page
+
+
 @pytest.mark.slow
 def test_train_writes_standard_gaussians(toy_run):
     vertex = PlyData.read(str(toy_run / "gaussians.ply"))["vertex"]

@@ -51,7 +51,7 @@ def metrics(
     assert data is not None
     from splat_uff.predictions import score_predictions
 
-    print_result(score_table(score_predictions(predictions, data)))
+    print_result(score_table(score_predictions(predictions, data, scene=scene or "")))
 
 
 def labels(

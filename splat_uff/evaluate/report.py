@@ -14,6 +14,7 @@ from splat_uff.evaluate.tables import (
     CONTEXT_TITLE,
     ScoreRow,
     fact_rows,
+    format_count,
     format_score,
     mask_origin,
     score_rows,
@@ -69,7 +70,7 @@ def _header(report: Report) -> str:
     if "psnr" in metrics:
         figures.append(("PSNR", f"{metrics['psnr']:.1f} dB"))
     if "num_gaussians" in metrics:
-        figures.append(("Gaussians", fact_rows(metrics)[-1][1]))
+        figures.append(("Gaussians", format_count(metrics["num_gaussians"])))
     if "total" in metrics.get("seconds", {}):
         figures.append(("total time", _duration(metrics["seconds"]["total"])))
     tiles = "".join(
@@ -200,7 +201,8 @@ def _time_section(metrics: dict[str, Any]) -> str:
         return ""
     longest = max((seconds for stage, seconds in stages if stage != "total"), default=0) or 1
     rows = "".join(
-        f"<tr><th>{escape(stage)}</th><td>{seconds:.1f} s</td><td>"
+        f"<tr{_TOTAL if stage == 'total' else ''}><th>{escape(stage)}</th>"
+        f"<td>{seconds:.1f} s</td><td>"
         + ("" if stage == "total" else f'<i style="width:{100 * seconds / longest:.1f}%"></i>')
         + "</td></tr>"
         for stage, seconds in stages
@@ -236,6 +238,8 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
+
+_TOTAL = ' class="total"'
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -308,7 +312,7 @@ thead th { color: var(--soft); font-size: 14px; }
 .bars td:last-child { width: 60%; }
 .bars i { display: block; height: 10px; min-width: 2px; border-radius: 5px;
   background: var(--accent); }
-.bars tr:last-child > * { font-weight: 650; border-bottom: 0; }
+.bars .total > * { font-weight: 650; border-bottom: 0; }
 .curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(300px, 100%), 1fr));
   gap: 28px; }
 .curve { width: 100%; height: auto; }

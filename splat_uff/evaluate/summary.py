@@ -54,7 +54,7 @@ def write_pictures(
         features: One per Gaussian.
         hierarchy: Over the same Gaussians.
         evaluation: Scores and cuts.
-        metrics: The whole of `metrics.json`.
+        metrics: The whole of `metrics.json`; the report is titled by its `scene`.
         config: How pixels get their labels.
         log: The run's `log.jsonl`.
         settings: The run's configuration.
@@ -85,7 +85,7 @@ def write_pictures(
             )
         )
     report = Report(
-        scene=capture.name,
+        scene=str(metrics["scene"]),
         metrics=metrics,
         views=tuple(views),
         colours=tuple(nested_colours(list(evaluation.cuts))),

@@ -131,9 +131,9 @@ def fact_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("distinct granularities", str(metrics["granularities"])))
         rows.append(("nesting violations", str(metrics["nesting_violations"])))
     if "num_gaussians" in metrics:
-        rows.append(("Gaussians", f"{metrics['num_gaussians']:,}".replace(",", " ")))
+        rows.append(("Gaussians", format_count(metrics["num_gaussians"])))
     if "num_segments" in metrics:
-        rows.append(("segments, finest", f"{metrics['num_segments']:,}".replace(",", " ")))
+        rows.append(("segments, finest", format_count(metrics["num_segments"])))
     if "peak_memory_gb" in metrics:
         rows.append(("peak memory", f"{metrics['peak_memory_gb']:.1f} GB"))
     return rows
@@ -185,6 +185,11 @@ def score_table(metrics: dict[str, Any]) -> RenderableType:
 def mask_origin(masks: str) -> str:
     """How to name the origin of 2D masks to a reader."""
     return MASK_ORIGINS.get(masks, f"{masks} masks" if masks else "masks")
+
+
+def format_count(number: int) -> str:
+    """A whole number with a space between thousands."""
+    return f"{number:,}".replace(",", " ")
 
 
 def format_score(value: float | None, error: float | None = None) -> str:

@@ -104,7 +104,7 @@ def consistency_table(methods: dict[str, Any]) -> str:
         found = scores.get("vc") or {}
         for kind, suffix in (("published", ""), ("exact", ", exact depth")):
             values = [found.get(angle, {}).get(kind) for angle in VC_ANGLES]
-            if any(values) and not (kind == "exact" and name != next(iter(methods))):
+            if any(values) and not (kind == "exact" and name != "ours"):
                 lines.append(
                     [
                         name + suffix,
@@ -127,7 +127,11 @@ def consistency_table(methods: dict[str, Any]) -> str:
 
 def variants_table(methods: dict[str, Any]) -> str:
     """NC by level of the ways to read distilled features."""
-    names = {"DFF, rendered": PUBLISHED[2], "DFF, on surfaces": PUBLISHED[3]}
+    named = {row.name: row for row in PUBLISHED}
+    names = {
+        "DFF, rendered": named["LSeg + DFF, rendered"],
+        "DFF, on surfaces": named["LSeg + DFF, on surfaces"],
+    }
     lines = [
         [name, *(format_score(methods[name]["nc"][level]) for level in COLUMNS)]
         for name in ("DFF, rendered", "DFF, on surfaces", "LeRF, best scale", "LSeg, 2D features")

@@ -61,6 +61,32 @@ def test_write_report_shows_all_its_parts(tmp_path, report):
     assert text.count("<svg") == 6
 
 
+def tiles_of(text: str) -> dict[str, str]:
+    """Value of each tile below the title, by its name."""
+    return {name: value for value, name in re.findall(r"<div><b>(.*?)</b><span>(.*?)</span>", text)}
+
+
+@pytest.mark.parametrize("last", [{}, {"num_segments": 812}, {"peak_memory_gb": 2.51}])
+def test_write_report_shows_each_figure_under_its_own_name(tmp_path, report, last):
+    metrics = {**report.metrics, "psnr": 30.0, **last}
+    text, page = read_page(tmp_path, dataclasses.replace(report, metrics=metrics))
+    assert tiles_of(text) == {
+        "NC mean": "0.918",
+        "PSNR": "30.0 dB",
+        "Gaussians": "16 234",
+        "total time": "3 min 26 s",
+    }
+    assert [attrs for tag, attrs in page.tags if tag == "tr" and attrs] == [{"class": "total"}]
+    assert '<tr class="total"><th>total</th>' in text
+
+
+def test_write_report_makes_no_stage_the_total(tmp_path, report):
+    metrics = {**report.metrics, "seconds": {"capture": 1.0, "masks": 2.0}}
+    text, _ = read_page(tmp_path, dataclasses.replace(report, metrics=metrics))
+    assert 'class="total"' not in text
+    assert "total time" not in tiles_of(text)
+
+
 def test_write_report_escapes_every_name(tmp_path, report):
     evil = '<script>alert("1")</script>'
     views = tuple(dataclasses.replace(view, name=evil) for view in report.views)
