@@ -2,17 +2,29 @@
 
 import json
 import shutil
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from splat_uff.capture import read_capture
 from splat_uff.cli import main
 from splat_uff.errors import InputError
+from splat_uff.evaluate.tables import COLUMNS, VC_ANGLES
 from splat_uff.paper import methods, tables
-from splat_uff.paper.figures import spread_apart
+from splat_uff.paper.figures import (
+    by_views_figure,
+    consistency_figure,
+    draw_consistency,
+    spread_apart,
+)
 from splat_uff.paper.methods import Choices
 from splat_uff.paper.tables import (
     consistency_table,
@@ -202,11 +214,94 @@ def test_negatives_table_says_how_much_longer_it_took():
     assert "| ours | 0.500 | 0.500 | 10 | 14 | +40 % |" in negatives_table({"ours": found})
 
 
-def test_names_beside_lines_keep_their_order_and_do_not_cover_each_other():
-    heights = [0.649, 0.62, 0.628, 0.44, 0.463, 0.99, 1.0]
-    placed = spread_apart(heights)
-    assert np.argsort(placed).tolist() == np.argsort(heights).tolist()
-    assert np.diff(np.sort(placed)).min() > 0.045 - 1e-9
-    assert max(placed) <= 1
-    assert spread_apart([0.2, 0.8]) == [0.2, 0.8]
-    assert spread_apart([]) == []
+def texts_of(figure) -> dict[str, Bbox]:
+    """The pixels of every text that a figure shows, and of the picture as it is saved."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    found, unseen = {}, []
+    for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis):
+        low, high = axis.get_view_interval()
+        places = axis.get_ticklocs()
+        labels = axis.get_ticklabels()  # Also of ticks beyond the ends, which are not drawn.
+        unseen += [x for x, at in zip(labels, places, strict=True) if not low <= at <= high]
+    for number, text in enumerate(figure.findobj(Text)):
+        if text.get_visible() and text.get_text() and text not in unseen:
+            # Of annotations without their arrows.
+            found[f"{number} {text.get_text()}"] = Text.get_window_extent(text, canvas.renderer)
+    inches = figure.get_tightbbox(canvas.renderer)
+    found["picture"] = Bbox(inches.get_points() * figure.dpi)
+    return found
+
+
+def assert_apart(boxes: dict[str, Bbox], picture: Bbox) -> None:
+    """No two texts overlap, and all lie in the picture."""
+    for one, two in combinations(boxes, 2):
+        assert not boxes[one].overlaps(boxes[two]), (one, two)
+    for name, box in boxes.items():
+        assert picture.x0 <= box.x0 < box.x1 <= picture.x1, name
+        assert picture.y0 <= box.y0 < box.y1 <= picture.y1, name
+
+
+def consistency(mean: float) -> dict:
+    found = {"published": {"mean": mean, "standard_errors": {"mean": 0.01}}}
+    return {"vc": dict.fromkeys(VC_ANGLES, found)}
+
+
+@pytest.mark.parametrize("heights", ["equal", "low", "high", "spread"])
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 40])
+def test_consistency_figure_names_every_method_and_none_over_another(count, heights):
+    spans = {"equal": (0.6, 0.6), "low": (0, 0.05), "high": (0.97, 1), "spread": (0.1, 0.9)}
+    means = np.linspace(*spans[heights], count)
+    methods = {f"method {k}, of a rather long name": consistency(means[k]) for k in range(count)}
+    figure = consistency_figure({**methods, "without VC": {}})
+    boxes = texts_of(figure)
+    picture = boxes.pop("picture")
+    assert_apart(boxes, picture)
+    named = [name for name in boxes if " method " in name]
+    assert len(named) == count
+    right = figure.axes[0].bbox.x1
+    assert all(boxes[name].x0 > right for name in named), "names stand beside the lines"
+    looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
+    assert len(looks) >= min(count, 28), "no two methods look alike"
+
+
+@pytest.mark.parametrize("views", [1, 2, 20])
+@pytest.mark.parametrize("means", [(0.5, 0.5, 0.5, 0.5), (0, 0, 0, 0), (1, 0.99, 0.98, 1)])
+def test_by_views_figure_has_no_name_over_another(means, views):
+    scores = dict(zip(COLUMNS, means, strict=True))
+    boxes = texts_of(by_views_figure([scores] * views, scores))
+    assert_apart(boxes, boxes.pop("picture"))
+    for name in ("SAM3D, objects", "SAM3D, collections", "SAM3D, mean", "ours, mean"):
+        assert any(name in box for box in boxes)
+
+
+def test_a_figure_as_saved_shows_its_longest_name_whole(tmp_path):
+    widths = []
+    for length in (1, 150):
+        draw_consistency(tmp_path / "figure.png", {"m" * length: consistency(0.5)})
+        with Image.open(tmp_path / "figure.png") as image:
+            pixels = np.asarray(image.convert("L"))
+        assert (pixels[:, [0, -1]] == 255).all(), "nothing is cut off at the sides"
+        widths.append(pixels.shape[1])
+    assert widths[1] > 2 * widths[0]
+
+
+@given(
+    st.lists(st.floats(-0.2, 1.2), max_size=30),
+    st.floats(0.001, 0.04),
+)
+def test_spread_apart_keeps_the_order_and_moves_what_it_must(heights, gap):
+    placed = np.array(spread_apart(heights, gap, low=-0.1, high=1.1))
+    assert len(placed) == len(heights)
+    order = np.argsort(heights, kind="stable")
+    assert (np.diff(placed[order]) > gap - 1e-9).all()
+    if heights:
+        assert placed.min() > -0.1 - 1e-9
+        assert placed.max() < 1.1 + 1e-9
+
+
+def test_spread_apart_leaves_what_is_apart_and_shares_the_room_of_what_is_not():
+    assert spread_apart([0.2, 0.8], 0.045) == pytest.approx([0.2, 0.8])
+    assert spread_apart([0.5, 0.5, 0.5], 0.1) == pytest.approx([0.4, 0.5, 0.6])
+    assert spread_apart([1.0, 0.99], 0.1) == pytest.approx([1.0, 0.9])
+    assert spread_apart([], 0.045) == []

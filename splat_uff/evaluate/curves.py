@@ -18,6 +18,8 @@ LEFT, RIGHT, TOP, BOTTOM = 50, 14, 40, 26
 """Margins of a chart around its axes, in SVG units."""
 MOST_POINTS = 300
 """Longer curves are averaged to this many points, about one for each unit of width."""
+MOST_TICKS = 8
+"""Of a logarithmic axis, whose numbers then stand clear of each other."""
 LOG_RATIO = 15
 """Positive values that span more than this factor are drawn on a logarithmic axis."""
 
@@ -185,7 +187,8 @@ def _log_ticks(low: float, high: float) -> list[float]:
     powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     factors = (1, 2, 5) if high < 100 * low else (1, 3) if high < 1000 * low else (1,)
     ticks = [float(power * factor) for power in powers for factor in factors]
-    return [tick for tick in ticks if low <= tick <= high]
+    inside = [tick for tick in ticks if low <= tick <= high]
+    return inside[:: -(-len(inside) // MOST_TICKS)]
 
 
 def _polyline(kind: str, x: Float[np.ndarray, "S"], y: Float[np.ndarray, "S"]) -> str:

@@ -20,6 +20,8 @@ from splat_uff.files import replacing
 TILE = 200
 """Width in pixels of one picture of the overview."""
 GAP, MARGIN, TITLE_HEIGHT = 8, 20, 46
+LARGEST_TITLE, SMALLEST_TITLE = 17, 8
+"""Pixels of the font of titles."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def write_sheet(path: Path, rows: Sequence[Sequence[Picture]]) -> None:
     height = MARGIN + TITLE_HEIGHT + sum(heights) + GAP * (len(rows) - 1) + MARGIN
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=17)
+    font = _title_font(titles)
     for column, title in enumerate(titles):
         centre = MARGIN + column * (TILE + GAP) + TILE / 2
         draw.text((centre, MARGIN + TITLE_HEIGHT / 2 - 4), title, "#222", font, anchor="mm")
@@ -191,6 +193,14 @@ def _paint_truth(views: tuple[ReportView, ...]) -> list[Float[np.ndarray, "H W 3
         )
     table = nested_colours(cuts)[0]
     return [paint(view.objects, table) if view.objects is not None else None for view in views]
+
+
+def _title_font(titles: Sequence[str]) -> Any:
+    """The font of the titles, as large as lets each stand over its own column."""
+    sizes = range(LARGEST_TITLE, SMALLEST_TITLE, -1)
+    fonts = (ImageFont.load_default(size=size) for size in sizes)
+    fitting = (font for font in fonts if all(font.getlength(title) <= TILE for title in titles))
+    return next(fitting, ImageFont.load_default(size=SMALLEST_TITLE))
 
 
 def _height_at(picture: Float[np.ndarray, "H W 3"], width: int) -> int:

@@ -1,12 +1,17 @@
 """The paper's figures for one scene: Figure 7, VC by angle, and the qualitative sheets."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import offset_copy
+from scipy.optimize import isotonic_regression
 
 from splat_uff.capture import View
 from splat_uff.capture.records import GroundTruth
@@ -23,12 +28,33 @@ VIEWS = 4
 """Held-out views on the sheets."""
 NAMES = ("fine", "medium", "coarse")
 """Of the granularities that fit the true levels best."""
+AXES_INCHES = (5.0, 3.3)
+"""Width and least height of the axes of a figure."""
+FONT_POINTS = 8
+NAME_INCHES = 1.5 * FONT_POINTS / 72
+"""Distance between two names, one above the other."""
+TOP = 1.02
+"""Of the axes, whose values lie in [0, 1]."""
+DARK = "#222"
+STYLES = ("-", "--", ":", "-.")
 COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#4a5568", "#975a16")
+
+
+@dataclass(frozen=True)
+class LineEnd:
+    """The last point of a line, where its name stands."""
+
+    name: str
+    place: float
+    """On the horizontal axis."""
+    height: float
+    """On the vertical axis, in [0, 1]."""
+    colour: str
 
 
 def write_segments(
     path: Path, found: Finished, truths: Sequence[GroundTruth], cuts: dict[str, int]
-):
+) -> None:
     """Sheet of true segments at three levels and of ours at three granularities.
 
     A segment has one colour in all views, and its largest part keeps it from coarse to fine.
@@ -99,85 +125,121 @@ def write_features(
 
 
 def draw_by_views(path: Path, by_views: Sequence[dict[str, float]], ours: dict[str, float]) -> None:
-    """Figure 7: NC of SAM3D by the number of views whose masks are lifted, and ours beside it."""
-    from matplotlib.ticker import MaxNLocator
-
-    figure, axes = _figure()
-    numbers = np.arange(1, len(by_views) + 1)
-    for level, colour in zip((*LEVELS, "mean"), COLOURS, strict=False):
-        width = 2.4 if level == "mean" else 1.4
-        values = [each[level] for each in by_views]
-        axes.plot(numbers, values, color=colour, linewidth=width, marker="o", markersize=3)
-        axes.annotate(
-            f"SAM3D, {level}", (numbers[-1], values[-1]), (5, 0), textcoords="offset points",
-            color=colour, va="center", fontsize=8,
-        )  # fmt: skip
-    axes.axhline(ours["mean"], color="#222", linestyle="--", linewidth=1.2)
-    axes.annotate(
-        "ours, mean", (numbers[-1], ours["mean"]), (5, 0), textcoords="offset points",
-        color="#222", va="center", fontsize=8,
-    )  # fmt: skip
-    axes.set(xlabel="views whose masks are lifted", ylabel="NC", ylim=(0, 1.02))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _save(path, figure)
+    """Write Figure 7, see `by_views_figure`, as a PNG at `path`."""
+    _save(path, by_views_figure(by_views, ours))
 
 
 def draw_consistency(path: Path, methods: dict[str, dict[str, Any]]) -> None:
-    """VC by angle, one line a method."""
-    figure, axes = _figure()
-    known = [(name, scores["vc"]) for name, scores in methods.items() if scores.get("vc")]
+    """Write VC by angle, see `consistency_figure`, as a PNG at `path`."""
+    _save(path, consistency_figure(methods))
+
+
+def by_views_figure(by_views: Sequence[dict[str, float]], ours: dict[str, float]) -> Figure:
+    """Figure 7: NC of SAM3D by the number of views whose masks are lifted, and ours beside it.
+
+    Args:
+        by_views: NC in [0, 1] by level and as `mean`, of the masks of the first 1, 2 ... views.
+        ours: NC of our own run by the same names.
+    """
+    shown = (*LEVELS, "mean")
+    figure, axes = _figure(len(shown) + 1)
+    numbers = list(range(1, len(by_views) + 1))
     ends = []
-    for (_, found), colour in zip(known, COLOURS, strict=False):
+    for level, colour in zip(shown, COLOURS, strict=False):
+        width = 2.4 if level == "mean" else 1.4
+        values = [each[level] for each in by_views]
+        axes.plot(numbers, values, color=colour, linewidth=width, marker="o", markersize=3)
+        ends.append(LineEnd(f"SAM3D, {level}", numbers[-1], values[-1], colour))
+    axes.axhline(ours["mean"], color=DARK, linestyle="--", linewidth=1.2)
+    ends.append(LineEnd("ours, mean", numbers[-1], ours["mean"], DARK))
+    axes.set(xlabel="views whose masks are lifted", ylabel="NC", ylim=(0, TOP))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _name_lines(figure, axes, ends)
+    return figure
+
+
+def consistency_figure(methods: dict[str, dict[str, Any]]) -> Figure:
+    """VC by angle, one line for each method that has any.
+
+    Args:
+        methods: Scores by the name of the method; read here is `vc` by degrees.
+    """
+    known = [(name, scores["vc"]) for name, scores in methods.items() if scores.get("vc")]
+    figure, axes = _figure(len(known))
+    ends = []
+    for index, (name, found) in enumerate(known):
+        # More methods than colours: the colours come again with another kind of line.
+        again, place = divmod(index, len(COLOURS))
+        colour, style = COLOURS[place], STYLES[again % len(STYLES)]
         angles = [int(angle) for angle in VC_ANGLES if angle in found]
         means = [found[str(angle)]["published"]["mean"] for angle in angles]
         errors = [found[str(a)]["published"]["standard_errors"].get("mean", 0) for a in angles]
         axes.errorbar(
-            angles, means, errors, color=colour, linewidth=1.8, marker="o", markersize=4, capsize=2
-        )
-        ends.append((angles[-1], means[-1]))
-    heights = spread_apart([height for _, height in ends])
-    for (name, _), (angle, _), height, colour in zip(known, ends, heights, COLOURS, strict=False):
-        axes.annotate(
-            name, (angle, height), (6, 0), textcoords="offset points",
-            color=colour, va="center", fontsize=8,
+            angles, means, errors, color=colour, linestyle=style,
+            linewidth=1.8, marker="o", markersize=4, capsize=2,
         )  # fmt: skip
-    axes.set(xlabel="rotation, degrees", ylabel="VC", ylim=(0, 1.02))
+        ends.append(LineEnd(name, angles[-1], means[-1], colour))
+    axes.set(xlabel="rotation, degrees", ylabel="VC", ylim=(0, TOP))
     axes.set_xticks([int(angle) for angle in VC_ANGLES])
-    _save(path, figure)
+    _name_lines(figure, axes, ends)
+    return figure
 
 
-def spread_apart(heights: Sequence[float], gap: float = 0.045) -> list[float]:
+def spread_apart(
+    heights: Sequence[float], gap: float, *, low: float = 0.0, high: float = 1.0
+) -> list[float]:
     """Heights for names beside the ends of lines: in the order of the lines, none on another.
 
+    The names move as little as that allows, in the sense of least squares.
+
     Args:
-        heights: Of the ends, in [0, 1].
+        heights: Of the ends.
         gap: Least distance between two names.
+        low: Least height of a name.
+        high: Greatest height of a name; there is room for all between the two.
     """
     order = np.argsort(heights, kind="stable")
-    placed = np.array(heights, dtype=np.float64)
-    for below, above in pairwise(order):
-        placed[above] = max(placed[above], placed[below] + gap)
-    if len(placed):
-        placed[order[-1]] = min(placed[order[-1]], 1.0)
-    for above, below in pairwise(order[::-1]):
-        placed[below] = min(placed[below], placed[above] - gap)
+    steps = gap * np.arange(len(order))
+    # Names a gap apart are the same as heights that do not fall once the gaps are taken out.
+    level = isotonic_regression(np.asarray(heights, np.float64)[order] - steps).x
+    placed = np.empty(len(order))
+    placed[order] = np.clip(level, low, max(high - steps.max(initial=0), low)) + steps
     return placed.tolist()
 
 
-def _figure():
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), dpi=150, layout="constrained")
-    axes = figure.subplots()
+def _figure(num_names: int) -> tuple[Figure, Axes]:
+    """Axes of a fixed place in a figure that is as tall as its names need."""
+    tall = max(num_names * NAME_INCHES, AXES_INCHES[1])
+    size = (AXES_INCHES[0] + 1, tall + 1)
+    figure = Figure(figsize=size, dpi=150)
+    frame = (0.7 / size[0], 0.6 / size[1], AXES_INCHES[0] / size[0], tall / size[1])
+    axes = figure.add_axes(frame)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#ddd", linewidth=0.6)
     axes.margins(x=0.02)
     return figure, axes
 
 
-def _save(path: Path, figure) -> None:
+def _name_lines(figure: Figure, axes: Axes, ends: Sequence[LineEnd]) -> None:
+    """Write the name of each line to the right of the axes, with a thin line to its end."""
+    tall = figure.get_size_inches()[1] * axes.get_position().height
+    gap = NAME_INCHES * TOP / tall
+    heights = spread_apart([end.height for end in ends], gap, low=gap / 2, high=TOP - gap / 2)
+    beside = offset_copy(axes.get_yaxis_transform(), figure, x=14, units="points")
+    for end, height in zip(ends, heights, strict=True):
+        axes.annotate(
+            end.name, (end.place, end.height), (1, height), textcoords=beside,
+            color=end.colour, va="center", fontsize=FONT_POINTS, annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-", "color": end.colour, "linewidth": 0.5,
+                "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5),
+            },
+        )  # fmt: skip
+
+
+def _save(path: Path, figure: Figure) -> None:
     with replacing(path) as temporary:
-        # Names behind the last point lie outside of the axes.
+        # The names lie outside of the axes: the picture becomes as wide as they need.
         figure.savefig(temporary, format="png", bbox_inches="tight")
 
 

@@ -1,11 +1,13 @@
 import json
+from itertools import combinations
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import ImageFont
 
 from splat_uff.errors import InputError
-from splat_uff.evaluate.curves import draw_curve, read_log
+from splat_uff.evaluate.curves import HEIGHT, WIDTH, draw_curve, read_log
 
 
 def write_lines(path, *records: dict) -> None:
@@ -74,3 +76,32 @@ def test_draw_curve_escapes_its_title_and_leaves_out_what_is_not_finite():
     assert "<b>" not in svg
     assert "nan" not in svg
     assert "too few" in draw_curve("loss", np.arange(2.0), np.array([1, np.inf]))
+
+
+def boxes_of(svg: str) -> dict[str, tuple[float, float, float, float]]:
+    """Left, top, right and bottom of every text of a chart, by a font much like the page's."""
+    found = {}
+    for number, text in enumerate(ElementTree.fromstring(svg).iter("text")):
+        font = ImageFont.load_default(size=14 if text.get("class") == "title" else 11.5)
+        wide, tall = font.getlength(text.text), 0.7 * font.size
+        left, base = float(text.get("x")), float(text.get("y"))
+        left -= {"end": wide, "middle": wide / 2}.get(text.get("text-anchor"), 0)
+        found[f"{number} {text.text}"] = (left, base - tall, left + wide, base)
+    return found
+
+
+@pytest.mark.parametrize("steps", [(0, 10), (10, 3000), (0, 30_000), (990, 1_000_000)])
+@pytest.mark.parametrize(
+    "values",
+    [(0, 1), (-1, 1), (1e-12, 1e6), (1e-3, 0.05), (0.02, 15), (1, 1), (1e4, 9e4), (-9e3, 9)],
+)
+def test_draw_curve_has_no_number_over_another(steps, values):
+    svg = draw_curve("number of Gaussians", np.linspace(*steps, 40), np.linspace(*values, 40))
+    boxes = boxes_of(svg)
+    for name, (left, top, right, bottom) in boxes.items():
+        assert left >= 0, name
+        assert right <= WIDTH, name
+        assert top >= 0, name
+        assert bottom <= HEIGHT, name
+    for (one, a), (two, b) in combinations(boxes.items(), 2):
+        assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1], (one, two)

@@ -9,7 +9,17 @@ import pytest
 from PIL import Image
 
 from splat_uff.errors import InputError
-from splat_uff.evaluate.pictures import data_uri, view_pictures, write_overview
+from splat_uff.evaluate.pictures import (
+    GAP,
+    MARGIN,
+    TILE,
+    TITLE_HEIGHT,
+    Picture,
+    data_uri,
+    view_pictures,
+    write_overview,
+    write_sheet,
+)
 from splat_uff.evaluate.report import write_report
 
 
@@ -173,3 +183,17 @@ def test_data_uri_keeps_every_pixel(num_colours):
     data = base64.b64decode(data_uri(picture).split(",", 1)[1])
     shown = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     np.testing.assert_array_equal(shown, np.round(picture * 255))
+
+
+@pytest.mark.parametrize("numbers", [(2, 14, 40), (1234, 23456, 65535)])
+def test_write_sheet_keeps_every_title_over_its_own_column(tmp_path, numbers):
+    grey = np.full((20, 20, 3), 0.5)
+    words = ("coarse", "medium", "fine")
+    titles = [f"{word}, {count} segments" for word, count in zip(words, numbers, strict=True)]
+    write_sheet(tmp_path / "sheet.png", [[Picture(title, grey) for title in titles]])
+    with Image.open(tmp_path / "sheet.png") as opened:
+        band = np.asarray(opened.convert("L"))[: MARGIN + TITLE_HEIGHT]
+    for column in range(len(titles)):
+        left = MARGIN + column * (TILE + GAP)
+        assert (band[:, left : left + TILE] < 100).any()
+        assert (band[:, left + TILE : left + TILE + GAP] == 255).all(), "titles touch"
