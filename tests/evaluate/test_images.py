@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from skimage.metrics import structural_similarity
 
 from splat_uff.errors import InputError
 from splat_uff.evaluate.images import psnr, score_images, ssim
@@ -23,14 +24,34 @@ def test_ssim_of_equal_images_is_one_and_falls_with_noise():
     assert values[0] > values[1] > values[2] > 0
 
 
-def test_ssim_agrees_with_scikit_image():
-    metrics = pytest.importorskip("skimage.metrics", reason="scikit-image is not a dependency")
-    noisy, photo = photo_and_noise()
-    expected = metrics.structural_similarity(
-        noisy, photo, gaussian_weights=True, use_sample_covariance=False, data_range=1.0,
+def pairs(height: int, width: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Kinds of pairs of images: alike, unlike, flat, dark, bright, and with hard edges."""
+    rng = np.random.default_rng(height * width)
+    y, x = np.mgrid[:height, :width] / max(height, width)
+    smooth = np.stack([y, x, 0.5 + 0.5 * np.sin(9 * x * y)], axis=2)
+    noise = rng.random((height, width, 3))
+    edges = (smooth > 0.4).astype(np.float64)
+    grey = np.full_like(noise, 0.3)
+    return {
+        "same": (smooth, smooth),
+        "noisy": (np.clip(smooth + 0.1 * (noise - 0.5), 0, 1), smooth),
+        "unlike": (noise, noise[::-1].copy()),
+        "negative": (1 - edges, edges),
+        "flat": (grey, grey + 0.1),
+        "black and white": (np.zeros_like(noise), np.ones_like(noise)),
+        "dark": (0.01 * noise, 0.01 * smooth),
+    }
+
+
+@pytest.mark.parametrize("kind", pairs(11, 11))
+@pytest.mark.parametrize("size", [(11, 11), (12, 40), (75, 64), (200, 200)])
+def test_ssim_equals_scikit_images_to_nine_decimals(kind, size):
+    image, reference = pairs(*size)[kind]
+    expected = structural_similarity(
+        image, reference, gaussian_weights=True, use_sample_covariance=False, data_range=1.0,
         channel_axis=-1,
     )  # fmt: skip
-    assert ssim(noisy, photo) == pytest.approx(expected, abs=1e-9)
+    assert ssim(image, reference) == pytest.approx(expected, abs=1e-9)
 
 
 def test_score_images_averages_views_and_clips_renderings():

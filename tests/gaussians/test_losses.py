@@ -1,6 +1,9 @@
-"""SSIM as a loss against scikit-image's definition written with torch convolutions."""
+"""SSIM as a loss against its definition written with torch convolutions, and scikit-image's."""
 
+import numpy as np
+import pytest
 import torch
+from skimage.metrics import structural_similarity
 from torch.nn.functional import conv2d
 
 from splat_uff.gaussians.losses import photometric_loss
@@ -39,6 +42,21 @@ def test_mean_ssim_equals_the_definition_with_its_gradient():
     truth.backward()
     assert abs(ours.item() - truth.item()) < 1e-5
     assert (first.grad - truth_first.grad).abs().max() < 1e-4 * truth_first.grad.abs().max()
+
+
+@pytest.mark.parametrize("size", [(5, 7), (23, 31), (64, 200)])
+def test_mean_ssim_equals_scikit_images_of_images_in_a_black_frame(size):
+    rng = np.random.default_rng(0)
+    first, second = rng.random((2, *size, 3))
+    first = 0.7 * second + 0.3 * first
+    frame = ((10, 10), (10, 10), (0, 0))  # Wider than the window reaches.
+    _, similarity = structural_similarity(
+        np.pad(first, frame), np.pad(second, frame), full=True,
+        gaussian_weights=True, use_sample_covariance=False, data_range=1.0, channel_axis=-1,
+    )  # fmt: skip
+    expected = similarity[10:-10, 10:-10].mean()
+    ours = mean_ssim(*(torch.from_numpy(image.astype(np.float32)) for image in (first, second)))
+    assert ours.item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_photometric_loss_of_equal_images_is_zero():
