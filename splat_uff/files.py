@@ -7,7 +7,8 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,49 @@ def require_new(folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or visible_entries(folder)):
         raise InputError(f"{folder} is there already; pass a new folder as --output.")
+
+
+def folded(name: str) -> str:
+    """A name as Windows and macOS tell it from others: in no case of letters, in one spelling."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def require_apart(folder: Path, names: Iterable[str], *, nested: bool = False) -> None:
+    """See that what is written under several names does not meet in one place.
+
+    Args:
+        folder: Where it is to go.
+        names: Of the views whose files or folders are to come; a name may hold slashes.
+        nested: Whether one name may be a folder on the way to another, as for files with endings.
+
+    Raises:
+        InputError: If two names are one to this disk, or one folder would lie in another.
+    """
+    merged = ignores_case(folder)
+    known: dict[str, str] = {}
+    for name in names:
+        key = folded(name) if merged else name
+        if key in known:
+            raise InputError(
+                f"the files of views {known[key]} and {name} would be the same in {folder}; "
+                "rename one of the photos."
+            )
+        known[key] = name
+    for key, name in known.items() if not nested else ():
+        for above in Path(key).parents:
+            if above.as_posix() in known:
+                raise InputError(
+                    f"the files of view {name} would lie among those of view "
+                    f"{known[above.as_posix()]}; rename one of the photos."
+                )
+
+
+def ignores_case(folder: Path) -> bool:
+    """Whether the disk that a folder is on takes `a` and `A` for one name."""
+    while not folder.is_dir():
+        folder = folder.parent
+    with tempfile.NamedTemporaryFile(prefix=".case-", dir=folder) as file:
+        return (folder / Path(file.name).name.upper()).exists()
 
 
 def inside_folder(folder: Path, name: str) -> Path:

@@ -16,7 +16,7 @@ from splat_uff.errors import InputError
 from splat_uff.evaluate.palette import NONE_COLOUR
 from splat_uff.evaluate.score import render_over_white, scored_camera
 from splat_uff.export.cloud import write_boxes, write_cloud
-from splat_uff.export.labels import write_label_pngs
+from splat_uff.export.labels import preview_names, write_label_pngs
 from splat_uff.export.splats import (
     ENDINGS,
     Format,
@@ -27,7 +27,7 @@ from splat_uff.export.splats import (
     write_splats,
 )
 from splat_uff.export.tree import describe_tree, largest_first, ranked
-from splat_uff.files import replacing_folder, require_new, write_json
+from splat_uff.files import replacing_folder, require_apart, require_new, write_json
 from splat_uff.gaussians.ply import load_ply
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.labels import blended_votes, label_maps
@@ -284,10 +284,16 @@ def _write_labels(
     colours: dict[int, Float[np.ndarray, "_ 3"]],
 ) -> None:
     views = opened.capture.val or opened.capture.train
+    names = [view.name for view in views]
+    require_apart(place, names, nested=True)
+    previews = preview_names(names)
     for level in labels:
         (place / f"labels_{level}").mkdir()
     stacked = np.stack(list(labels.values()))
     for view in track(views, "labels", len(views)):
         maps = label_maps(blended_votes(opened.gaussians, scored_camera(view)), stacked)
         for level, shown in zip(labels, maps, strict=True):
-            write_label_pngs(place / f"labels_{level}", view.name, shown, colours[level])
+            write_label_pngs(
+                place / f"labels_{level}", view.name, shown, colours[level],
+                preview=previews[view.name],
+            )  # fmt: skip

@@ -7,12 +7,15 @@ import stat
 import numpy as np
 import pytest
 
+from splat_uff import files
 from splat_uff.errors import InputError
 from splat_uff.files import (
+    ignores_case,
     inside_folder,
     read_arrays,
     replacing,
     replacing_folder,
+    require_apart,
     visible_entries,
     write_arrays,
     write_json,
@@ -180,3 +183,25 @@ def test_visible_entries_leaves_out_what_no_person_put_there(tmp_path):
         tmp_path / "b.png",
         tmp_path / "thumbs",
     ]
+
+
+def test_require_apart_tells_what_would_meet_on_this_disk(tmp_path, monkeypatch):
+    for blind in (False, True):
+        monkeypatch.setattr(files, "ignores_case", lambda _, blind=blind: blind)
+        require_apart(tmp_path, ["scan", "scan_preview", "cam0/000", "cam1/000", "cam"])
+        require_apart(tmp_path, ["cam0", "cam0/000"], nested=True)
+        for names in (["a", "a"], ["cam0", "cam0/000"], ["a/b/c", "a"]):
+            with pytest.raises(InputError, match="rename one of the photos"):
+                require_apart(tmp_path, names)
+    for names in (["Scan", "scan"], ["Cam0", "cam0/000"], ["caf\u00e9", "cafe\u0301"]):
+        with pytest.raises(InputError, match=f"{names[0]}.* and .*|view {names[1]}.*{names[0]}"):
+            require_apart(tmp_path, names)
+        monkeypatch.setattr(files, "ignores_case", lambda _: False)
+        require_apart(tmp_path, names)
+        monkeypatch.setattr(files, "ignores_case", lambda _: True)
+
+
+def test_ignores_case_asks_the_disk_and_leaves_nothing(tmp_path):
+    (tmp_path / "a").touch()
+    assert ignores_case(tmp_path / "folder" / "to come") == (tmp_path / "A").exists()
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]

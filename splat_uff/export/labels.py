@@ -1,5 +1,6 @@
 """Label maps as pictures: one of 16-bit numbers for programs, one in colour for people."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,21 +9,52 @@ from PIL import Image
 
 from splat_uff.colours import to_bytes
 from splat_uff.evaluate.palette import paint
-from splat_uff.files import replacing
+from splat_uff.files import folded, replacing
+
+
+def preview_names(names: Iterable[str], *, taken: Iterable[str] = ()) -> dict[str, str]:
+    """A name for the preview of each map: `NAME_preview`, and a number where that is taken.
+
+    Names that differ only in the case of letters are one, as they are on Windows and macOS.
+
+    Args:
+        names: Of the maps, without ending.
+        taken: Names of other files in the same folder, without ending.
+
+    Example:
+        >>> preview_names(["scan", "scan_preview"])
+        {'scan': 'scan_preview_2', 'scan_preview': 'scan_preview_preview'}
+    """
+    names = list(names)
+    used = {folded(name) for name in (*names, *taken)}
+    found = {}
+    for name in names:
+        preview, number = f"{name}_preview", 2
+        while folded(preview) in used:
+            preview, number = f"{name}_preview_{number}", number + 1
+        used.add(folded(preview))
+        found[name] = preview
+    return found
 
 
 def write_label_pngs(
-    folder: Path, name: str, labels: Int[np.ndarray, "H W"], colours: Float[np.ndarray, "S 3"]
+    folder: Path,
+    name: str,
+    labels: Int[np.ndarray, "H W"],
+    colours: Float[np.ndarray, "S 3"],
+    *,
+    preview: str,
 ) -> None:
-    """Write `NAME.png`, 16-bit, and `NAME_preview.png`.
+    """Write a label map as `NAME.png`, 16-bit, and as a picture in colour.
 
     Args:
         folder: Where they go.
-        name: Without ending.
+        name: Of the map, without ending; folders in it are made.
         labels: Segment of each pixel; 0 is none.
         colours: By segment, from 0 on.
+        preview: Name of the picture, without ending; see `preview_names`.
     """
     with replacing(folder / f"{name}.png") as temporary:
         Image.fromarray(labels.astype(np.uint16)).save(temporary)
-    with replacing(folder / f"{name}_preview.png") as temporary:
+    with replacing(folder / f"{preview}.png") as temporary:
         Image.fromarray(to_bytes(paint(labels, colours))).save(temporary)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from splat_uff.capture.records import Capture
 from splat_uff.errors import InputError
-from splat_uff.files import replacing, replacing_folder
+from splat_uff.files import replacing, replacing_folder, visible_entries
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.imported import import_masks
 from splat_uff.masks.records import MaskSet
@@ -68,9 +68,18 @@ def write_masks(folder: Path, split: str, name: str, masks: MaskSet) -> None:
         split: `train` or `val`; the masks go to `<split>_seg`, trees to `<split>_seg_hierarchy`.
         name: Of the view.
         masks: Numbered with leading zeros, so that lexicographic order is theirs.
+
+    Raises:
+        InputError: If the masks of another view, as of `cam0/000` for `cam0`, lie in the way.
     """
+    place = folder / f"{split}_seg" / name
+    if place.is_dir() and any(entry.is_dir() for entry in visible_entries(place)):
+        raise InputError(
+            f"{place} holds the masks of other views in folders of its own; rename the photo "
+            f"{name}."
+        )
     digits = max(3, len(str(len(masks) - 1)))
-    with replacing_folder(folder / f"{split}_seg" / name) as temporary:
+    with replacing_folder(place) as temporary:
         for index, mask in enumerate(masks.unpack()):
             picture = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
             picture.save(temporary / f"{index:0{digits}d}.png", compress_level=1)

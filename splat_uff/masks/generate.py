@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from splat_uff.capture.records import Capture, View
 from splat_uff.errors import InputError
-from splat_uff.files import replacing_folder, visible_entries
+from splat_uff.files import replacing_folder, require_apart, visible_entries
 from splat_uff.masks.config import MADE_BY, SamSettings
 from splat_uff.progress import notice, track
 
@@ -44,7 +45,8 @@ def write_sam_masks(
         Number of views whose masks were made.
 
     Raises:
-        InputError: If there are masks from elsewhere in the way.
+        InputError: If there are masks from elsewhere in the way, or the masks of two views would
+            be the same files.
     """
     from segment_anything import SamAutomaticMaskGenerator
 
@@ -54,6 +56,7 @@ def write_sam_masks(
     weights = _fingerprint(checkpoint)
     jobs = [(view, folder or capture.folder / "train_seg") for view in capture.train]
     jobs += [(view, folder or capture.folder / f"{capture.held_out}_seg") for view in capture.val]
+    _check_places(jobs)
     due = []
     for view, place in jobs:
         key = _key(view, weights, settings)
@@ -70,6 +73,20 @@ def write_sam_masks(
                 picture.save(temporary / f"{index:0{digits}d}.png", compress_level=1)
             (temporary / MADE_BY).write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
     return len(due)
+
+
+def _check_places(jobs: Sequence[tuple[View, Path]]) -> None:
+    """See that no two views have their masks in one place."""
+    names: dict[Path, list[str]] = {}
+    for view, place in jobs:
+        if view.name in names.setdefault(place, []):
+            raise InputError(
+                f"a training view and a held-out view are both called {view.name}, so their masks "
+                f"would be the same files in {place}; leave --output out."
+            )
+        names[place].append(view.name)
+    for place, known in names.items():
+        require_apart(place, known)
 
 
 def _key(view: View, weights: str, settings: SamSettings) -> str:

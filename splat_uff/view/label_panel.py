@@ -9,9 +9,9 @@ from jaxtyping import Int
 
 from splat_uff.cameras import Camera
 from splat_uff.errors import InputError
-from splat_uff.export.labels import write_label_pngs
+from splat_uff.export.labels import preview_names, write_label_pngs
 from splat_uff.export.tree import largest_first
-from splat_uff.files import inside_folder
+from splat_uff.files import folded, inside_folder
 from splat_uff.hierarchy.labels import blended_votes, label_maps
 from splat_uff.view.later import Later
 from splat_uff.view.scene import client_camera
@@ -86,12 +86,14 @@ class LabelPanel:
             return
         folder = page.opened.run.folder / FOLDER
         path = inside_folder(folder, self._name.value)
-        if any(folder.glob(f"{path.name}.png")):
+        taken = [file.stem for file in folder.glob("*.png")]
+        if folded(path.name) in map(folded, taken):
             raise InputError(f"{path.name}.png is there already; type another name.")
         nodes = self.label(client_camera(event.client.camera, longest=SAVED))
         order = largest_first(page.nodes)
         number = np.zeros(page.walk.root + 1, np.int32)
         number[order] = np.arange(1, len(order) + 1)
         colours = np.concatenate([np.full((1, 3), 255), page.colours.of_nodes[order]]) / 255
-        write_label_pngs(folder, path.name, number[nodes], colours)
+        preview = preview_names([path.name], taken=taken)[path.name]
+        write_label_pngs(folder, path.name, number[nodes], colours, preview=preview)
         page.say(event.client, f"Saved as {folder / path.name}.png, with a preview beside it.")

@@ -12,6 +12,7 @@ from plyfile import PlyData, PlyElement
 
 from splat_uff.cli import main
 from splat_uff.errors import InputError
+from splat_uff.evaluate.score import scored_camera
 from splat_uff.export.splats import shows, with_labels
 from splat_uff.export.tree import describe_tree, largest_first
 from splat_uff.gaussians.foreign import move_gaussians
@@ -85,6 +86,23 @@ def test_label_pictures_show_the_labels_of_the_scene(opened, exported, record):
     with Image.open(exported / "labels_9" / f"{view.name}_preview.png") as picture:
         np.testing.assert_allclose(np.asarray(picture) / 255, colours[labels], atol=0.003)
     assert 3 < len(np.unique(labels)) <= 10
+
+
+def test_views_named_like_previews_keep_their_label_maps(opened, tmp_path):
+    capture = opened.capture
+    first, second = (
+        replace(view, name=name)
+        for view, name in zip(capture.val, ("scan", "scan_preview"), strict=False)
+    )
+    named = replace(opened)
+    named.__dict__["capture"] = replace(capture, val=(first, second))
+    export_run(named, tmp_path / "new", levels=(9,), kinds=("labels",))
+    labels = tmp_path / "new" / "labels_9"
+    assert len(list(labels.iterdir())) == 4
+    for view in (first, second):
+        with Image.open(labels / f"{view.name}.png") as picture:
+            expected = opened.label_map(scored_camera(view), 9)
+            np.testing.assert_array_equal(np.asarray(picture), expected)
 
 
 def test_clouds_and_boxes_can_be_read(opened, exported, record):

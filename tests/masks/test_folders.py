@@ -174,3 +174,11 @@ def test_build_tree_repeats_the_stored_hierarchy_of_radar():
     stored = RADAR / "train_seg_hierarchy"
     assert (tree.inside == np.load(stored / "r_0_inside.npy")).all()
     assert (tree.same == np.load(stored / "r_0_same.npy")).all()
+
+
+def test_write_masks_never_removes_the_masks_of_a_view_below(tmp_path):
+    below = MaskSet.of(random_masks(1, count=7))
+    write_masks(tmp_path, "train", "cam0/000", below)
+    with pytest.raises(InputError, match="masks of other views"):
+        write_masks(tmp_path, "train", "cam0", MaskSet.of(random_masks(2)))
+    assert len(list((tmp_path / "train_seg" / "cam0" / "000").iterdir())) == 7

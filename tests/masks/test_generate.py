@@ -1,6 +1,7 @@
 """Segment Anything over a capture: its real generator, with a small model of random weights."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -161,3 +162,16 @@ def test_a_checkpoint_runs_nothing(tmp_path):
     torch.save({"weights": Evil()}, tmp_path / "sam.pth")
     with pytest.raises(InputError, match="is no checkpoint of weights"):
         load_sam(tmp_path / "sam.pth", "vit_b")
+
+
+def test_sam_masks_of_two_views_never_meet(
+    capture, checkpoint, small_sam, tmp_path  # noqa: F811
+):  # fmt: skip
+    twins = replace(capture, val=(make_view("a", 2),))
+    with pytest.raises(InputError, match=r"both called a.*leave --output out"):
+        write_sam_masks(twins, small_sam, checkpoint, LOOSE, folder=tmp_path / "masks")
+    nested = replace(capture, train=(make_view("cam0", 0), make_view("cam0/000", 1)))
+    with pytest.raises(InputError, match="cam0/000 would lie among those of view cam0"):
+        write_sam_masks(nested, small_sam, checkpoint, LOOSE)
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.name]
+    assert write_sam_masks(twins, small_sam, checkpoint, LOOSE) == 3

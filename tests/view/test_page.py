@@ -230,6 +230,24 @@ def test_the_saved_label_map_has_the_labels_of_the_cut(page, browser, folder):
         page.label_panel._save(event(browser))
 
 
+@pytest.mark.parametrize("names", [("scan", "scan_preview"), ("scan_preview", "scan")])
+def test_a_saved_label_map_is_no_preview_of_another(page, browser, folder, names):
+    saved = folder / "saved"
+    taken = []
+    for name in names:
+        page.label_panel._name.value = name
+        if (saved / f"{name}.png").exists():
+            with pytest.raises(InputError, match="is there already"):
+                page.label_panel._save(event(browser))
+            name = page.label_panel._name.value = "SCAN_2"
+        page.label_panel._save(event(browser))
+        taken.append(f"{name}.png")
+    assert len(list(saved.glob("*.png"))) == 4
+    for name in taken:
+        with Image.open(saved / name) as picture:
+            assert picture.mode.startswith("I;16")
+
+
 def test_the_camera_of_a_browser_is_that_of_the_photo(page):
     camera = page.views[0].camera
     found = client_camera(Browser(page.views[0], camera.width, camera.height).camera)
