@@ -20,7 +20,7 @@ from splat_uff.capture.scenes.write import write_scene
 from splat_uff.errors import InputError
 from splat_uff.evaluate.covering import masks_covering
 from splat_uff.evaluate.levels import LevelScores
-from splat_uff.files import replacing_folder, write_json
+from splat_uff.files import replacing_folder, visible_entries, visible_files, write_json
 from splat_uff.masks.folders import write_masks
 from splat_uff.masks.records import MaskSet
 from splat_uff.masks.simulated import simulate_masks
@@ -125,7 +125,7 @@ def builtin_folder(name: str) -> Path:
     digest = hashlib.sha256(repr(recipe.sizes).encode())
     for source in GENERATOR_FILES:
         path = package / source
-        for file in [path] if path.is_file() else sorted(path.glob("*.py")):
+        for file in [path] if path.is_file() else visible_files(path, (".py",)):
             if file.stem.split("_")[0] not in other | {"catalogue"}:
                 digest.update(file.read_bytes())
     cache = Path(platformdirs.user_cache_dir("splat-uff"))
@@ -151,7 +151,7 @@ def _make_scene(name: str, folder: Path) -> None:
         rng = np.random.default_rng(GENERATOR_SEED)
         write_scene(temporary, name, recipe, rng=rng, on_ids=add_masks)
         scores = _score_masks(temporary, val_masks, recipe.truth_size)
-        record = json.loads((temporary / "scene.json").read_text())
+        record = json.loads((temporary / "scene.json").read_text(encoding="utf-8"))
         record |= {"masks": "simulated", "masks_nc": scores.record()}
         write_json(temporary / "scene.json", record)
     notice(
@@ -182,8 +182,8 @@ def _read_ids(folder: Path, view: str, kind: str) -> Int[np.ndarray, "H W"]:
 
 
 def _unknown_scene(name: str, root: Path | None) -> str:
-    folders = [path.name for path in root.iterdir() if path.is_dir()] if root is not None else []
-    known = [*RECIPES, *sorted(folders)]
+    entries = visible_entries(root) if root is not None else []
+    known = [*RECIPES, *(path.name for path in entries if path.is_dir())]
     near = difflib.get_close_matches(name, known, n=3) or known
     place = f"in {root} or " if root is not None else ""
     return f'no scene "{name}" {place}built in; did you mean {" or ".join(near)}?'

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -71,14 +71,39 @@ def visible_entries(folder: Path) -> list[Path]:
         OSError: If `folder` is no folder, or may not be listed.
     """
     return sorted(
-        (path for path in folder.iterdir() if not is_litter(path.name)),
+        (path for path in folder.iterdir() if not is_hidden(path.name)),
         key=lambda path: path.name,
     )
 
 
-def is_litter(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is hidden, or what a file manager leaves behind."""
     return name.startswith(".") or name.lower() in LITTER
+
+
+def visible_files(folder: Path, endings: Collection[str]) -> list[Path]:
+    """The files below a folder, at any depth, that have one of these endings, sorted.
+
+    What `visible_entries` leaves out is left out on all levels. Links are followed, a folder that
+    is reached twice is listed once.
+
+    Args:
+        folder: Where to look.
+        endings: In lower case, with the dot; files have them in any case.
+    """
+    found, waiting, seen = [], [folder], set()
+    while waiting:
+        place = waiting.pop()
+        real = place.resolve()
+        if real in seen:
+            continue
+        seen.add(real)
+        for entry in visible_entries(place):
+            if entry.is_dir():
+                waiting.append(entry)
+            elif entry.suffix.lower() in endings:
+                found.append(entry)
+    return sorted(found)
 
 
 def require_new(folder: Path) -> None:
@@ -87,7 +112,7 @@ def require_new(folder: Path) -> None:
     Raises:
         InputError: If it holds something, or is a file.
     """
-    if folder.exists() and (not folder.is_dir() or visible_entries(folder)):
+    if folder.exists() and (not folder.is_dir() or not all(map(_is_litter, folder.iterdir()))):
         raise InputError(f"{folder} is there already; pass a new folder as --output.")
 
 
@@ -182,6 +207,12 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path} is not a readable .npz ({error}); make it again.") from None
     except Exception as error:  # zipfile and zlib errors share no base class with the above.
         raise InputError(f"{path} is damaged ({error}); make it again.") from None
+
+
+def _is_litter(path: Path) -> bool:
+    """Whether a file manager left it; other names that start with a dot may be somebody's work."""
+    name = path.name.lower()
+    return name in LITTER or name == ".ds_store" or name.startswith("._")
 
 
 def _umask() -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from splat_uff import __version__
 from splat_uff.errors import InputError
-from splat_uff.files import is_litter, read_arrays, replacing, visible_entries, write_arrays
+from splat_uff.files import is_hidden, read_arrays, replacing, visible_entries, write_arrays
 from splat_uff.settings import TrainConfig, convert, flatten, read_toml
 
 
@@ -270,7 +270,7 @@ def fingerprint_of(folder: Path, output: Path) -> str:
         digest.update(path.read_bytes())
     for path in sorted(folder.glob("*/**/*")):
         place = path.relative_to(folder)
-        if any(is_litter(part) for part in place.parts):  # A file manager may add some any time.
+        if any(is_hidden(part) for part in place.parts):  # A file manager may add some any time.
             continue
         if path.is_file() and place.parts[:1] != runs:
             digest.update(f"{place} {path.stat().st_size}\n".encode())

@@ -60,6 +60,14 @@ def test_find_scene_names_the_nearest_scenes(tmp_path):
         find_scene("kitchn", data_root=tmp_path)
 
 
+def test_find_scene_suggests_no_folder_that_a_file_manager_left(tmp_path):
+    for name in (".kitchn", "__MACOSX", "@eaDir"):
+        (tmp_path / name).mkdir()
+    for typed in ("kitchn", "__MACOS", "@eaDi"):
+        with pytest.raises(InputError, match="did you mean drums or desk"):
+            find_scene(typed, data_root=tmp_path)
+
+
 def test_find_scene_refuses_a_data_root_that_is_no_folder(tmp_path):
     with pytest.raises(InputError, match="no folder"):
         find_scene("toy", data_root=tmp_path / "absent")

@@ -16,7 +16,9 @@ from splat_uff.files import (
     replacing,
     replacing_folder,
     require_apart,
+    require_new,
     visible_entries,
+    visible_files,
     write_arrays,
     write_json,
 )
@@ -205,3 +207,27 @@ def test_ignores_case_asks_the_disk_and_leaves_nothing(tmp_path):
     (tmp_path / "a").touch()
     assert ignores_case(tmp_path / "folder" / "to come") == (tmp_path / "A").exists()
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def test_visible_files_finds_endings_in_any_case_through_links_and_without_end(tmp_path):
+    root = tmp_path / "root"
+    wanted = ["a.npy", "b.NPY", "cam0/c.Npy", "cam0/deep/d.npy"]
+    for name in [*wanted, "._a.npy", "e.txt", "@eaDir/f.npy", "cam0/.g/g.npy", "__MACOSX/h.npy"]:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (tmp_path / "kept.npy").touch()
+    (root / "linked.npy").symlink_to(tmp_path / "kept.npy")
+    (root / "loop").symlink_to(root)
+    found = [path.relative_to(root).as_posix() for path in visible_files(root, (".npy",))]
+    assert found == sorted([*wanted, "linked.npy"])
+
+
+def test_require_new_takes_a_folder_that_only_a_file_manager_was_in(tmp_path):
+    for name in (".DS_Store", "._.DS_Store", "Thumbs.db", "desktop.ini"):
+        (tmp_path / name).touch()
+    require_new(tmp_path)
+    for name in (".git", ".env", "a"):
+        (tmp_path / name).touch()
+        with pytest.raises(InputError, match="is there already"):
+            require_new(tmp_path)
+        (tmp_path / name).unlink()

@@ -115,6 +115,8 @@ def test_only_what_changed_is_made_again(run, paper, tmp_path, monkeypatch):
     for name in ("fit_features", "query_scores", "evaluate"):
         monkeypatch.setattr(methods, name, lambda *_, name=name, **__: pytest.fail(f"{name} ran"))
     (output / "scores" / "SAM, given masks.json").write_text("{ torn")
+    for path in (output / "scores").glob("*.json"):
+        path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
     record = write_paper(run, output, Choices(sources=2))
     assert len(record["methods"]["SAM3D"]["by_views"]) == 2
 

@@ -35,6 +35,21 @@ def run(*words):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def test_the_tool_begins_in_a_folder_that_only_a_file_manager_was_in(tmp_path):
+    (tmp_path / ".DS_Store").touch()
+    (tmp_path / "Thumbs.db").touch()
+    tool._begin(tmp_path, {"scene": "demo"})
+    record = tmp_path / "scene.json"
+    record.write_text(record.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    tool._begin(tmp_path, {"scene": "demo"})
+    with pytest.raises(tool.Mistake, match="holds something else"):
+        tool._begin(tmp_path, {"scene": "another"})
+    record.unlink()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(tool.Mistake, match="holds something else"):
+        tool._begin(tmp_path, {"scene": "demo"})
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     pytest.importorskip("bpy", reason="bpy is not installed")

@@ -340,9 +340,9 @@ def _fitted_frame(vertices: np.ndarray) -> tuple[float, np.ndarray]:
 
 def _begin(output: Path, record: dict[str, Any]) -> None:
     path = output / "scene.json"
-    if output.exists() and any(output.iterdir()):
+    if output.exists() and any(_is_kept(entry.name) for entry in output.iterdir()):
         try:
-            same = json.loads(path.read_text(encoding="utf-8")) == record
+            same = json.loads(path.read_text(encoding="utf-8-sig")) == record
         except (OSError, ValueError):
             same = False
         if not same:
@@ -350,6 +350,11 @@ def _begin(output: Path, record: dict[str, Any]) -> None:
         return
     output.mkdir(parents=True, exist_ok=True)
     _write_text(path, json.dumps(record, indent=2))
+
+
+def _is_kept(name: str) -> bool:
+    """Whether a file was put there by somebody, and not left behind by a file manager."""
+    return not name.startswith(".") and name.lower() not in ("thumbs.db", "desktop.ini")
 
 
 def _photo(

@@ -16,6 +16,7 @@ from splat_uff.capture import Capture
 from splat_uff.capture.rotated import ANGLES, read_rotated
 from splat_uff.errors import InputError
 from splat_uff.evaluate.score import WHITE, render_over_white, scored_camera
+from splat_uff.files import visible_entries, visible_files
 from splat_uff.progress import track
 from splat_uff.render import Gaussians
 
@@ -85,9 +86,10 @@ def read_maps(folder: Path, capture: Capture) -> FeatureMaps:
     """Read feature maps of any extractor.
 
     `folder/train/NAME.npy` (or `.pt`, a tensor) holds H x W x C numbers of the training view NAME,
-    at any resolution over the whole image; `folder/val/` and `folder/val_rotate[_DEGREES]/`, both
-    optional, those of the held-out views and of their rotated twins. For features at several
-    scales, `folder` holds one such folder a scale, in the order of their names.
+    at any resolution over the whole image; the ending may be in any case. `folder/val/` and
+    `folder/val_rotate[_DEGREES]/`, both optional, those of the held-out views and of their rotated
+    twins. For features at several scales, `folder` holds one such folder a scale, in the order of
+    their names.
 
     Vectors are scaled to unit length, and reduced to `DIMENSION` numbers in all by PCA (about 0,
     which keeps angles) where they are longer.
@@ -118,7 +120,7 @@ def read_maps(folder: Path, capture: Capture) -> FeatureMaps:
 
 
 def _read_scale(folder: Path, capture: Capture, dimension: int) -> FeatureMaps:
-    paths = [_find(folder / "train", view.name) for view in capture.train]
+    paths = _find(folder / "train", [view.name for view in capture.train])
     missing = [view.name for view, path in zip(capture.train, paths, strict=True) if path is None]
     if missing:
         raise InputError(
@@ -170,14 +172,14 @@ def _read_scale(folder: Path, capture: Capture, dimension: int) -> FeatureMaps:
 
 def _read_all(folder: Path, views: Sequence[tuple[str, Camera]], read) -> Maps:
     """The maps of all views, or none at all where a view has none."""
-    paths = [_find(folder, name) for name, _ in views]
+    paths = _find(folder, [name for name, _ in views])
     if not paths or any(path is None for path in paths):
         return ()
     return tuple(read(path, camera) for path, (_, camera) in zip(paths, views, strict=True))
 
 
 def _scales(folder: Path) -> list[Path]:
-    places = sorted(place for place in folder.iterdir() if (place / "train").is_dir())
+    places = [place for place in visible_entries(folder) if (place / "train").is_dir()]
     if not places:
         raise InputError(
             f"{folder} has no train folder; expected feature maps as {folder}/train/NAME.npy, or "
@@ -186,18 +188,20 @@ def _scales(folder: Path) -> list[Path]:
     return places
 
 
-def _find(folder: Path, name: str) -> Path | None:
-    for ending in ("npy", "pt"):
-        path = folder / f"{name}.{ending}"
-        if path.is_file():
-            return path
-    return None
+def _find(folder: Path, names: Sequence[str]) -> list[Path | None]:
+    """The map of each view, `.npy` before `.pt`; None where there is none."""
+    known: dict[str, Path] = {}
+    for path in visible_files(folder, (".npy", ".pt")) if folder.is_dir() else ():
+        name = path.relative_to(folder).as_posix().removesuffix(path.suffix)
+        if name not in known or path.suffix.lower() == ".npy":
+            known[name] = path
+    return [known.get(name) for name in names]
 
 
 def _read(path: Path) -> Float[np.ndarray, "H W C"]:
     """One file; its header is checked before its numbers are read, and nothing is unpickled."""
     try:
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
             if path.stat().st_size > 4 * MOST_NUMBERS:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from splat_uff.errors import InputError
-from splat_uff.files import replacing_folder, require_new
+from splat_uff.files import replacing_folder, require_new, visible_entries
 
 NONE = 200
 """What stands for no segment, background included; segments are 0 to 199, the largest first."""
@@ -59,15 +59,16 @@ def read_layout(folder: Path, num_views: int) -> Int[np.ndarray, "V K H W"]:
     for place in places:
         if not place.is_dir():
             raise InputError(f"no folder {place}; expected one for each view, from 0 on.")
-    names = _names(places[0])
+    paths = _maps_in(places[0])
     views = []
     for place in places:
-        if _names(place) != names:
+        found = _maps_in(place)
+        if [path.stem for path in found] != [path.stem for path in paths]:
             raise InputError(
-                f"{place} has {len(_names(place))} label maps and {places[0]} {len(names)}; "
+                f"{place} has {len(found)} label maps and {places[0]} {len(paths)}; "
                 "expected the same granularities in every view."
             )
-        views.append([_read_map(place / name) for name in names])
+        views.append([_read_map(path) for path in found])
     shapes = {labels.shape for view in views for labels in view}
     if len(shapes) != 1:
         raise InputError(f"{folder} has label maps of sizes {sorted(shapes)}; expected one size.")
@@ -83,17 +84,18 @@ def count_views(folder: Path) -> int:
     return count
 
 
-def _names(place: Path) -> list[str]:
-    names = [path.name for path in place.glob("*.npy")]
+def _maps_in(place: Path) -> list[Path]:
+    """The label maps of one view, by the number in their names."""
+    paths = [path for path in visible_entries(place) if path.suffix.lower() == ".npy"]
     try:
-        names.sort(key=lambda name: float(name.removesuffix(".npy")))
+        paths.sort(key=lambda path: float(path.stem))
     except ValueError:
         raise InputError(
-            f"{place} has files such as {sorted(names)[-1]}; expected names like 0.010.npy."
+            f"{place} has files such as {paths[-1].name}; expected names like 0.010.npy."
         ) from None
-    if not 0 < len(names) <= MOST_MAPS:
-        raise InputError(f"{place} has {len(names)} label maps; expected 1 to {MOST_MAPS}.")
-    return names
+    if not 0 < len(paths) <= MOST_MAPS:
+        raise InputError(f"{place} has {len(paths)} label maps; expected 1 to {MOST_MAPS}.")
+    return paths
 
 
 def _read_map(path: Path) -> Int[np.ndarray, "H W"]:

@@ -40,7 +40,7 @@ from splat_uff.evaluate.score import (
 )
 from splat_uff.features.blend import FrozenViews
 from splat_uff.features.fit import fit_features
-from splat_uff.files import read_arrays, write_arrays, write_json
+from splat_uff.files import read_arrays, visible_files, write_arrays, write_json
 from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.gather import gather_held_out, gather_masks
@@ -100,7 +100,7 @@ class Comparison:
         path = self.folder / "scores" / f"{name}.json"
         key = f"{self.key} {__version__} {inputs}"
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = json.loads(path.read_text(encoding="utf-8-sig"))
             if record["key"] == key:
                 return record["scores"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -389,7 +389,7 @@ class Comparison:
         folder = self.choices.features
         if folder is None:
             return "described"
-        files = sorted(path for path in folder.rglob("*") if path.suffix in (".npy", ".pt"))
+        files = visible_files(folder, (".npy", ".pt"))
         sizes = [
             f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}"
             for path in files

@@ -1,5 +1,7 @@
 """Feature maps: what is read is what was written, and what is no feature map is one line."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +51,36 @@ def test_read_maps_reads_tensors_in_the_old_format_of_torch(scene, tmp_path):
         path = tmp_path / "train" / f"{view.name}.pt"
         torch.save(torch.ones(4, 4, 3), path, _use_new_zipfile_serialization=False)
     assert read_maps(tmp_path, scene.capture).train[0].shape == (SIZE, SIZE, 3)
+
+
+def test_read_maps_takes_endings_in_any_case_and_leaves_out_hidden_files(scene, tmp_path):
+    for scale in ("fine", "coarse"):
+        maps = write(tmp_path / scale, scene.capture)
+        paths = sorted((tmp_path / scale / "train").iterdir())
+        paths[0].rename(paths[0].with_suffix(".NPY"))
+        for path in paths:
+            path.with_name(f"._{path.name}").write_bytes(b"left by a Mac")
+    (tmp_path / "__MACOSX" / "train").mkdir(parents=True)
+    (tmp_path / ".hidden" / "train").mkdir(parents=True)
+    found = read_maps(tmp_path, scene.capture)
+    assert found.scales == (slice(0, 6), slice(6, 12))
+    for view, read in zip(scene.capture.train, found.train, strict=True):
+        np.testing.assert_allclose(read[..., 6:], maps[view.name], atol=1e-3)
+
+
+def test_read_maps_finds_views_in_folders_and_with_dots_and_prefers_arrays(scene, tmp_path):
+    names = ("cam0/000", "cam1/000", "frame.1", "frame.1.5")
+    views = [
+        replace(view, name=name) for view, name in zip(scene.capture.train, names, strict=True)
+    ]
+    for number, name in enumerate(names):
+        path = tmp_path / "train" / f"{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.eye(4)[number].reshape(1, 1, 4))
+        torch.save(torch.full((1, 1, 4), 0.5), tmp_path / "train" / f"{name}.pt")
+    found = read_maps(tmp_path, replace(scene.capture, train=tuple(views)))
+    for number, read in enumerate(found.train):
+        np.testing.assert_array_equal(read[0, 0], np.eye(4)[number])
 
 
 def test_long_features_are_reduced_and_keep_their_angles(scene, tmp_path):

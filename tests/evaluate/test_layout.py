@@ -26,6 +26,17 @@ def test_write_layout_is_read_back_from_fine_to_coarse(tmp_path):
     assert (theirs[maps[1, 0] > 0] == maps[1, 0][maps[1, 0] > 0] - 1).all()
 
 
+def test_read_layout_takes_endings_in_any_case_and_leaves_out_hidden_files(tmp_path):
+    maps, folder = some_maps(), tmp_path / "labels"
+    write_layout(folder, list(maps), np.linspace(0.1, 0.9, 12).tolist())
+    for place in (folder / "0", folder / "2"):
+        (place / "._0.010.npy").write_bytes(b"left by a Mac")
+        (place / "Thumbs.db").touch()
+    (folder / "__MACOSX").mkdir()
+    (folder / "1" / "0.010.npy").rename(folder / "1" / "0.010.NPY")
+    np.testing.assert_array_equal(read_layout(folder, 3), maps)
+
+
 def test_write_layout_replaces_nothing_and_leaves_nothing_half_done(tmp_path):
     (tmp_path / "file").touch()
     for taken in (tmp_path, tmp_path / "file"):
