@@ -93,7 +93,7 @@ def read_times(path: Path) -> dict[str, float]:
         InputError: If the file is missing or holds no times.
     """
     try:
-        times = json.loads(path.read_text(encoding="utf-8"))["ms"]
+        times = json.loads(path.read_text(encoding="utf-8-sig"))["ms"]
         return {str(name): float(ms) for name, ms in times.items()}
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror}); pass a file of times.") from None

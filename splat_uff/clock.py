@@ -24,7 +24,7 @@ class Clock:
         """Start from what an earlier part of the run spent, and keep the sums in this file."""
         if path.is_file():
             try:
-                earlier = json.loads(path.read_text())
+                earlier = json.loads(path.read_text(encoding="utf-8"))
                 for stage in STAGES:
                     self._spent[stage] = self._spent.get(stage, 0) + float(earlier.get(stage, 0))
             except (ValueError, TypeError, AttributeError):

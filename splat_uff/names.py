@@ -27,7 +27,7 @@ def read_names(run: Run) -> dict[int, str]:
     try:
         if run.names.stat().st_size > MOST_BYTES:
             raise ValueError("too large")
-        record = json.loads(run.names.read_text(encoding="utf-8"))
+        record = json.loads(run.names.read_text(encoding="utf-8-sig"))
         return {int(node): tidy_name(str(name)) for node, name in record["names"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(

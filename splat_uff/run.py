@@ -203,7 +203,7 @@ def read_metrics(run: Run) -> dict[str, Any]:
     if not run.finished:
         raise InputError(f"the run in {run.folder} is not finished; train it with --resume first.")
     try:
-        metrics = json.loads(run.metrics.read_text(encoding="utf-8"))
+        metrics = json.loads(run.metrics.read_text(encoding="utf-8-sig"))
     except ValueError:
         metrics = None
     if not isinstance(metrics, dict) or not isinstance(metrics.get("seconds"), dict):
@@ -233,7 +233,7 @@ def write_log(run: Run, stage: str) -> Callable[..., None]:
 
 def _forget_steps(path: Path, stage: str, step: int) -> None:
     """Remove the lines of a stage from a step on, and what a kill left half-written."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    lines = path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else []
 
     def is_kept(line: str) -> bool:
         try:

@@ -62,7 +62,8 @@ def config_folder() -> Path:
 
 def scene_presets() -> set[str]:
     """Scenes that have a settings file of their own."""
-    return {path.stem for path in config_folder().glob("*.toml")}
+    paths = config_folder().glob("*.toml")
+    return {path.stem for path in paths if not path.name.startswith(".")}
 
 
 def recipe_file(name: str) -> Path:
@@ -90,7 +91,11 @@ def check_settings(settings: TrainConfig, *, source: str = "") -> None:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; bad ones are an `InputError`."""
+    """Read a TOML file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        InputError: If it is missing, in another encoding, or no TOML.
+    """
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -98,8 +103,13 @@ def read_toml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"no file {path}; expected settings in TOML.")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+        if "\0" in text:  # UTF-16 without a mark.
+            raise UnicodeError
+        return tomllib.loads(text)
+    except UnicodeError:
+        raise InputError(f"{path} is no text in UTF-8; save it with that encoding.") from None
+    except (OSError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path} is no readable TOML ({error}); mend or remove it.") from None
 
 

@@ -35,6 +35,12 @@ def test_bench_compares_with_a_baseline(factor, note, tmp_path, capsys):
     assert re.search(rf"[\d.]+ x baseline  {note}$", capsys.readouterr().out.strip())
 
 
+def test_read_times_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "times.json"
+    path.write_text('{"ms": {"SSIM": 3}}', encoding="utf-8-sig")
+    assert bench.read_times(path) == {"SSIM": 3.0}
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"ms": 3}', '{"ms": {"a": "b"}}', None])
 def test_bench_names_a_bad_baseline_before_it_starts(content, tmp_path, capsys):
     baseline = tmp_path / "baseline.json"

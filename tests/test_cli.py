@@ -170,7 +170,7 @@ def test_main_refuses_losses_without_weight(refused, monkeypatch):
     ("text", "answer"),
     [
         ("size = [", "no readable TOML"),
-        ("\ud800", "no readable TOML"),
+        ("\ud800", "no text in UTF-8"),
         ("[gaussians]\nstepps = 3", "no setting gaussians.stepps; did you mean gaussians.steps?"),
         ("colour = 1", "no setting colour"),
         ("[gaussian]\nsteps = 3", "no setting gaussian.steps; did you mean gaussians.steps?"),
@@ -191,6 +191,14 @@ def test_main_answers_bad_settings_in_one_line(text, answer, refused, tmp_path):
     said = refused("train", "--data", tmp_path, "--config", path)
     assert str(path) in said
     assert answer in said
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
+def test_main_answers_settings_in_another_encoding_in_one_line(encoding, refused, tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text("seed = 5  # für später\n", encoding=encoding)
+    said = refused("train", "--data", tmp_path, "--config", path)
+    assert f"{path} is no text in UTF-8; save it with that encoding." in said
 
 
 def test_main_answers_missing_settings_in_one_line(refused, tmp_path):
@@ -219,9 +227,10 @@ def test_train_takes_settings_from_scene_then_file_then_flags(settings_of, tmp_p
     preset = settings_of(*TOY)
     assert preset.gaussians.steps < ours.gaussians.steps
     path = tmp_path / "mine.toml"
-    path.write_text("seed = 5\n[gaussians]\nsteps = 77\n")
-    mine = settings_of(*TOY, "--config", path)
-    assert (mine.seed, mine.gaussians.steps) == (5, 77)
+    for encoding in ("utf-8", "utf-8-sig"):  # The latter begins with a byte order mark.
+        path.write_text("seed = 5  # für später\n[gaussians]\nsteps = 77\n", encoding=encoding)
+        mine = settings_of(*TOY, "--config", path)
+        assert (mine.seed, mine.gaussians.steps) == (5, 77)
     assert mine.gaussians.start == preset.gaussians.start
     assert settings_of(*TOY, "--config", path, "--gaussians.steps", 9).gaussians.steps == 9
     assert settings_of(*TOY, "--max-size", 48).size == settings_of(*TOY, "--size", 48).size == 48

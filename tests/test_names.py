@@ -14,6 +14,13 @@ def test_names_come_back(tmp_path):
     assert read_names(run) == {7: "Trommel — groß", 12: "crash cymbal"}
 
 
+def test_names_may_begin_with_a_byte_order_mark(tmp_path):
+    run = Run(tmp_path)
+    write_names(run, {7: "Trommel"})
+    run.names.write_text(run.names.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert read_names(run) == {7: "Trommel"}
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "{}", '{"names": []}', '{"names": {"x": "y"}}', "[" * 100_000, "\x00\xff"],

@@ -1,8 +1,8 @@
-"""The run folder's log."""
+"""The files of a run folder that are text."""
 
 import json
 
-from splat_uff.run import Run, write_log
+from splat_uff.run import Run, read_metrics, read_provenance, write_log
 
 
 def logged(run):
@@ -26,3 +26,15 @@ def test_write_log_takes_the_place_of_steps_that_a_kill_made_again(tmp_path):
         ("gaussians", 100, 2.0),
         ("gaussians", 150, 3.0),
     ]
+
+
+def test_the_records_of_a_run_may_begin_with_a_byte_order_mark(trained, tmp_path):
+    run, marked = Run(trained), Run(tmp_path)
+    for name in ("config.toml", "metrics.json", "log.jsonl"):
+        text = (trained / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    assert read_provenance(marked) == read_provenance(run)
+    assert read_metrics(marked) == read_metrics(run)
+    first = logged(run)[0]
+    write_log(marked, "hierarchy")(1, loss=0.0)
+    assert json.loads(marked.log.read_text(encoding="utf-8-sig").splitlines()[0]) == first

@@ -56,8 +56,8 @@ def main() -> None:
 
 def parts() -> dict[str, str]:
     """Every part that a page can hold, by name."""
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    ablation = json.loads(ABLATION.read_text(encoding="utf-8"))
+    results = json.loads(RESULTS.read_text(encoding="utf-8-sig"))
+    ablation = json.loads(ABLATION.read_text(encoding="utf-8-sig"))
     rows = ablation["rows"]
     by_loss = [row for row in rows if row["reading"] == "average linkage, blended"]
     chosen = [row for row in rows if row["losses"] == CHOSEN]
@@ -67,18 +67,18 @@ def parts() -> dict[str, str]:
     return {
         "results": results_table(results),
         "methods": methods_table(results),
-        "scale": scale_table(json.loads(SCALE.read_text(encoding="utf-8"))),
-        "real": real_table(json.loads(REAL.read_text(encoding="utf-8"))),
+        "scale": scale_table(json.loads(SCALE.read_text(encoding="utf-8-sig"))),
+        "real": real_table(json.loads(REAL.read_text(encoding="utf-8-sig"))),
         "losses": ablation_table(by_loss, "losses", timed=True),
         "readings": ablation_table(readings, "reading"),
         "paper": ablation_table(papers, "reading"),
         "trees": ablation_table(trees, "reading"),
         "measured": measured(ablation),
-        "viewer": viewer_text(json.loads(VIEWER.read_text(encoding="utf-8"))),
+        "viewer": viewer_text(json.loads(VIEWER.read_text(encoding="utf-8-sig"))),
         "modules": module_tree(),
-        "density": density_table(json.loads(DENSITY.read_text(encoding="utf-8"))),
-        **baseline_tables(json.loads(BASELINES.read_text(encoding="utf-8"))),
-        **rasterizer_tables(json.loads(RASTERIZER.read_text(encoding="utf-8"))),
+        "density": density_table(json.loads(DENSITY.read_text(encoding="utf-8-sig"))),
+        **baseline_tables(json.loads(BASELINES.read_text(encoding="utf-8-sig"))),
+        **rasterizer_tables(json.loads(RASTERIZER.read_text(encoding="utf-8-sig"))),
     }
 
 
@@ -98,9 +98,9 @@ def record(runs: list[Path]) -> None:
     """Put what `splat-uff paper` found on these runs into benchmarks/results.json."""
     from splat_uff.machine import commit
 
-    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    known = json.loads(RESULTS.read_text(encoding="utf-8-sig")) if RESULTS.exists() else {}
     for run in runs:
-        found = json.loads((run / "paper" / "paper.json").read_text(encoding="utf-8"))
+        found = json.loads((run / "paper" / "paper.json").read_text(encoding="utf-8-sig"))
         metrics = {name: found["metrics"][name] for name in ("nc", "psnr", "ssim", "seconds")}
         known[found["scene"]] = {
             "date": found["date"],
@@ -126,12 +126,12 @@ def record_real(runs: list[Path]) -> None:
     rows = []
     for run in runs:
         path = run / "metrics.json"
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        metrics = json.loads(path.read_text(encoding="utf-8-sig"))
         written = time.strftime("%Y-%m-%d", time.gmtime(path.stat().st_mtime))
         names = ("scene", "masks", "psnr", "ssim", "explained", "num_gaussians", "num_segments")
         names += ("peak_memory_gb", "seconds")
         paper = run.with_name(f"{run.name}-paper") / "metrics.json"
-        theirs = json.loads(paper.read_text(encoding="utf-8"))["explained"]
+        theirs = json.loads(paper.read_text(encoding="utf-8-sig"))["explained"]
         found = {name: metrics[name] for name in names}
         rows.append({"date": written, **found, "explained_paper": theirs})
     found = {"machine": describe_machine(), "commit": commit(), "rows": rows}

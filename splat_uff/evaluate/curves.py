@@ -42,7 +42,7 @@ def read_log(path: Path) -> Log:
     if not path.is_file():
         raise InputError(f"no log at {path}; expected the log.jsonl of a run folder.")
     stages: dict[str, dict[float, dict[str, float]]] = {}
-    for line in path.read_text(errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
         try:
             record = json.loads(line)
             steps = stages.setdefault(str(record["stage"]), {})

@@ -35,6 +35,12 @@ def test_read_log_skips_lines_cut_short(tmp_path):
     np.testing.assert_array_equal(read_log(path)["a"]["loss"], [2])
 
 
+def test_read_log_reads_the_first_line_behind_a_byte_order_mark(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"stage": "a", "step": 1, "loss": 2}\n', encoding="utf-8-sig")
+    np.testing.assert_array_equal(read_log(path)["a"]["loss"], [2])
+
+
 def test_read_log_forgets_what_a_resumed_run_did_again(tmp_path):
     path = tmp_path / "log.jsonl"
     steps = [(1, 9), (2, 8), (3, 7), (2, 6), (4, 5)]
