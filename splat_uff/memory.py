@@ -11,6 +11,8 @@ from typing import IO
 import numpy as np
 
 GIGABYTE = 10**9
+MEMORY_GB = 2.0
+"""Photos, masks and blend weights that are held unless told otherwise."""
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """Training from end to end: what goes in is read and judged before anything heavy is imported."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from splat_uff.capture import read_capture
+from splat_uff.capture import Capture, read_capture
 from splat_uff.capture.rotated import read_depths
 from splat_uff.checkpoints import SECONDS, Checkpoint
 from splat_uff.clock import Clock
@@ -18,9 +19,10 @@ from splat_uff.masks.gather import (
     OWN,
     gather_held_out,
     gather_masks,
+    lacks_masks,
     mask_origin_of,
 )
-from splat_uff.memory import GIGABYTE, Memory
+from splat_uff.memory import GIGABYTE, MEMORY_GB, Memory
 from splat_uff.progress import notice
 from splat_uff.run import (
     Provenance,
@@ -33,9 +35,6 @@ from splat_uff.run import (
 from splat_uff.settings import TrainConfig, check_settings
 from splat_uff.watch import NOBODY, Watch
 
-MEMORY_GB = 2.0
-"""Photos, masks and blend weights that are held unless told otherwise."""
-
 
 def train(
     folder: Path,
@@ -45,6 +44,7 @@ def train(
     scene: str | None = None,
     masks: str = OWN,
     splats: Path | None = None,
+    make_masks: Callable[[Capture], None] | None = None,
     device: str = "cpu",
     resume: bool = False,
     overwrite: bool = False,
@@ -61,6 +61,8 @@ def train(
         scene: Name of the scene; the folder's unless given.
         masks: `classical`, or a folder of masks of any tool; the capture's own unless given.
         splats: Gaussians fitted elsewhere to the same capture, a 3DGS `.ply` in its own frame.
+        make_masks: Called where the capture's folder has no masks, or those that were being made
+            there are not all made, to put the missing ones there.
         device: Where tensors live, `cpu`, `cuda`, or `auto`: `cuda` where torch finds it.
         resume: Go on with a run that was cut off; a finished one is left as it is.
         overwrite: Begin again where a run stands already.
@@ -91,7 +93,13 @@ def train(
         capture = read_capture(folder, size=settings.size, memory=memory)
         watch.cameras([view.camera for view in capture.train])
         scene = scene or capture.name
+        if not capture.val:
+            notice("no photo is held out, so nothing is scored.")
         read_depths(capture)  # It is scored at the very end; what is damaged is said now.
+    if make_masks is not None and masks == OWN and lacks_masks(capture):
+        with stage("masks"):
+            make_masks(capture)
+            capture = replace(capture, masks="imported")
     if masks not in (OWN, CLASSICAL):
         masks = str(Path(masks).resolve())
     gaussians_source = ""

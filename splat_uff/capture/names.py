@@ -2,7 +2,6 @@
 
 import os
 import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -22,14 +21,6 @@ def natural_key(name: str) -> list[str | int]:
     """Sort key that takes runs of digits as numbers, so that r_2 comes before r_10."""
     parts = re.split(r"([0-9]+)", name)
     return [int(part) if index % 2 else part for index, part in enumerate(parts)]
-
-
-def fold(name: str) -> str:
-    """What names share that differ in case, or in how an accented letter is composed.
-
-    File systems of Windows and macOS take these for one name, and macOS decomposes letters.
-    """
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def without_ending(name: str, endings: Sequence[str] = IMAGE_ENDINGS) -> str:

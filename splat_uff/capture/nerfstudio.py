@@ -10,12 +10,13 @@ import numpy as np
 from splat_uff.cameras import OPENCV_FROM_OPENGL
 from splat_uff.capture.blender import mask_source
 from splat_uff.capture.images import read_image_size
-from splat_uff.capture.names import fold, stated_path, view_names, without_ending
+from splat_uff.capture.names import stated_path, view_names, without_ending
 from splat_uff.capture.photos import Finder
 from splat_uff.capture.posed import Photo, assemble, mask_keys
 from splat_uff.capture.records import Capture, SparsePoints
 from splat_uff.capture.transforms import Frame, read_frames, states_size
 from splat_uff.errors import InputError
+from splat_uff.files import folded
 from splat_uff.memory import Memory
 from splat_uff.progress import notice
 
@@ -183,7 +184,7 @@ def _keep_listed(lists: Mapping[str, set[str]], frames: Sequence[Frame]) -> list
 
 def _key(path: PurePosixPath) -> str:
     """What two ways of writing the path of one photo have in common."""
-    return fold(without_ending(path.as_posix()))
+    return folded(without_ending(path.as_posix()))
 
 
 def _points(folder: Path, record: Mapping[str, Any], source: Path) -> SparsePoints | None:

@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from splat_uff.capture.images import read_image_size
-from splat_uff.capture.names import IMAGE_ENDINGS, fold, without_ending
+from splat_uff.capture.names import IMAGE_ENDINGS, without_ending
 from splat_uff.capture.unreadable import UNREADABLE_ENDINGS
 from splat_uff.errors import InputError
-from splat_uff.files import visible_entries
+from splat_uff.files import folded, visible_entries
 from splat_uff.progress import notice
 
 PHOTOS = "images"
@@ -32,10 +32,10 @@ class _Listing:
         listing = _Listing()
         entries = visible_entries(folder)
         for entry in entries:
-            listing.by_name.setdefault(fold(entry.name), []).append(entry)
+            listing.by_name.setdefault(folded(entry.name), []).append(entry)
         pictures = [entry for entry in entries if entry.suffix.lower() in _RANKS]
         for entry in sorted(pictures, key=lambda entry: _RANKS[entry.suffix.lower()]):
-            stem = fold(entry.name[: -len(entry.suffix)])
+            stem = folded(entry.name[: -len(entry.suffix)])
             listing.by_stem.setdefault(stem, []).append(entry)
         return listing
 
@@ -72,9 +72,9 @@ class Finder:
         if _is_file(place / path.name):
             return place / path.name
         listing, stem = self._listing(place), without_ending(path.name)
-        options = listing.by_name.get(fold(path.name), [])
-        options = [*options, *listing.by_stem.get(fold(stem), [])]
-        options += listing.by_stem.get(fold(path.name), [])
+        options = listing.by_name.get(folded(path.name), [])
+        options = [*options, *listing.by_stem.get(folded(stem), [])]
+        options += listing.by_stem.get(folded(path.name), [])
         return next((option for option in options if _is_file(option)), None)
 
     def photo(self, path: PurePosixPath, size: int) -> Path | None:
@@ -117,7 +117,7 @@ class Finder:
             notice(f"{count} {what} there under another name than is written ({written}: {found}).")
 
     def _twins_of(self, path: PurePosixPath) -> list[PurePosixPath]:
-        if len(path.parts) < 2 or fold(path.parts[0]) != PHOTOS:
+        if len(path.parts) < 2 or folded(path.parts[0]) != PHOTOS:
             return []
         rest = path.relative_to(path.parts[0])
         return [PurePosixPath(twin) / rest for twin in self.twins.values()]
@@ -128,7 +128,7 @@ class Finder:
         for part in folder.parts:
             options = [here / part]
             if not options[0].is_dir() and here.is_dir():
-                options = self._listing(here).by_name.get(fold(part), [])
+                options = self._listing(here).by_name.get(folded(part), [])
             there = next((option for option in options if option.is_dir()), None)
             if there is None:
                 return None

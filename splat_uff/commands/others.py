@@ -36,6 +36,7 @@ def masks(
         device: What computes; auto is cuda where torch finds it, else cpu.
     """
     from splat_uff.capture import read_capture
+    from splat_uff.memory import GIGABYTE, MEMORY_GB, Memory
     from splat_uff.settings import convert
 
     convert(dataclasses.asdict(settings), SamSettings, source="")
@@ -47,7 +48,8 @@ def masks(
         )
     if size < 16:
         raise InputError(f"--size is {size}; expected at least 16 pixels.")
-    capture = read_capture(data, size=size)
+    memory = Memory(MEMORY_GB * GIGABYTE, output or data)
+    capture = read_capture(data, size=size, memory=memory)
     made = make_masks(capture, checkpoint, sam_model, settings, output, device)
     print(f"masks of {made} views made, in {output or data}")
 

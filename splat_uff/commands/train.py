@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -20,6 +20,9 @@ from splat_uff.errors import InputError
 from splat_uff.masks.config import SamSettings
 from splat_uff.settings import TrainConfig, check_settings
 from splat_uff.watch import NOBODY, Watch
+
+if TYPE_CHECKING:
+    from splat_uff.capture import Capture
 
 
 def train_with(defaults: TrainConfig) -> Callable[..., None]:
@@ -89,17 +92,16 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
         from splat_uff.progress import print_result
 
         checkpoint = given_checkpoint(sam_checkpoint)
-        if checkpoint is not None and not masks:
-            from splat_uff.capture import read_capture
 
-            capture = read_capture(folder, size=settings.size)
-            if capture.masks == "none":
-                make_masks(capture, checkpoint, sam_model, SamSettings(), None, device)
+        def run_sam(capture: "Capture") -> None:
+            assert checkpoint is not None
+            make_masks(capture, checkpoint, sam_model, SamSettings(), None, device, keep=True)
 
         def run(watch: Watch) -> None:
             metrics = pipeline.train(
                 folder, output, settings,
                 scene=name, masks=masks, splats=gaussians, device=device,
+                make_masks=None if checkpoint is None else run_sam,
                 resume=resume, overwrite=overwrite,
                 checkpoint_seconds=checkpoint_seconds, memory_gb=memory, watch=watch,
             )  # fmt: skip

@@ -57,7 +57,8 @@ def read_masks(capture: Capture, *, split: str = "train", memory: Memory | None 
         raise InputError(
             f"no {folder}; expected one folder of mask PNGs per view, so make masks first."
         )
-    return import_masks(folder, capture, split=split, memory=memory)
+    alone = folder.name != PARTNET
+    return import_masks(folder, capture, split=split, alone=alone, memory=memory)
 
 
 def write_masks(folder: Path, split: str, name: str, masks: MaskSet) -> None:

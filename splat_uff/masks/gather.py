@@ -7,6 +7,7 @@ from splat_uff.errors import InputError
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.classical import segment_colours
 from splat_uff.masks.folders import own_folder, read_masks
+from splat_uff.masks.generate import are_unfinished
 from splat_uff.masks.imported import import_masks
 from splat_uff.memory import Memory
 
@@ -19,6 +20,11 @@ def mask_origin_of(capture: Capture, source: str) -> str:
     if source == CLASSICAL:
         return "classical"
     return "imported" if source else capture.masks
+
+
+def lacks_masks(capture: Capture) -> bool:
+    """Whether a capture's folder has no masks, or only some of those that were being made there."""
+    return capture.masks == "none" or are_unfinished(capture)
 
 
 def gather_masks(

@@ -15,6 +15,7 @@ from splat_uff.capture.records import Capture, View
 from splat_uff.errors import InputError
 from splat_uff.files import replacing_folder, require_apart, visible_entries
 from splat_uff.masks.config import MADE_BY, SamSettings
+from splat_uff.masks.folders import own_folder
 from splat_uff.progress import notice, track
 
 SAMPLED = 1 << 20
@@ -28,6 +29,7 @@ def write_sam_masks(
     settings: SamSettings,
     *,
     folder: Path | None = None,
+    keep: bool = False,
 ) -> int:
     """Make the masks of all views that have none by the same weights, settings and photo.
 
@@ -40,6 +42,7 @@ def write_sam_masks(
         checkpoint: Its weights, for the fingerprint.
         settings: Of the generator.
         folder: Where `NAME/000.png` ... go; unless given, `train_seg` and `val_seg` of the capture.
+        keep: Leave all masks that are there, whatever they were made with or by whom.
 
     Returns:
         Number of views whose masks were made.
@@ -60,6 +63,8 @@ def write_sam_masks(
     due = []
     for view, place in jobs:
         key = _key(view, weights, settings)
+        if keep and (place / view.name).is_dir() and visible_entries(place / view.name):
+            continue
         if _made_by(place / view.name) != key:
             due.append((view, place / view.name, key))
     if len(due) < len(jobs):
@@ -87,6 +92,15 @@ def _check_places(jobs: Sequence[tuple[View, Path]]) -> None:
         names[place].append(view.name)
     for place, known in names.items():
         require_apart(place, known)
+
+
+def are_unfinished(capture: Capture) -> bool:
+    """Whether masks were being made here, in the capture's own folder, and some views have none."""
+    places = [own_folder(capture, "train") / view.name for view in capture.train]
+    places += [own_folder(capture, "val") / view.name for view in capture.val]
+    return any((place / MADE_BY).is_file() for place in places) and not all(
+        place.is_dir() for place in places
+    )
 
 
 def _key(view: View, weights: str, settings: SamSettings) -> str:

@@ -24,7 +24,12 @@ MOST_LABELS = 2**26
 
 
 def import_masks(
-    source: Path, capture: Capture, *, split: str = "train", memory: Memory | None = None
+    source: Path,
+    capture: Capture,
+    *,
+    split: str = "train",
+    alone: bool = False,
+    memory: Memory | None = None,
 ) -> Bags:
     """Read the masks of every view, whatever their format, and find their inclusion trees.
 
@@ -47,6 +52,9 @@ def import_masks(
         source: Folder.
         capture: Whose views.
         split: `train`, or `val` for the held-out views.
+        alone: Whether the folder is that of this split. Elsewhere a name that training and held-out
+            views share is that of the training view, and the held-out view's masks are looked for
+            under the path of its photo only, as `val/r_0`.
         memory: Budget that the masks count towards.
 
     Raises:
@@ -55,7 +63,10 @@ def import_masks(
     if not source.is_dir():
         raise InputError(f"no folder {source}; expected the masks of the views in it.")
     views = capture.train if split == "train" else capture.val
-    places = Places(source, (*capture.train, *capture.val))
+    taken = set()
+    if split != "train" and not alone:
+        taken = {name for view in capture.train for name in view.mask_names}
+    places = Places(source, (*capture.train, *capture.val), taken)
     reading = _Reading(places, _any_negative(places.arrays(views)))
     fit = MaskFit()
 
@@ -65,6 +76,11 @@ def import_masks(
         memory=memory,
     )
     fit.say()
+    if taken & {view.name for view in views} and not any(bags.counts):
+        notice(
+            f"held-out views have the names of training views, so what is in {source} are the "
+            f"masks of these; expected {source / capture.held_out / views[0].name} for the others."
+        )
     without = [view.name for view, count in zip(views, bags.counts, strict=True) if not count]
     if split == "train" and len(without) == len(views):
         raise InputError(

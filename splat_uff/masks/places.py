@@ -1,14 +1,14 @@
 """Where the masks of each view lie in a folder, whatever tool wrote them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from splat_uff.capture.names import IMAGE_ENDINGS, fold, without_ending
+from splat_uff.capture.names import IMAGE_ENDINGS, without_ending
 from splat_uff.capture.records import View
 from splat_uff.capture.unreadable import UNREADABLE_ENDINGS
 from splat_uff.errors import InputError
-from splat_uff.files import visible_entries
+from splat_uff.files import folded, visible_entries
 
 MOST_MASKS = 10_000
 """Masks of one view that are read at most."""
@@ -43,22 +43,25 @@ class Places:
     duplicates so.
     """
 
-    def __init__(self, source: Path, views: Iterable[View]) -> None:
+    def __init__(
+        self, source: Path, views: Iterable[View], taken: Collection[str] = frozenset()
+    ) -> None:
         """List the folder.
 
         Args:
             source: Folder of masks.
             views: All views of the capture.
+            taken: Names under which the masks of other views lie.
         """
-        self._source = source
+        self._source, self._taken = source, taken
         self._listed: dict[Path, dict[str, list[Path]]] = {}
         views = list(views)
-        self._owned = {fold(name) for view in views for name in view.mask_names}
+        self._owned = {folded(name) for view in views for name in view.mask_names}
         self._num_levels = self._count_levels(views)
 
     def of(self, view: View) -> Place:
         """The masks of a view; an empty place where there are none."""
-        for name in view.mask_names:
+        for name in (name for name in view.mask_names if name not in self._taken):
             place = self._named(name)
             if not place.is_empty:
                 return place
@@ -85,8 +88,8 @@ class Places:
             return Place()
         levels = [first]
         for number in range(1, self._num_levels):
-            further = _picture(self._entries(f"{_stem(name)}_{number}"))
-            if further is None or fold(f"{_stem(name)}_{number}") in self._owned:
+            further = _picture(self._entries(f"{without_ending(name)}_{number}"))
+            if further is None or folded(f"{without_ending(name)}_{number}") in self._owned:
                 break
             levels.append(further)
         return Place(levels=tuple(levels))
@@ -94,7 +97,7 @@ class Places:
     def _entries(self, name: str) -> list[Path]:
         """What is there under a name, with or without endings."""
         path = PurePosixPath(name)
-        return self._list(self._source / path.parent).get(fold(path.name), [])
+        return self._list(self._source / path.parent).get(folded(path.name), [])
 
     def _list(self, folder: Path) -> dict[str, list[Path]]:
         """Entries by their names, and by these without their last ending."""
@@ -102,17 +105,17 @@ class Places:
             found: dict[str, list[Path]] = {}
             entries = visible_entries(folder) if folder.is_dir() else []
             for entry in entries:
-                whole = fold(entry.name)
+                whole = folded(entry.name)
                 found.setdefault(whole, []).append(entry)
                 if entry.suffix.lower() in (*_PICTURES, ".json", ".npy"):
-                    found.setdefault(fold(entry.name[: -len(entry.suffix)]), []).append(entry)
+                    found.setdefault(folded(entry.name[: -len(entry.suffix)]), []).append(entry)
             self._listed[folder] = found
         return self._listed[folder]
 
     def _count_levels(self, views: Sequence[View]) -> int:
         """How many label maps a view has, as most of them do."""
         stems = [
-            _stem(name)
+            without_ending(name)
             for view in views
             for name in view.mask_names[:1]
             if _picture(self._entries(name)) is not None
@@ -122,7 +125,7 @@ class Places:
             having = [
                 stem
                 for stem in stems
-                if fold(f"{stem}_{number}") not in self._owned
+                if folded(f"{stem}_{number}") not in self._owned
                 and _picture(self._entries(f"{stem}_{number}")) is not None
             ]
             if len(having) < max(1, len(stems) / 2):
@@ -141,10 +144,6 @@ def pictures_in(folder: Path) -> list[Path]:
     if len(found) > MOST_MASKS:
         raise InputError(f"{folder} holds {len(found)} masks; expected at most {MOST_MASKS}.")
     return found
-
-
-def _stem(name: str) -> str:
-    return without_ending(name)
 
 
 def _with_ending(entries: Sequence[Path], ending: str) -> Path | None:
