@@ -18,7 +18,7 @@ from splat_uff.capture.photos import PHOTOS, Finder
 from splat_uff.capture.posed import Photo, assemble, mask_keys
 from splat_uff.capture.records import Capture, SparsePoints
 from splat_uff.errors import InputError
-from splat_uff.files import visible_entries
+from splat_uff.files import folded, visible_entries
 from splat_uff.memory import Memory
 from splat_uff.progress import notice
 
@@ -298,7 +298,7 @@ class _CutOuts:
         if not self._are_there:
             return None
         full = self._finder.find(PurePosixPath(MASKS) / path.parent / f"{path.name}.png")
-        if full is not None:
+        if full is not None and folded(without_ending(full.name)) == folded(path.name):
             return full
         short = self._finder.find(PurePosixPath(MASKS) / path)
         if short is not None and self._short_names is None:

@@ -99,9 +99,13 @@ def _find_photos(
 
 
 def _list_photos(folder: Path) -> list[Path]:
-    """Photos in plain order of their names."""
-    endings = (*IMAGE_ENDINGS, *UNREADABLE_ENDINGS)
-    return [path for path in visible_entries(folder) if path.suffix.lower() in endings]
+    """Photos in plain order of their names; their names may have no ending."""
+    endings = (*IMAGE_ENDINGS, *UNREADABLE_ENDINGS, "")
+    return [
+        path
+        for path in visible_entries(folder)
+        if path.suffix.lower() in endings and not path.is_dir()
+    ]
 
 
 def _just_large_enough(options: Sequence[Path], size: int) -> Path:

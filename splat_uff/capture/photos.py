@@ -60,8 +60,9 @@ class Finder:
         """The picture that a path means, or None where there is none.
 
         In this order: the very name; the same in another case; NAME with another ending, or with
-        one where the path has none; NAME.ENDING.png. Endings are tried in the order of
-        `IMAGE_ENDINGS`, then those of pictures that cannot be read, so that they are named as such.
+        one where the path has none; NAME.ENDING.png; NAME without an ending. Endings are tried in
+        the order of `IMAGE_ENDINGS`, then those of pictures that cannot be read, so that they are
+        named as such.
 
         Raises:
             InputError: If the file is a link that leads in a circle.
@@ -75,6 +76,7 @@ class Finder:
         options = listing.by_name.get(folded(path.name), [])
         options = [*options, *listing.by_stem.get(folded(stem), [])]
         options += listing.by_stem.get(folded(path.name), [])
+        options += listing.by_name.get(folded(stem), [])
         return next((option for option in options if _is_file(option)), None)
 
     def photo(self, path: PurePosixPath, size: int) -> Path | None:

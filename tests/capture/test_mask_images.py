@@ -1,0 +1,215 @@
+"""What pictures mean as masks and as label maps, however they are drawn."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from splat_uff.capture.mask_images import (
+    as_photo,
+    has_shape,
+    has_two_values,
+    lift_negative,
+    read_label_map,
+    read_mask,
+    turned,
+    turned_back,
+)
+from splat_uff.errors import InputError
+
+MASK = np.zeros((12, 16), bool)
+MASK[3:9, 4:13] = True
+GREY = MASK.astype(np.uint8) * 255
+
+
+def colour(red, green, blue):
+    return MASK[..., None] * np.array([red, green, blue], np.uint8)
+
+
+def with_palette(indices, *colours):
+    picture = Image.fromarray(indices.astype(np.uint8), mode="P")
+    picture.putpalette([value for each in colours for value in each])
+    return picture
+
+
+def with_alpha(colours, alpha):
+    stacked = np.concatenate([np.broadcast_to(colours, (*MASK.shape, 3)), alpha[..., None]], axis=2)
+    return Image.fromarray(stacked.astype(np.uint8), mode="RGBA")
+
+
+def soft(picture):
+    """With edges as an editor draws them: three times as large, and reduced."""
+    large = picture.resize((48, 36), Image.Resampling.NEAREST)
+    return large.resize((16, 12), Image.Resampling.BOX)
+
+
+WHITE, BLACK, RED, NAVY = (255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 0, 60)
+DRAWN = {
+    "0 and 255": Image.fromarray(GREY),
+    "0 and 1": Image.fromarray(MASK.astype(np.uint8)),
+    "one bit": Image.fromarray(GREY).convert("1"),
+    "16 bits, 0 and 65535": Image.fromarray(MASK.astype(np.uint16) * 65535),
+    "16 bits, 0 and 1": Image.fromarray(MASK.astype(np.uint16)),
+    "32 bits": Image.fromarray(MASK.astype(np.int32) * 255),
+    "floats": Image.fromarray(MASK.astype(np.float32)),
+    "grey with full alpha": Image.fromarray(np.stack([GREY, GREY * 0 + 255], axis=2), mode="LA"),
+    "grey in three channels": Image.fromarray(colour(255, 255, 255)),
+    "green": Image.fromarray(colour(0, 255, 0)),
+    "blue": Image.fromarray(colour(0, 0, 255)),
+    "dark blue": Image.fromarray(colour(*NAVY)),
+    "green with full alpha": Image.fromarray(colour(0, 255, 0)).convert("RGBA"),
+    "alpha over white": with_alpha(WHITE, GREY),
+    "alpha over black": with_alpha(BLACK, GREY),
+    "alpha over a photo": with_alpha(np.arange(12 * 16 * 3).reshape(12, 16, 3) % 256, GREY),
+    "palette, red": with_palette(MASK, BLACK, RED),
+    "palette, black": with_palette(MASK, BLACK, BLACK),
+    "palette, nearly black": with_palette(MASK, BLACK, (1, 1, 1)),
+    "palette, white first": with_palette(~MASK, WHITE, BLACK),
+    "palette, colour first": with_palette(~MASK, RED, BLACK),
+    "palette, two colours": with_palette(MASK, NAVY, RED),
+    "soft, grey": soft(Image.fromarray(GREY)),
+    "soft, green": soft(Image.fromarray(colour(0, 255, 0))),
+    "soft, alpha": soft(with_alpha(RED, GREY)),
+}
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_read_mask_sees_the_same_however_it_is_drawn(tmp_path, kind):
+    path = tmp_path / ("mask.tif" if DRAWN[kind].mode in ("I", "F") else "mask.png")
+    DRAWN[kind].save(path)
+    np.testing.assert_array_equal(read_mask(path), MASK)
+
+
+@pytest.mark.parametrize("ending", ["png", "PNG", "bmp", "tif", "gif", "webp", "tga", "ppm"])
+def test_read_mask_reads_every_format(tmp_path, ending):
+    options = {"lossless": True} if ending == "webp" else {}
+    Image.fromarray(GREY).convert("RGB").save(tmp_path / f"mask.{ending}", **options)
+    np.testing.assert_array_equal(read_mask(tmp_path / f"mask.{ending}"), MASK)
+
+
+@pytest.mark.parametrize("picture", [Image.fromarray(GREY), Image.fromarray(colour(0, 255, 0))])
+def test_read_mask_takes_lossy_pictures_at_half(tmp_path, picture):
+    large = picture.resize((160, 120), Image.Resampling.NEAREST)
+    large.save(tmp_path / "mask.jpg", quality=80)
+    wrong = read_mask(tmp_path / "mask.jpg") != MASK.repeat(10, 0).repeat(10, 1)
+    assert wrong.mean() < 0.01
+
+
+def test_read_mask_of_nothing_is_empty_and_of_everything_is_full(tmp_path):
+    for value, expected in ((0, False), (1, True), (255, True)):
+        Image.new("L", (9, 7), value).save(tmp_path / "mask.png")
+        assert (read_mask(tmp_path / "mask.png") == expected).all()
+    for mode in ("RGB", "RGBA", "P", "I;16", "LA"):
+        Image.new(mode, (9, 7)).save(tmp_path / "mask.png")
+        assert not read_mask(tmp_path / "mask.png").any()
+    Image.new("L", (9, 7), 3).save(tmp_path / "mask.jpg")
+    assert not read_mask(tmp_path / "mask.jpg").any()  # No mask, but traces of the compression.
+
+
+def test_read_mask_keeps_every_colour_that_is_drawn(tmp_path):
+    picture = colour(255, 0, 0)
+    picture[3:6, 4:13] = NAVY
+    Image.fromarray(picture).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), MASK)
+
+
+LABELS = np.zeros((12, 16), np.int64)
+LABELS[2:6, 3:12], LABELS[6:9, 3:8], LABELS[9:11, 10:14] = 1, 2, 3
+
+
+def lookup(*colours):
+    return np.array(colours, np.uint8)[LABELS]
+
+
+MAPS = {
+    "8 bits": Image.fromarray(LABELS.astype(np.uint8)),
+    "16 bits": Image.fromarray((LABELS * 300).astype(np.uint16)),
+    "32 bits": Image.fromarray((LABELS * 70000).astype(np.int32)),
+    "floats": Image.fromarray((LABELS * 2).astype(np.float32)),
+    "32 bits, -1": Image.fromarray((LABELS - 1).astype(np.int32)),
+    "16 bits, -1": Image.fromarray((LABELS - 1).astype(np.uint16)),
+    "palette": with_palette(LABELS, BLACK, RED, RED, WHITE),
+    "palette in grey": with_palette(LABELS, BLACK, (9, 9, 9), (3, 3, 3), WHITE),
+    "colours": Image.fromarray(lookup(BLACK, RED, NAVY, WHITE)),
+    "grey in three channels": Image.fromarray(LABELS.astype(np.uint8)).convert("RGB"),
+    "colours with full alpha": Image.fromarray(lookup(BLACK, RED, NAVY, WHITE)).convert("RGBA"),
+    "alpha": with_alpha(lookup(WHITE, RED, NAVY, (7, 7, 7)), (LABELS > 0) * 255),
+}
+
+
+@pytest.mark.parametrize("kind", MAPS)
+def test_read_label_map_tells_the_same_segments_apart(tmp_path, kind):
+    path = tmp_path / ("map.tif" if MAPS[kind].mode in ("I", "F") else "map.png")
+    MAPS[kind].save(path)
+    found = read_label_map(path)
+    assert ((found > 0) == (LABELS > 0)).all()
+    assert len(set(zip(found.ravel().tolist(), LABELS.ravel().tolist(), strict=True))) == 4
+
+
+def test_read_label_map_takes_a_soft_mask_for_one_mask(tmp_path):
+    disc = np.hypot(*(np.mgrid[:100, :100] - 49.5)) < 30
+    large = Image.fromarray(disc.astype(np.uint8) * 255).resize((700, 700))
+    large.resize((100, 100), Image.Resampling.BOX).save(tmp_path / "map.png")
+    found = read_label_map(tmp_path / "map.png")
+    assert set(np.unique(found)) == {0, 1}
+    assert (found.astype(bool) != disc).mean() < 0.01
+
+
+def test_read_label_map_refuses_what_compression_has_changed(tmp_path):
+    MAPS["8 bits"].save(tmp_path / "map.jpg")
+    with pytest.raises(InputError, match=r"map\.jpg is a JPEG, whose compression changes labels"):
+        read_label_map(tmp_path / "map.jpg")
+
+
+def test_read_label_map_wants_whole_numbers(tmp_path):
+    Image.fromarray(LABELS.astype(np.float32) / 3).save(tmp_path / "map.tif")
+    with pytest.raises(InputError, match="not whole"):
+        read_label_map(tmp_path / "map.tif")
+
+
+def test_lift_negative_makes_nothing_of_what_is_below_0():
+    assert lift_negative(np.array([0, 1, 2])).tolist() == [0, 1, 2]
+    assert lift_negative(np.array([-1, 0, 2])).tolist() == [0, 1, 3]
+    assert lift_negative(np.array([0, 1]), known=True).tolist() == [1, 2]
+
+
+def test_has_two_values_tells_masks_from_label_maps(tmp_path):
+    for name, picture, expected in (
+        ("mask.png", DRAWN["0 and 255"], True),
+        ("soft.png", DRAWN["green"], True),
+        ("photo.jpg", DRAWN["0 and 255"], True),
+        ("map.png", MAPS["8 bits"], False),
+        ("colours.png", MAPS["colours"], False),
+    ):
+        picture.save(tmp_path / name)
+        assert has_two_values(tmp_path / name) == expected
+
+
+@pytest.mark.parametrize("long_side", [16, 64, 107, 512, 1024, 1333, 4000, 6016])
+@pytest.mark.parametrize("rounding", [np.floor, np.round, np.ceil])
+def test_has_shape_takes_every_size_that_a_photo_is_reduced_to(long_side, rounding):
+    photo = (4016, 6016)
+    short = int(rounding(photo[0] * long_side / photo[1]))
+    assert has_shape((short, long_side), photo)
+    assert not has_shape((short + max(3, round(0.02 * short)), long_side), photo)
+    assert not has_shape((long_side, short), photo)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turned_is_what_exif_says(orientation):
+    picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    image = Image.fromarray(picture)
+    image.getexif()[274] = orientation
+    np.testing.assert_array_equal(turned(picture, orientation), ImageOps.exif_transpose(image))
+    back = turned(turned(picture, orientation), turned_back(orientation))
+    np.testing.assert_array_equal(back, picture)
+
+
+def test_as_photo_turns_only_where_the_shape_says_so(tmp_path):
+    path = tmp_path / "mask.png"
+    sideways = turned(MASK, 6)
+    same = as_photo(sideways, path, shape=MASK.shape, other_turn=8)
+    np.testing.assert_array_equal(same, MASK)
+    assert as_photo(MASK, path, shape=MASK.shape, other_turn=8) is MASK
+    for other_turn in (1, 3):
+        with pytest.raises(InputError, match=r"mask\.png is 12x16, its photo 16x12"):
+            as_photo(sideways, path, shape=MASK.shape, other_turn=other_turn)
