@@ -17,15 +17,29 @@ import pytest
 from PIL import Image
 
 READERS = ("blender", "nerfstudio", "colmap", "llff", "partnet")
-SKIPPING = ("nerfstudio", "colmap")
+SKIPPING = ("nerfstudio", "colmap", "blender", "partnet")
+"""Whose photos are skipped and counted where they are missing; LLFF pairs them with rows."""
 MASKS = ("folder of PNGs", "label picture", "array", "run lengths")
-PHOTO_HARM = ("empty", "truncated", "no image", "bomb", "announced bomb", "loop", "folder")
+PHOTO_HARM = (
+    *("empty", "truncated", "no image", "bomb", "announced bomb", "loop", "folder"),
+    *("HEIC", "pointer", "proportions"),
+)
 MASK_HARM = {
-    "folder of PNGs": ("empty", "truncated", "bomb", "announced bomb", "loop", "folder", "size"),
-    "label picture": ("empty", "truncated", "bomb", "announced bomb", "colour", "size"),
+    "folder of PNGs": (
+        *("empty", "truncated", "bomb", "announced bomb", "loop", "folder", "size", "HEIC"),
+        *("coarse", "sideways"),
+    ),
+    "label picture": ("empty", "truncated", "bomb", "announced bomb", "lossy", "size", "HEIC"),
     "array": ("empty", "truncated", "pickle", "announced bomb", "floats", "size"),
     "run lengths": ("empty", "truncated", "not UTF-8", "announced bomb", "deep", "size", "sum"),
 }
+CAPTURE_HARM = {
+    "nerfstudio": ("corner", "climbs", "drive", "strange list", "listed out", "no photos"),
+    "blender": ("corner", "climbs", "drive", "no photos"),
+    "colmap": ("climbs", "no photos", "text"),
+    "llff": ("no photos", "one more"),
+}
+"""Files that contradict each other, or what they say."""
 MOST_BYTES = 3 * 10**8
 """Memory that a refusal may take beyond what the process had."""
 
@@ -88,8 +102,18 @@ def harm(path: Path, how: str) -> None:
         path.symlink_to(path.name)
     elif how == "folder":
         path.mkdir()
-    elif how == "colour":
-        Image.new("RGB", (48, 32)).save(path)
+    elif how == "lossy":
+        Image.new("L", (48, 32), 255).save(path, format="JPEG")
+    elif how == "HEIC":
+        path.with_suffix(".heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
+    elif how == "pointer":
+        path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    elif how == "proportions":
+        Image.new("RGB", (48, 20)).save(path)
+    elif how == "coarse":
+        Image.new("L", (6, 4), 255).save(path)
+    elif how == "sideways":
+        Image.new("L", (32, 48), 255).save(path)
     elif how == "pickle":
         np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     elif how == "floats":
@@ -106,13 +130,52 @@ def harm(path: Path, how: str) -> None:
         raise ValueError(how)
 
 
+def harm_capture(folder: Path, reader: str, how: str) -> None:
+    """Make the files of a capture say what cannot be."""
+    from tests.capture import test_posed as posed
+
+    photos = folder / ("train" if reader == "blender" else "images")
+    if how == "no photos":
+        for path in photos.iterdir():
+            path.unlink()
+        return
+    if how == "one more":
+        Image.new("RGB", (48, 32)).save(photos / "frame_91.png")
+        return
+    if reader == "colmap":
+        model = folder / "sparse" / "0"
+        for path in model.iterdir():
+            path.unlink()
+        model.rmdir()
+        posed.write_colmap(folder, text=True)
+        path = model / "images.txt"
+        text = path.read_text()
+        path.write_text(
+            text + "1 2 3 what\n" if how == "text" else text.replace("frame_0", "../../frame_0")
+        )
+        return
+    path = folder / ("transforms_train.json" if reader == "blender" else "transforms.json")
+    record = json.loads(path.read_text())
+    if how == "corner":
+        record |= {"cx": 0.0, "cy": 0.0, "w": 48, "h": 32}
+    elif how == "climbs":
+        record["frames"][0]["file_path"] = "..\\..\\photo.png"
+    elif how == "drive":
+        record["frames"][0]["file_path"] = "D:\\photo.png"
+    elif how == "strange list":
+        record["train_filenames"] = ["elsewhere/frame_0.png"]
+    elif how == "listed out":
+        record["val_filenames"] = [frame["file_path"] for frame in record["frames"]]
+    path.write_text(json.dumps(record))
+
+
 def write_other_size(path: Path) -> None:
     if path.suffix == ".npy":
-        np.save(path, np.ones((31, 47), int))
+        np.save(path, np.ones((20, 47), int))
     elif path.suffix == ".json":
-        path.write_text(json.dumps([{"size": [31, 47], "counts": [7, 1450]}]))
+        path.write_text(json.dumps([{"size": [20, 47], "counts": [7, 933]}]))
     else:
-        Image.fromarray(np.full((31, 47), 1, np.uint8)).save(path)
+        Image.fromarray(np.full((20, 47), 1, np.uint8)).save(path)
 
 
 def make_masks(kind: str, folder: Path, names: list[str]) -> Path:
@@ -147,6 +210,7 @@ def cases() -> list[tuple[str, str, str]]:
     found = [("capture", reader, how) for reader in READERS for how in PHOTO_HARM]
     # Photos that are not there are skipped and counted.
     found = [each for each in found if each[1] not in SKIPPING or each[2] != "folder"]
+    found += [("files", reader, how) for reader in CAPTURE_HARM for how in CAPTURE_HARM[reader]]
     return found + [("masks", kind, how) for kind in MASKS for how in MASK_HARM[kind]]
 
 
@@ -157,7 +221,10 @@ def prepare(root: Path, case: tuple[str, str, str]) -> list[str]:
     folder.mkdir()
     command = ["train", "--data", str(folder / "in"), "--output", str(folder / "out")]
     (folder / "in").mkdir()
-    photos = make_capture(kind if what == "capture" else "nerfstudio", folder / "in")
+    photos = make_capture("nerfstudio" if what == "masks" else kind, folder / "in")
+    if what == "files":
+        harm_capture(folder / "in", kind, how)
+        return [*command, "--masks", "classical"]
     if what == "capture":
         harm(photos[-1], how)
         return [*command, "--masks", "classical"]
