@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
+from splat_uff.errors import InputError
 from splat_uff.files import replacing
-from splat_uff.gaussians.table import needed_columns, read_table, write_table
+from splat_uff.gaussians.rows import finite_parts, usable_rows
+from splat_uff.gaussians.table import read_table, write_table
 from splat_uff.render.records import Gaussians
 
 
@@ -16,35 +19,50 @@ def save_ply(path: Path, gaussians: Gaussians) -> None:
         write_table(temporary, table_of(gaussians))
 
 
-def table_of(gaussians: Gaussians) -> np.ndarray:
-    """The columns of the 3DGS reference as a structured array, one row per Gaussian."""
+def table_of(gaussians: Gaussians, centres: Float[np.ndarray, "N 3"] | None = None) -> np.ndarray:
+    """The columns of the 3DGS reference as a structured array, one row per Gaussian.
+
+    Args:
+        gaussians: To write.
+        centres: float64, in place of the means, for columns `x y z` of 64 bits.
+    """
     columns = _columns(gaussians)
-    table = np.empty(len(gaussians), dtype=[(name, "<f4") for name in columns])
+    kinds = dict.fromkeys(columns, "<f4")
+    if centres is not None:
+        columns |= {name: centres[:, axis] for axis, name in enumerate("xyz")}
+        kinds |= dict.fromkeys("xyz", "<f8")
+    table = np.empty(len(gaussians), dtype=list(kinds.items()))
     for name, values in columns.items():
         table[name] = values
     return table
 
 
 def load_ply(path: Path) -> Gaussians:
-    """Read a 3DGS `.ply`.
+    """Read a 3DGS `.ply` of which every row can be drawn; centres become float32.
 
     Raises:
-        InputError: If the file is missing, truncated, lacks a column, or holds numbers that are
-            not finite or rotations of length 0.
+        InputError: If the file is missing, truncated, of another format, lacks a column, or holds
+            Gaussians that cannot be drawn.
     """
     table = read_table(path)
-    rest = sum(name.startswith("f_rest_") for name in table.dtype.names or ())
-    read = {name: np.asarray(table[name], dtype=np.float32) for name in needed_columns(rest)}
+    rows = usable_rows(table)
+    if rows.dropped:
+        raise InputError(
+            f"{path} holds {rows.dropped} Gaussians that cannot be drawn ({rows}); export it again."
+        )
+    gaussians = gaussians_of(table)
+    return gaussians.moved(gaussians.means.float())
 
-    def stack(prefix: str, count: int) -> np.ndarray:
-        return np.stack([read[f"{prefix}{i}"] for i in range(count)], axis=1)
 
-    means = np.stack([read["x"], read["y"], read["z"]], axis=1)
-    # Files hold the higher degrees channel by channel.
-    shN = stack("f_rest_", rest) if rest else np.zeros((len(means), 0), np.float32)
-    shN = shN.reshape(len(means), 3, rest // 3).transpose(0, 2, 1)
-    parts = means, stack("rot_", 4), stack("scale_", 3), read["opacity"], stack("f_dc_", 3)[:, None]
-    return Gaussians(*(torch.from_numpy(np.ascontiguousarray(part)) for part in (*parts, shN)))
+def gaussians_of(table: np.ndarray) -> Gaussians:
+    """Gaussians of rows that can all be drawn; means are float64 where the columns are."""
+    parts = finite_parts(table)
+    return Gaussians(
+        **{
+            name: torch.from_numpy(np.ascontiguousarray(values))
+            for name, values in vars(parts).items()
+        }
+    )
 
 
 def _columns(gaussians: Gaussians) -> dict[str, np.ndarray]:

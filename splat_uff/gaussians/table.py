@@ -5,26 +5,28 @@ from pathlib import Path
 import numpy as np
 
 from splat_uff.errors import InputError
+from splat_uff.gaussians.formats import HEAD, refuse_other_formats
+from splat_uff.gaussians.rows import usable_rows
 
 MOST_GAUSSIANS = 50_000_000
-MOST_HEADER = 1 << 16
-"""Bytes in which a header must end; those of splats have some 2000."""
+REST_COUNTS = (0, 9, 24, 45, 72)
+"""Columns of higher harmonics of degree 0 to 4."""
 
 
 def read_table(path: Path) -> np.ndarray:
-    """Read every column of a 3DGS `.ply`, those that we do not know included.
+    """Read every column and row of a 3DGS `.ply`, those that we cannot use included.
 
     Returns:
-        Structured array, one row per Gaussian, with the types of the file.
+        Structured array, one row per Gaussian, with the types of the file. `usable_rows` says which
+        of them can be drawn; at least one can.
 
     Raises:
-        InputError: If the file is missing, truncated, lacks a column, or holds numbers that are
-            not finite or rotations of length 0.
+        InputError: If the file is missing, truncated, of another format, lacks a column, or no row
+            of it can be drawn.
     """
     from plyfile import PlyData, PlyListProperty, PlyParseError
 
-    if not path.is_file():
-        raise InputError(f"no file {path}; expected a 3DGS .ply.")
+    refuse_other_formats(path)
     try:
         _check_counts(path)
         table = PlyData.read(str(path), mmap="c")["vertex"]
@@ -32,9 +34,10 @@ def read_table(path: Path) -> np.ndarray:
         if not 0 < table.count <= MOST_GAUSSIANS:
             raise InputError(f"{path} has {table.count} Gaussians; expected 1 to 50 million.")
         rest = sum(name.startswith("f_rest_") for name in names)
-        if rest not in (0, 9, 24, 45):
-            raise InputError(f"{path} has {rest} f_rest columns; expected 0, 9, 24 or 45.")
-        missing = [name for name in needed_columns(rest) if name not in names]
+        if rest not in REST_COUNTS:
+            raise InputError(f"{path} has {rest} f_rest columns; expected 0, 9, 24, 45 or 72.")
+        scales = 2 if "scale_1" in names and "scale_2" not in names else 3
+        missing = [name for name in needed_columns(rest, scales) if name not in names]
         if missing:
             raise ValueError(f"no column {missing[0]}")
         if any(isinstance(prop, PlyListProperty) for prop in table.properties):
@@ -44,22 +47,19 @@ def read_table(path: Path) -> np.ndarray:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is not a 3DGS .ply ({error}); export it again.") from None
-    with np.errstate(over="ignore"):  # What float32 cannot hold becomes infinite.
-        needed = {name: read[name].astype(np.float32) for name in needed_columns(rest)}
-    if not all(np.isfinite(values).all() for values in needed.values()):
-        raise InputError(f"{path} holds NaN or infinite numbers; export it again.")
-    if not np.any([needed[f"rot_{i}"] for i in range(4)], axis=0).all():
-        raise InputError(f"{path} holds rotations of length 0; export it again.")
+    rows = usable_rows(read)
+    if not rows.kept.any():
+        raise InputError(f"{path} holds no Gaussian that can be drawn ({rows}); export it again.")
     return read
 
 
 def _check_counts(path: Path) -> None:
     """Refuse rows that the file cannot hold, for which `plyfile` would take memory first."""
     with path.open("rb") as file:
-        header, end, _ = file.read(MOST_HEADER).partition(b"end_header")
+        header, end, _ = file.read(HEAD).partition(b"end_header")
     size = path.stat().st_size
-    if header.startswith(b"ply") and not end and size > MOST_HEADER:
-        raise ValueError(f"no end_header in its first {MOST_HEADER} bytes")
+    if header.startswith(b"ply") and not end and size > HEAD:
+        raise ValueError(f"no end_header in its first {HEAD} bytes")
     for words in map(bytes.split, header.splitlines()):
         count = int(words[-1]) if words[:1] == [b"element"] and words[-1].isdigit() else 0
         if count > size:  # A row of whatever kind takes a byte or more.
@@ -73,12 +73,17 @@ def write_table(path: Path, table: np.ndarray) -> None:
     PlyData([PlyElement.describe(table, "vertex")], byte_order="<").write(str(path))
 
 
-def needed_columns(rest: int) -> list[str]:
-    """What a Gaussian is made of, with so many columns of higher harmonics."""
+def needed_columns(rest: int, scales: int = 3) -> list[str]:
+    """What a Gaussian is made of.
+
+    Args:
+        rest: Columns of higher harmonics.
+        scales: 3, or 2 for flat Gaussians (2DGS).
+    """
     return [
         *("x", "y", "z", "opacity"),
         *(f"f_dc_{i}" for i in range(3)),
         *(f"f_rest_{i}" for i in range(rest)),
-        *(f"scale_{i}" for i in range(3)),
+        *(f"scale_{i}" for i in range(scales)),
         *(f"rot_{i}" for i in range(4)),
     ]

@@ -104,15 +104,15 @@ MALFORMED = {
     "with a column twice": (header(1, columns=["x", *COLUMNS]) + ROW + ROW, "not a 3DGS .ply"),
     "without vertices": (header(1).replace(b"vertex", b"corner") + ROW, "not a 3DGS .ply"),
     "with 8 of the higher columns": (with_rest(8) + 9 * ROW, "8 f_rest columns"),
-    "of degree 4": (with_rest(72) + 9 * ROW, "72 f_rest columns"),
+    "of degree 5": (with_rest(105) + 9 * ROW, "105 f_rest columns"),
     "with a list for a column": (
         header(1).replace(b"float x", b"list uchar float x") + b"\x01" + ROW,
         "not a 3DGS .ply",
     ),
-    "with NaN": (header(1) + ROW[:-4] + np.float32(np.nan).tobytes(), "NaN or infinite"),
+    "with NaN": (header(1) + ROW[:-4] + np.float32(np.nan).tobytes(), "1 with NaN"),
     "too large for float32": (
         header(1, kind="double") + np.full(14, 1e300).tobytes(),
-        "NaN or infinite",
+        "1 with infinite numbers",
     ),
     "without rotations": (header(1) + ROW[:-16] + bytes(16), "rotations of length 0"),
     "that never ends its header": (b"ply\ncomment " + b"x" * 200_000, "no end_header"),
@@ -131,10 +131,9 @@ def test_load_ply_answers_a_malformed_file_with_one_line(kind, tmp_path):
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
-@pytest.mark.parametrize("name", ["missing.ply", "."])
-def test_load_ply_answers_no_file_with_one_line(name, tmp_path):
+def test_load_ply_answers_no_file_with_one_line(tmp_path):
     with pytest.raises(InputError, match="no file"):
-        load_ply(tmp_path / name)
+        load_ply(tmp_path / "missing.ply")
 
 
 @pytest.mark.parametrize(

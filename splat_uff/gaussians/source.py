@@ -1,0 +1,71 @@
+"""Splats from elsewhere as their file has them: every row, and which of them can be drawn."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from splat_uff.gaussians.precision import judge_precision
+from splat_uff.gaussians.rows import usable_rows
+from splat_uff.gaussians.table import read_table
+from splat_uff.progress import notice
+
+
+@dataclass(frozen=True)
+class SourceSplats:
+    """All M rows of a file; the Gaussians of a run are those that are kept, in order."""
+
+    table: np.ndarray
+    """Structured, [M]: 3DGS columns and whatever others there are, with their types."""
+    kept: Bool[np.ndarray, "M"]
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """The rows that are kept."""
+        return self.table[self.kept]
+
+
+def read_source(path: Path) -> SourceSplats:
+    """Read a 3DGS `.ply`, without a word.
+
+    Raises:
+        InputError: If it is missing, damaged, of another format, or has no row that can be drawn.
+    """
+    table = read_table(path)
+    return SourceSplats(table, usable_rows(table).kept)
+
+
+def read_given(path: Path) -> SourceSplats:
+    """Read a 3DGS `.ply` that a person gave, and say what is odd about it, a line for each thing.
+
+    Raises:
+        InputError: As `read_source`.
+    """
+    table = read_table(path)
+    rows, names = usable_rows(table), table.dtype.names or ()
+    source = SourceSplats(table, rows.kept)
+    if rows.dropped:
+        notice(
+            f"{path}: {rows.dropped} of {len(table)} Gaussians cannot be drawn ({rows}) and are "
+            "left out; an export gives them back, with segment 0."
+        )
+    if "f_rest_45" in names:
+        notice(
+            f"{path} has spherical harmonics of degree 4; degrees 0 to 3 are read, and an export "
+            "gives all back."
+        )
+    if "scale_2" not in names:
+        notice(f"{path} has two scales for each Gaussian (2DGS); they are read as flat.")
+    precision = judge_precision(centres_of(source.drawn))
+    if precision.is_lost and table.dtype["x"].itemsize <= 4:
+        notice(
+            f"the scene of {path} lies {precision}; that precision is lost already, so write x, y, "
+            "z of 64 bits, or move splats and poses nearer to the origin."
+        )
+    return source
+
+
+def centres_of(table: np.ndarray) -> Float[np.ndarray, "N 3"]:
+    """Centres of the rows of a table, float64."""
+    return np.stack([table[axis] for axis in "xyz"], axis=1).astype(np.float64)

@@ -1,0 +1,136 @@
+"""Splats of other formats are named by what is in them, in one line that says what to do."""
+
+import gzip
+import json
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from plyfile import PlyData, PlyElement
+
+from splat_uff.errors import InputError
+from splat_uff.gaussians.formats import refuse_other_formats
+from splat_uff.gaussians.table import read_table
+from tests.gaussians.splats import make_table, write_ply
+
+
+def write_ply_of(path, *elements):
+    PlyData([PlyElement.describe(table, name) for name, table in elements]).write(str(path))
+
+
+def points(*names):
+    return np.ones(4, [(name, "<f4") for name in ("x", "y", "z", *names)])
+
+
+def compressed_ply(path):
+    names = ("packed_position", "packed_rotation", "packed_scale", "packed_color")
+    packed = np.zeros(4, [(name, "<u4") for name in names])
+    write_ply_of(path, ("chunk", np.zeros(1, [("min_x", "<f4")])), ("vertex", packed))
+
+
+def splat(path):
+    row = struct.pack("<6f8B", 1, -2, 3, 0.1, 0.2, 0.3, *range(8))
+    path.write_bytes(row * 7)
+
+
+def spz(path):
+    path.write_bytes(gzip.compress(struct.pack("<4sII4x", b"NGSP", 3, 9) + bytes(100)))
+
+
+def ksplat(path):
+    header = bytes([0, 1, 0, 0]) + struct.pack("<4I", 1, 1, 9, 9) + bytes(4096)
+    path.write_bytes(header[:4096] + bytes(2000))
+
+
+def sog(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("meta.json", json.dumps({"means": {}, "scales": {}}))
+        archive.writestr("means_l.webp", b"")
+
+
+def sog_meta(path):
+    path.write_text(json.dumps({"version": 2, "means": {}, "scales": {}, "quats": {}}))
+
+
+def sog_folder(path):
+    path.mkdir()
+    sog_meta(path / "meta.json")
+
+
+def glb(path):
+    path.write_bytes(b"glTF" + struct.pack("<II", 2, 20) + bytes(20))
+
+
+def gltf(path):
+    path.write_text(json.dumps({"asset": {"version": "2.0"}}))
+
+
+def checkpoint(path):
+    torch.save({"splats": {"means": torch.zeros(2, 3)}}, path)
+
+
+def old_checkpoint(path):
+    torch.save({"splats": {"means": torch.zeros(2, 3)}}, path, _use_new_zipfile_serialization=False)
+
+
+def point_cloud(path):
+    write_ply_of(path, ("vertex", points("red", "green", "blue")))
+
+
+def mesh(path):
+    faces = np.array([([0, 1, 2],)], [("vertex_indices", "O")])
+    write_ply_of(path, ("vertex", points("nx")), ("face", faces))
+
+
+def empty(path):
+    path.touch()
+
+
+def folder(path):
+    path.mkdir()
+
+
+def run_folder(path):
+    inside = path / "point_cloud" / "iteration_7000"
+    inside.mkdir(parents=True)
+    write_ply(inside / "point_cloud.ply", make_table())
+
+
+FORMATS = {
+    compressed_ply: "compressed .ply of SuperSplat",
+    splat: r"\.splat",
+    spz: r"\.spz",
+    ksplat: r"\.ksplat",
+    sog: r"\.sog",
+    sog_meta: "unpacked SOG",
+    sog_folder: "unpacked SOG",
+    glb: r"\.glb",
+    gltf: r"\.gltf",
+    checkpoint: r"checkpoint .*ns-export",
+    old_checkpoint: r"checkpoint .*ns-export",
+    point_cloud: "point cloud without columns of Gaussians",
+    mesh: "mesh without columns of Gaussians",
+    empty: "is empty",
+    folder: "is a folder",
+    run_folder: r"is a folder.*iteration_7000/point_cloud\.ply",
+}
+
+
+@pytest.mark.parametrize("name", ["given.ply", "given.bin"])
+@pytest.mark.parametrize("write", FORMATS)
+def test_other_formats_are_named_whatever_the_file_is_called(write, name, tmp_path):
+    path = tmp_path / name
+    write(path)
+    with pytest.raises(InputError, match=FORMATS[write]) as caught:
+        read_table(path)
+    assert str(caught.value).startswith(f"{path} is ")
+    assert "expected a 3DGS .ply, so " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_3dgs_ply_passes_whatever_it_is_called(tmp_path):
+    path = write_ply(tmp_path / "splats.splat", make_table())
+    refuse_other_formats(path)
+    assert len(read_table(path)) == 5
