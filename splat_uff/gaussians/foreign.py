@@ -6,39 +6,74 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from splat_uff.gaussians.ply import load_ply
+from splat_uff.gaussians.ply import gaussians_of
+from splat_uff.gaussians.source import read_source
+from splat_uff.gaussians.turn import turn_gaussians
 from splat_uff.render.records import Gaussians
 
 
 def load_foreign(path: Path, source_from_world: Float[np.ndarray, "4 4"]) -> Gaussians:
-    """Read Gaussians that were fitted elsewhere to the same capture.
+    """Read Gaussians that were fitted elsewhere to the same capture, those that can be drawn.
 
     Args:
         path: 3DGS columns of any SH degree; other columns are passed over.
-        source_from_world: Of the capture; scale and translation only.
+        source_from_world: A similarity from our world to the frame of the file.
 
     Raises:
-        InputError: If the file is missing or damaged.
+        InputError: If the file is missing, damaged or of another format.
     """
-    return move_gaussians(load_ply(path), np.linalg.inv(source_from_world))
+    gaussians = gaussians_of(read_source(path).drawn)
+    return move_gaussians(gaussians, np.linalg.inv(source_from_world))
 
 
 def move_gaussians(gaussians: Gaussians, similarity: Float[np.ndarray, "4 4"]) -> Gaussians:
-    """The same Gaussians in a world of another scale and origin.
+    """The same Gaussians in another world; they look the same to a camera that moves with them.
 
     Args:
-        gaussians: In any order, which stays.
-        similarity: Without rotation, which would turn the spherical harmonics, too.
+        gaussians: In any order, which stays; float64 means are moved as such.
+        similarity: Scale, rotation and translation.
+
+    Returns:
+        Gaussians with float32 means.
 
     Raises:
-        ValueError: If there is a rotation.
+        ValueError: If the matrix mirrors or shears.
     """
-    scale = float(similarity[0, 0])
-    if scale <= 0 or not np.allclose(similarity[:3, :3], scale * np.eye(3), atol=1e-9 * scale):
-        raise ValueError("the similarity rotates; spherical harmonics would have to be turned.")
-    means = gaussians.means.double() * scale + torch.from_numpy(similarity[:3, 3].copy())
-    tensors = gaussians.tensors() | {
+    scale, rotation = split_similarity(similarity)
+    turned = turn_gaussians(gaussians.moved(gaussians.means.double()), rotation)
+    means = turned.means * scale + torch.from_numpy(similarity[:3, 3].astype(np.float64))
+    tensors = turned.tensors() | {
         "means": means.float(),
         "log_scales": gaussians.log_scales + float(np.log(scale)),
     }
     return Gaussians(**tensors)
+
+
+def move_centres(
+    centres: Float[np.ndarray, "N 3"], similarity: Float[np.ndarray, "4 4"]
+) -> Float[np.ndarray, "N 3"]:
+    """Points in another world, in float64 throughout."""
+    return centres.astype(np.float64) @ similarity[:3, :3].T + similarity[:3, 3]
+
+
+def split_similarity(
+    similarity: Float[np.ndarray, "4 4"], *, tolerance: float = 1e-9
+) -> tuple[float, Float[np.ndarray, "3 3"]]:
+    """Scale and rotation of a similarity; the rotation is the identity where it nearly is.
+
+    Raises:
+        ValueError: If the matrix is none: it mirrors, shears, or is not finite.
+    """
+    if not np.isfinite(similarity).all():
+        raise ValueError("the matrix is not finite.")
+    determinant = float(np.linalg.det(similarity[:3, :3].astype(np.float64)))
+    if determinant <= 0:
+        raise ValueError("the matrix mirrors or is flat; expected scale, rotation, translation.")
+    scale = determinant ** (1 / 3)
+    left, _, right = np.linalg.svd(similarity[:3, :3] / scale)
+    rotation = left @ right
+    if not np.allclose(similarity[:3, :3], scale * rotation, rtol=0, atol=tolerance * scale):
+        raise ValueError("the matrix shears; expected scale, rotation, translation.")
+    if np.allclose(rotation, np.eye(3), rtol=0, atol=tolerance):
+        rotation = np.eye(3)
+    return scale, rotation

@@ -115,6 +115,22 @@ def harmonics_backward(means, coefficients, centres, degree, sets, rows, colours
     return v_means, v_coefficients, v_centres.sum(axis=0)
 
 
+def basis_values(directions: np.ndarray, degree: int) -> np.ndarray:
+    """Values of the basis functions above degree 0, as files order them.
+
+    Args:
+        directions: float64 [P, 3], unit vectors from a camera to what it sees.
+        degree: 1 to 3.
+
+    Returns:
+        float64 [P, (degree + 1)**2 - 1].
+    """
+    values, slopes = np.empty((len(directions), 15)), np.empty((15, 3))
+    for (x, y, z), row in zip(directions, values, strict=True):
+        _fill_basis(x, y, z, degree, row, slopes)
+    return values[:, : (degree + 1) ** 2 - 1]
+
+
 @njit(**_options)
 @no_type_check
 def _direction(means, n, centre):
