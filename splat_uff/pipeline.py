@@ -1,6 +1,5 @@
 """Training from end to end: what goes in is read and judged before anything heavy is imported."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,8 +10,8 @@ from splat_uff.capture import Capture, read_capture
 from splat_uff.capture.rotated import read_depths
 from splat_uff.checkpoints import SECONDS, Checkpoint
 from splat_uff.clock import Clock
-from splat_uff.files import replacing
-from splat_uff.gaussians.table import read_table
+from splat_uff.errors import InputError
+from splat_uff.gaussians.source import read_given
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.gather import (
     CLASSICAL,
@@ -45,6 +44,7 @@ def train(
     masks: str = OWN,
     splats: Path | None = None,
     make_masks: Callable[[Capture], None] | None = None,
+    force: bool = False,
     device: str = "cpu",
     resume: bool = False,
     overwrite: bool = False,
@@ -63,6 +63,7 @@ def train(
         splats: Gaussians fitted elsewhere to the same capture, a 3DGS `.ply` in its own frame.
         make_masks: Called where the capture's folder has no masks, or those that were being made
             there are not all made, to put the missing ones there.
+        force: Take them also where they do not fit the photos.
         device: Where tensors live, `cpu`, `cuda`, or `auto`: `cuda` where torch finds it.
         resume: Go on with a run that was cut off; a finished one is left as it is.
         overwrite: Begin again where a run stands already.
@@ -75,7 +76,8 @@ def train(
         The content of `metrics.json`.
 
     Raises:
-        InputError: If the capture is bad, has no masks, or the output must not be replaced.
+        InputError: If the capture is bad, has no masks, the splats do not fit it, or the output
+            must not be replaced.
     """
     check_settings(settings)
     run = claim_folder(output, resume=resume, overwrite=overwrite)
@@ -96,24 +98,25 @@ def train(
         if not capture.val:
             notice("no photo is held out, so nothing is scored.")
         read_depths(capture)  # It is scored at the very end; what is damaged is said now.
+    if masks not in (OWN, CLASSICAL):
+        masks = str(Path(masks).resolve())
+    gaussians_source, source = "", None
+    if splats is not None:  # What is damaged is said before anything is made.
+        if overwrite and splats.resolve().parent == output.resolve():
+            raise InputError(f"{splats} is in the run that --overwrite removes; copy it elsewhere.")
+        source = read_given(splats)
+        gaussians_source = f"{splats.resolve()} {digest_of(splats)}"
     if make_masks is not None and masks == OWN and lacks_masks(capture):
         with stage("masks"):
             make_masks(capture)
             capture = replace(capture, masks="imported")
-    if masks not in (OWN, CLASSICAL):
-        masks = str(Path(masks).resolve())
-    gaussians_source = ""
-    if splats is not None:  # What is damaged is said before anything is made.
-        read_table(splats)
-        gaussians_source = f"{splats.resolve()} {digest_of(splats)}"
     origin = mask_origin_of(capture, masks)
     with stage("masks"):  # Before anything is written: masks are the likeliest to be bad.
         unneeded = run.finished and not overwrite
         bags = Bags([]) if unneeded else gather_masks(capture, masks, memory=memory)
         held_out = Bags([]) if unneeded else gather_held_out(capture, masks, memory=memory)
     # Only now, as it takes seconds: everything above answers without torch.
-    from splat_uff.gaussians.foreign import load_foreign
-    from splat_uff.gaussians.ply import save_ply
+    from splat_uff.gaussians.placed import place_source
     from splat_uff.stages import (
         choose_device,
         evaluate_stage,
@@ -121,9 +124,14 @@ def train(
         finish,
         gaussians_stage,
         hierarchy_stage,
+        keep_placed,
     )
 
     device = choose_device(device)
+    placed = None
+    if splats is not None and source is not None and (overwrite or not run.gaussians.exists()):
+        with stage("gaussians"):  # Before anything is written: splats of another frame are common.
+            placed = place_source(source, splats, capture, force=force, device=device)
     provenance = Provenance(
         scene,
         str(folder.resolve()),
@@ -144,10 +152,8 @@ def train(
 
     clock.keep_in(run.checkpoints / "seconds.json")
     with stage("gaussians"):
-        if splats is not None and not run.gaussians.exists():
-            with replacing(run.original) as temporary:  # For its order and its other columns.
-                shutil.copyfile(splats, temporary)
-            save_ply(run.gaussians, load_foreign(splats, capture.source_from_world))
+        if splats is not None and placed is not None:
+            keep_placed(run, splats, placed)
         gaussians = gaussians_stage(
             capture, bags, run, settings, device, checkpoint("gaussians"), watch
         )

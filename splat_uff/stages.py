@@ -17,8 +17,9 @@ from splat_uff.evaluate.score import Evaluation, evaluate
 from splat_uff.evaluate.summary import write_pictures
 from splat_uff.features.blend import RenderedViews
 from splat_uff.features.fit import fit_features
-from splat_uff.files import write_json
+from splat_uff.files import read_arrays, replacing, write_arrays, write_json
 from splat_uff.gaussians.fit import fit_gaussians
+from splat_uff.gaussians.placed import Placed
 from splat_uff.gaussians.ply import load_ply, save_ply
 from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
 from splat_uff.hierarchy.dendrogram import Dendrogram
@@ -40,6 +41,9 @@ from splat_uff.run import (
 )
 from splat_uff.settings import TrainConfig
 from splat_uff.watch import NOBODY, Watch
+
+FRAME = "frame.npz"
+"""Among the checkpoints: `original_from_source` of splats from elsewhere."""
 
 
 def score_run(folder: Path) -> dict[str, Any]:
@@ -126,6 +130,20 @@ def _is_tree(parents: np.ndarray) -> bool:
     nodes, root = np.arange(len(parents)), len(parents) - 1
     rising = (parents[:-1] > nodes[:-1]) & (parents[:-1] <= root)
     return bool(rising.all()) and int(parents[-1]) == root
+
+
+def keep_placed(run: Run, splats: Path, placed: Placed) -> None:
+    """Keep Gaussians from elsewhere: their file as it is, their frame, and last themselves."""
+    with replacing(run.original) as temporary:  # For its order and its other columns.
+        shutil.copyfile(splats, temporary)
+    write_arrays(run.checkpoints / FRAME, original_from_source=placed.original_from_source)
+    save_ply(run.gaussians, placed.gaussians)
+
+
+def _original_from_source(run: Run) -> np.ndarray:
+    """As `keep_placed` kept it; the identity where the Gaussians were fitted here."""
+    path = run.checkpoints / FRAME
+    return read_arrays(path)["original_from_source"] if path.is_file() else np.eye(4)
 
 
 def gaussians_stage(
@@ -222,6 +240,7 @@ def hierarchy_stage(
         num_leaves=np.array(hierarchy.tree.num_leaves),
         shaping=hierarchy.shaping,
         source_from_world=capture.source_from_world,
+        original_from_source=_original_from_source(run),
     )
     return hierarchy
 

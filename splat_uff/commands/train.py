@@ -36,6 +36,7 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
         data_root: Folder = None,
         masks: Annotated[str, tyro.conf.arg(metavar="DIR|classical")] = "",
         gaussians: File = None,
+        force: Switch = False,
         sam_checkpoint: File = None,
         sam_model: Literal["vit_h", "vit_l", "vit_b"] = "vit_h",
         config: File = None,
@@ -63,6 +64,7 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
                 colour; those in the capture's own folder unless given.
             gaussians: Gaussians fitted elsewhere to the same capture, a 3DGS .ply in its own frame;
                 only features are then learned.
+            force: Take those Gaussians also where they do not fit the photos.
             sam_checkpoint: Weights of Segment Anything, to make masks where the capture has none;
                 the variable SPLAT_UFF_SAM_CHECKPOINT stands in for it.
             sam_model: Which model the weights belong to.
@@ -100,7 +102,7 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
         def run(watch: Watch) -> None:
             metrics = pipeline.train(
                 folder, output, settings,
-                scene=name, masks=masks, splats=gaussians, device=device,
+                scene=name, masks=masks, splats=gaussians, force=force, device=device,
                 make_masks=None if checkpoint is None else run_sam,
                 resume=resume, overwrite=overwrite,
                 checkpoint_seconds=checkpoint_seconds, memory_gb=memory, watch=watch,

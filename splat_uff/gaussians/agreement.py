@@ -1,0 +1,181 @@
+"""Whether Gaussians from elsewhere show what the photos show.
+
+The rule. Up to 8 training photos, spread over the capture, at 200 pixels or less, are compared with
+renderings where both are opaque: where alpha is at least 0.5 and the Gaussians cover at least half.
+A rendering may be brighter or darker than its photo by one factor. Beside its PSNR stands that of
+the photo's own mean colour on the same pixels, which knows nothing of the scene. Gaussians fit if
+they are 3 dB better than that; or 5 dB better by the median error, which forgives what is missing
+before them, as around a single object of the scene; or if they reach 30 dB. Those that cover less
+than a thousandth of the photos do not fit.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from splat_uff.cameras import Camera
+from splat_uff.capture.images import area_resize
+from splat_uff.capture.records import Capture, View
+from splat_uff.render import Gaussians, render_colours
+
+MOST_VIEWS = 8
+MOST_SIDE = 200
+"""Pixels of the longer side at which views are compared."""
+OPAQUE = 0.5
+LEAST_GAIN = 3.0
+"""dB by which renderings must be better than the photos' mean colours. On the toy scene, Gaussians
+in another frame have -4 to 1, a tenth of the right ones 3.4, all of them 18."""
+LEAST_MEDIAN_GAIN = 5.0
+"""The same of the median error: there up to 3 in another frame, 7 for the floor without the objects
+that stand on it."""
+CLEAR_GAIN = 6.0
+"""dB by which they must be better for another reading to be named."""
+GOOD = 30.0
+"""dB that are good whatever the photos are: those of one colour leave nothing to gain."""
+LEAST_COVERED = 1e-3
+"""Share of the opaque pixels that must be covered."""
+MOST_BRIGHTNESS = 3.0
+"""Largest factor between the exposures of a rendering and its photo."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One photo, small."""
+
+    camera: Camera
+    colours: Float[np.ndarray, "H W 3"]
+    """Not multiplied by alpha."""
+    opaque: Bool[np.ndarray, "H W"]
+    mean: Float[np.ndarray, "3"]
+    """Of the opaque pixels."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well Gaussians show what the photos show."""
+
+    psnr: float
+    """dB, where the Gaussians cover the photos; -inf where they do not."""
+    plain: float
+    """dB that the mean colours of the photos have on the same pixels."""
+    median_gain: float
+    """dB by which the median error there is smaller than that of the mean colours."""
+    covered: float
+    """Share of the photos' opaque pixels that the Gaussians cover."""
+    explained: float
+    """Share of the photos' squared differences from their mean colours that a rendering before
+    the mean colour explains, on all opaque pixels; below 0 where it adds to them."""
+
+    @property
+    def gain(self) -> float:
+        """dB better than the mean colours."""
+        return self.psnr - self.plain if self.covered > 0 else -np.inf
+
+    @property
+    def fits(self) -> bool:
+        """By the rule of this module."""
+        gains = self.gain >= LEAST_GAIN or self.median_gain >= LEAST_MEDIAN_GAIN
+        return self.covered >= LEAST_COVERED and (gains or self.psnr >= GOOD)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it cannot be by chance, which has many tries where readings are looked for."""
+        return self.fits and self.gain >= CLEAR_GAIN
+
+    def is_better(self, other: "Agreement", margin: float) -> bool:
+        """Whether it is better by so many dB, and not only because less is covered."""
+        return self.psnr >= other.psnr + margin and self.explained > other.explained
+
+    def __str__(self) -> str:
+        if self.covered < LEAST_COVERED:
+            return f"they cover {self.covered:.2%} of the photos"
+        return f"{self.psnr:.1f} dB where the photos' mean colours have {self.plain:.1f} dB"
+
+
+def make_probes(capture: Capture, *, most: int = MOST_VIEWS, side: int = MOST_SIDE) -> list[Probe]:
+    """Training photos spread over the capture, made small, if they have an opaque pixel."""
+    chosen = np.unique(np.linspace(0, len(capture.train) - 1, most).round().astype(int))
+    probes = (_make_probe(capture.train[index], side) for index in chosen)
+    return [probe for probe in probes if probe.opaque.any()]
+
+
+def measure(gaussians: Gaussians, probes: Iterable[Probe], *, device: str = "cpu") -> Agreement:
+    """Compare Gaussians in our world with photos.
+
+    Args:
+        gaussians: On any device.
+        probes: At least one.
+        device: Where to render.
+    """
+    tensors = {name: tensor.to(device) for name, tensor in gaussians.tensors().items()}
+    moved = Gaussians(**tensors)
+    compared = [_compare(moved, probe) for probe in probes]
+    ours, plain = (np.concatenate([each[kind] for each in compared]) for kind in (0, 1))
+    pixels, left, there = np.sum([each[2:] for each in compared], axis=0)
+    if len(ours) == 0:
+        return Agreement(-np.inf, 0.0, -np.inf, 0.0, 0.0)
+    return Agreement(
+        psnr=_decibels(ours.mean()),
+        plain=_decibels(plain.mean()),
+        median_gain=_decibels(np.median(ours)) - _decibels(np.median(plain)),
+        covered=len(ours) / float(pixels),
+        explained=1 - float(left) / max(float(there), 1e-12),
+    )
+
+
+def _compare(
+    gaussians: Gaussians, probe: Probe
+) -> tuple[Float[np.ndarray, "P"], Float[np.ndarray, "P"], float, float, float]:
+    """Squared errors of a rendering and of the mean colour on covered pixels.
+
+    And the number of opaque pixels, with the sums of both errors on all of them.
+    """
+    with torch.no_grad():
+        render = render_colours(gaussians, probe.camera)
+    values = np.nan_to_num(render.values.cpu().numpy().astype(np.float64), posinf=1.0)
+    alpha = np.nan_to_num(render.alpha.cpu().numpy().astype(np.float64))[..., None]
+    seen = probe.opaque & (alpha[..., 0] >= OPAQUE)
+    photo, whole = probe.colours[seen], probe.colours[probe.opaque]
+    shown = np.clip(values[seen] / alpha[seen], 0, 1)
+    factor = _brightness(shown, photo)
+    everywhere = np.clip(factor * values + (1 - alpha) * probe.mean, 0, 1)[probe.opaque]
+    return (
+        _errors(np.clip(factor * shown, 0, 1), photo),
+        _errors(probe.mean, photo),
+        float(len(whole)),
+        float(_errors(everywhere, whole).sum()),
+        float(_errors(probe.mean, whole).sum()),
+    )
+
+
+def _errors(
+    shown: Float[np.ndarray, "*P 3"], photo: Float[np.ndarray, "P 3"]
+) -> Float[np.ndarray, "P"]:
+    return ((shown - photo) ** 2).mean(axis=1)
+
+
+def _brightness(shown: Float[np.ndarray, "P 3"], photo: Float[np.ndarray, "P 3"]) -> float:
+    """Factor that brings a rendering nearest to its photo."""
+    power = float((shown**2).sum())
+    factor = float((shown * photo).sum()) / power if power > 0 else 1.0
+    return float(np.clip(factor, 1 / MOST_BRIGHTNESS, MOST_BRIGHTNESS))
+
+
+def _decibels(error: float) -> float:
+    return float(-10 * np.log10(max(error, 1e-10)))
+
+
+def _make_probe(view: View, side: int) -> Probe:
+    image, camera = view.image, view.camera
+    shrink = min(1.0, side / max(camera.width, camera.height))
+    if shrink < 1:
+        width, height = (max(1, round(shrink * each)) for each in (camera.width, camera.height))
+        image, camera = area_resize(image, height, width), camera.resized(width, height)
+    alpha = image[..., 3:].astype(np.float64)
+    opaque = alpha[..., 0] >= OPAQUE
+    colours = np.clip(image[..., :3] / np.maximum(alpha, OPAQUE), 0, 1)
+    mean = colours[opaque].mean(axis=0) if opaque.any() else np.full(3, 0.5)
+    return Probe(camera, colours, opaque, mean)

@@ -1,0 +1,157 @@
+"""Frames that other programs fit in, found from what they leave beside their splats.
+
+nerfstudio and gsplat turn, scale and move a scene before they fit it, and export the Gaussians so.
+nerfstudio writes `dataparser_transforms.json`: x' = scale * (transform @ [x, 1]), from the frame of
+the original model, before the `applied_transform` that its `transforms.json` names. gsplat's
+trainer keeps one 4 x 4 matrix, `transform`.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from splat_uff.capture.names import natural_key
+from splat_uff.capture.records import Capture
+from splat_uff.gaussians.foreign import split_similarity
+from splat_uff.progress import notice
+
+DATAPARSER = "dataparser_transforms.json"
+RUN = "hierarchy.npz"
+"""Beside the Gaussians of a run of ours."""
+MATRICES = ("transform.json", "transform.npy", "transform.txt")
+MOST_BYTES = 1 << 20
+"""Of a file that holds one matrix."""
+PARENTS = 2
+"""Folders above that of the splats that are looked into."""
+MOST_SCALE = 1e12
+"""Larger numbers are in no matrix that leads anywhere."""
+TOLERANCE = 1e-3
+"""How far a matrix may be from a similarity: they are computed in float32."""
+
+
+@dataclass(frozen=True)
+class KnownFrame:
+    """A frame that splats may be in."""
+
+    path: Path
+    """The file that tells of it."""
+    frame_from_source: Float[np.ndarray, "4 4"]
+    """Similarity that leads from the frame of the capture's files to it."""
+
+
+def find_frames(splats: Path, capture: Capture) -> list[KnownFrame]:
+    """Look beside the splats, in two folders above, and in the capture's folder.
+
+    The `gaussians.ply` of a run of ours is in our own normalised world.
+
+    Files that cannot be read are named in a line and passed over; checkpoints are read as tensors
+    only, so that nothing in them is run.
+    """
+    place, poses = splats.resolve().parent, capture.folder.resolve()
+    folders = dict.fromkeys([place, *list(place.parents)[:PARENTS], poses])
+    known: list[KnownFrame] = []
+    if (place / RUN).is_file():
+        known.append(KnownFrame(place / RUN, np.linalg.inv(capture.source_from_world)))
+    for folder in folders:
+        if (folder / DATAPARSER).is_file():
+            known += _read_dataparser(folder / DATAPARSER, poses)
+        for path in (folder / name for name in MATRICES):
+            # Such names are common, and nothing is said about what is no matrix.
+            known += _known(path, _read_matrix(path)) if path.is_file() else []
+        checkpoints = [*folder.glob("ckpt_*.pt"), *folder.glob("ckpts/ckpt_*.pt")]
+        if checkpoints:
+            newest = max(checkpoints, key=lambda path: natural_key(path.name))
+            known += _known(newest, _read_checkpoint(newest))
+    return [frame for frame in known if not np.allclose(frame.frame_from_source, np.eye(4))]
+
+
+def _read_dataparser(path: Path, poses: Path) -> list[KnownFrame]:
+    """The frame as seen from the original model, and from the `transforms.json` made of it."""
+    record = _read_record(path)
+    try:
+        matrix = np.diag([float(record["scale"])] * 3 + [1.0]) @ _square(record["transform"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        matrix = np.zeros((4, 4))  # Is none.
+    known = _known(path, matrix)
+    if not known:
+        notice(f"{path} holds no transform and scale as nerfstudio writes them; passed over.")
+        return []
+    applied = _read_record(poses / "transforms.json")
+    if "applied_transform" in applied:
+        try:
+            first = _square(applied["applied_transform"])
+            first_scale = float(applied.get("applied_scale", 1.0))
+            undone = np.diag([1 / first_scale] * 3 + [1.0]) @ matrix @ np.linalg.inv(first)
+        except (TypeError, ValueError, ArithmeticError, np.linalg.LinAlgError):
+            return known
+        known += _known(path, undone)
+    return known
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """A small JSON object, empty where there is none."""
+    try:
+        if path.stat().st_size > MOST_BYTES * 64:
+            return {}
+        record = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _read_matrix(path: Path) -> object:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            return None
+        if path.suffix == ".npy":
+            # Mapped, so that a shape that the file does not hold takes no memory.
+            return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+        if path.suffix == ".txt":
+            return [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line]
+        record = json.loads(path.read_text(encoding="utf-8-sig"))
+        return record.get("transform") if isinstance(record, dict) else record
+    except (OSError, ValueError, RecursionError, EOFError):
+        return None
+
+
+def _read_checkpoint(path: Path) -> object:
+    """`transform` of a checkpoint, or None; most have none."""
+    import torch
+
+    try:
+        # Memory-mapped, so that the tensors of the Gaussians stay on disk.
+        record = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        found = record.get("transform") if isinstance(record, dict) else None
+        return found.numpy() if isinstance(found, torch.Tensor) else found
+    except Exception as error:  # torch raises whatever its readers do.
+        notice(f"{path} is no checkpoint of plain tensors ({type(error).__name__}); passed over.")
+        return None
+
+
+def _known(path: Path, values: object) -> list[KnownFrame]:
+    """The frame that a matrix leads to, made an exact similarity; none if it is none."""
+    try:
+        matrix = _square(values)
+        if not np.abs(matrix).max() < MOST_SCALE:
+            return []
+        scale, rotation = split_similarity(matrix, tolerance=TOLERANCE)
+    except (TypeError, ValueError, OverflowError, np.linalg.LinAlgError):
+        return []
+    matrix[:3, :3] = scale * rotation
+    return [KnownFrame(path, matrix)]
+
+
+def _square(values: object) -> Float[np.ndarray, "4 4"]:
+    """A 3 x 4 or 4 x 4 matrix as 4 x 4.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    matrix = np.array(values, np.float64)
+    if matrix.shape not in ((3, 4), (4, 4)):
+        raise ValueError(f"shape {matrix.shape}")
+    return np.concatenate([matrix[:3], [[0.0, 0.0, 0.0, 1.0]]])
