@@ -1,7 +1,7 @@
 """A finished run as a library sees it, and what can be taken away from it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -20,15 +20,19 @@ from splat_uff.export.labels import preview_names, write_label_pngs
 from splat_uff.export.splats import (
     ENDINGS,
     Format,
+    choose_origin,
     require_gsply,
     shows,
-    source_table,
+    source_splats,
+    whole_labels,
     with_labels,
     write_splats,
 )
 from splat_uff.export.tree import describe_tree, largest_first, ranked
 from splat_uff.files import replacing_folder, require_apart, require_new, write_json
+from splat_uff.gaussians.foreign import split_similarity
 from splat_uff.gaussians.ply import load_ply
+from splat_uff.gaussians.source import SourceSplats, centres_of
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.labels import blended_votes, label_maps
 from splat_uff.hierarchy.walk import Walk
@@ -53,6 +57,14 @@ class OpenedRun:
     """In our normalised world."""
     hierarchy: Hierarchy
     source_from_world: Float[np.ndarray, "4 4"]
+    """Of the capture; scale and translation only."""
+    original_from_source: Float[np.ndarray, "4 4"] = field(default_factory=lambda: np.eye(4))
+    """From the frame of the capture to that of the splats' own file, where they came from one."""
+
+    @property
+    def files_from_world(self) -> Float[np.ndarray, "4 4"]:
+        """Similarity from our world to the frame of exported files."""
+        return self.original_from_source @ self.source_from_world
 
     @cached_property
     def capture(self) -> Capture:
@@ -65,15 +77,20 @@ class OpenedRun:
         return Walk(self.hierarchy.tree)
 
     @cached_property
-    def table(self) -> np.ndarray:
-        """One row of 3DGS columns per Gaussian, in the frame of the capture."""
-        table = source_table(self.gaussians, self.source_from_world, self.run.original)
-        if len(table) != len(self.gaussians):
+    def source(self) -> SourceSplats:
+        """All rows of the run's splats as files have them, those that it left out included."""
+        source = source_splats(self.gaussians, self.source_from_world, self.run.original)
+        if source.kept.sum() != len(self.gaussians):
             raise InputError(
-                f"{self.run.original} has {len(table)} Gaussians, the run {len(self.gaussians)}; "
-                "train again with --overwrite."
+                f"{self.run.original} has {source.kept.sum()} Gaussians, the run "
+                f"{len(self.gaussians)}; train again with --overwrite."
             )
-        return table
+        return source
+
+    @property
+    def table(self) -> np.ndarray:
+        """One row of 3DGS columns per Gaussian, in the frame of exported files."""
+        return self.source.drawn
 
     def cut(self, num_segments: int) -> Int[np.ndarray, "N"]:
         """Segment of each Gaussian, from 1, the largest segment first.
@@ -147,10 +164,15 @@ def open_run(folder: Path | str) -> OpenedRun:
             f"{run.gaussians} has {len(gaussians)} Gaussians, {run.hierarchy} "
             f"{hierarchy.tree.num_leaves} leaves; train again with --overwrite."
         )
-    source_from_world = load_arrays(run.hierarchy, ("source_from_world",))["source_from_world"]
+    arrays = load_arrays(run.hierarchy, ("source_from_world",))
+    source_from_world = arrays["source_from_world"]
     if not _is_unrotated(source_from_world):
         raise InputError(f"{run.hierarchy} holds no source_from_world; train again.")
-    return OpenedRun(run, provenance, gaussians, hierarchy, source_from_world)
+    # Runs of earlier versions have none, and need none.
+    original_from_source = arrays.get("original_from_source", np.eye(4))
+    if not _is_similarity(original_from_source):
+        raise InputError(f"{run.hierarchy} holds no original_from_source; train again.")
+    return OpenedRun(run, provenance, gaussians, hierarchy, source_from_world, original_from_source)
 
 
 def export_run(
@@ -165,8 +187,11 @@ def export_run(
 ) -> list[Path]:
     """Write parts of a run, or all of it, as standard files in the frame of the capture.
 
+    Those of splats from elsewhere are in the frame of their own file, as it had them.
+
     * `parts/`: one file of Gaussians per segment, the largest first;
-    * `scene.ply`: all Gaussians in their order, with a column `segment_K` for each level K;
+    * `scene.ply`: all Gaussians in their order, with a column `segment_K` for each level K, 0 in
+      rows of the original file that cannot be drawn;
     * `cloud_K.ply`, `boxes_K.ply`: centres in the colours of their segments, and their boxes;
     * `labels_K/`: label maps of the held-out views, or of the training views where there are none;
     * `hierarchy.json`: the tree, and which file and which label belongs to which node.
@@ -197,12 +222,14 @@ def export_run(
         notice(f"{segments} segments were asked for; the tree has {len(wanted)}.")
     names = read_names(opened.run)
     table = opened.table
-    positions = np.stack([table[axis] for axis in "xyz"], axis=1).astype(np.float64)
+    positions = centres_of(table)
+    origin = choose_origin(table, format if "parts" in kinds else "ply")
     record: dict[str, Any] = {
         "version": __version__,
         "scene": opened.provenance.scene,
         "num_gaussians": len(table),
-        "source_from_world": opened.source_from_world.tolist(),
+        "source_from_world": opened.files_from_world.tolist(),
+        "origin": origin.tolist(),
         "parts": [],
         "levels": {},
         "nodes": describe_tree(tree, positions, names),
@@ -224,7 +251,7 @@ def export_run(
                 if format == "compressed-ply" and not shows(table[inside]).any():
                     notice(f"no Gaussian of {name} shows, so there is no such file.")
                     continue
-                write_splats(place / name, table[inside], format)
+                write_splats(place / name, table[inside], format, origin)
                 record["parts"].append(
                     {
                         "file": name,
@@ -234,8 +261,10 @@ def export_run(
                     }
                 )
         if "scene" in kinds:
+            source = opened.source
             columns = {f"segment_{level}": labels[level] for level in ordered}
-            write_splats(place / "scene.ply", with_labels(table, columns), "ply")
+            whole = with_labels(source.table, whole_labels(columns, source.kept))
+            write_splats(place / "scene.ply", whole, "ply")
         for level in ordered:
             record["levels"][str(level)] = [
                 {"label": rank, "node": node, "colour": colours[level][rank].round(4).tolist()}
@@ -262,6 +291,15 @@ def _check(opened: OpenedRun, segments: int, nodes: Sequence[int], levels: Seque
             raise InputError(
                 f"there is no node {node}; expected one of hierarchy.json, below {count}."
             )
+
+
+def _is_similarity(matrix: np.ndarray) -> bool:
+    """Whether it scales, turns and moves, and nothing else."""
+    try:
+        split_similarity(matrix, tolerance=1e-6)
+    except (ValueError, TypeError, IndexError, np.linalg.LinAlgError):
+        return False
+    return matrix.shape == (4, 4)
 
 
 def _is_unrotated(similarity: np.ndarray) -> bool:

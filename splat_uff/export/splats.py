@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 
 from splat_uff.errors import InputError
 from splat_uff.files import replacing
-from splat_uff.gaussians.foreign import move_gaussians
-from splat_uff.gaussians.ply import load_ply, read_table, table_of, write_table
+from splat_uff.gaussians.foreign import move_centres, move_gaussians
+from splat_uff.gaussians.ply import gaussians_of, table_of
+from splat_uff.gaussians.precision import judge_precision, near_origin
+from splat_uff.gaussians.source import SourceSplats, centres_of, read_source
+from splat_uff.gaussians.table import write_table
+from splat_uff.progress import notice
 from splat_uff.render.records import Gaussians
 
 Format = Literal["ply", "splat", "compressed-ply", "spz"]
@@ -23,29 +28,65 @@ ENDINGS: Mapping[str, str] = {
     "spz": ".spz",
 }
 MOST_FRACTIONAL_BITS = 24
+NO_ORIGIN = np.zeros(3)
 _GSPLAT = {"splat": "splat", "compressed-ply": "ply_compressed"}
 
 
-def source_table(
+def source_splats(
     gaussians: Gaussians, source_from_world: Float[np.ndarray, "4 4"], original: Path
-) -> np.ndarray:
-    """One row per Gaussian of a run, in the frame of its capture.
+) -> SourceSplats:
+    """The rows that a run's Gaussians have in files, and those of its original that it left out.
 
     Args:
         gaussians: In our world.
-        source_from_world: Of the capture.
-        original: The `.ply` that the Gaussians were read from, if they were; its columns come
-            back as they stand there, those that we do not know included.
+        source_from_world: Of the capture, scale and translation only.
+        original: The `.ply` that the Gaussians were read from, if they were; its rows and columns
+            come back as they stand there, those that we cannot use included.
 
     Returns:
-        Structured array of 3DGS columns.
+        Structured array of 3DGS columns in the frame of the capture, or in that of the original. Of
+        Gaussians without an original, `x y z` are 64-bit where 32 bits would change the shape.
 
     Raises:
         InputError: If the original is damaged.
     """
     if original.is_file():
-        return read_table(original)
-    return table_of(move_gaussians(gaussians, source_from_world))
+        return read_source(original)
+    centres = move_centres(gaussians.means.numpy(), source_from_world)
+    wide = judge_precision(centres).is_lost
+    table = table_of(move_gaussians(gaussians, source_from_world), centres if wide else None)
+    return SourceSplats(table, np.ones(len(table), bool))
+
+
+def whole_labels(
+    labels: Mapping[str, Int[np.ndarray, "N"]], kept: Bool[np.ndarray, "M"]
+) -> dict[str, Int[np.ndarray, "M"]]:
+    """Labels of all rows of a file, 0 for those that the run left out."""
+    whole = {name: np.zeros(len(kept), np.int32) for name in labels}
+    for name, values in labels.items():
+        whole[name][kept] = values
+    return whole
+
+
+def choose_origin(table: np.ndarray, format: Format) -> Float[np.ndarray, "3"]:
+    """Where centres of the parts count from, and a line if 32 bits cannot hold them as they are."""
+    positions = centres_of(table)
+    precision = judge_precision(positions)
+    if not precision.is_lost:
+        return NO_ORIGIN
+    if format != "ply":
+        origin = near_origin(positions)
+        notice(
+            f"the scene lies {precision}; parts as {format} count their centres from the origin "
+            f"{origin.tolist()}, which hierarchy.json keeps."
+        )
+        return origin
+    if table.dtype["x"].itemsize > 4:
+        notice(
+            f"the scene lies {precision}; its .ply files have x, y, z of 64 bits. For viewers that "
+            "read 32-bit columns only, pass --format splat, which moves the origin."
+        )
+    return NO_ORIGIN
 
 
 def with_labels(table: np.ndarray, labels: Mapping[str, Int[np.ndarray, "N"]]) -> np.ndarray:
@@ -64,16 +105,23 @@ def shows(table: np.ndarray) -> Bool[np.ndarray, "N"]:
     return table["opacity"] > np.log(1 / 254)
 
 
-def write_splats(path: Path, table: np.ndarray, format: Format) -> None:
+def write_splats(
+    path: Path,
+    table: np.ndarray,
+    format: Format,
+    origin: Float[np.ndarray, "3"] = NO_ORIGIN,
+) -> None:
     """Write some Gaussians.
 
     Args:
         path: Of the file.
-        table: Rows of `source_table`.
+        table: Rows of `source_splats` that can be drawn.
         format: `ply` keeps every column and every bit. `splat` (8 bits, no view-dependent colour)
             and `compressed-ply` are written by gsplat, which puts Gaussians in another order, and
             in `compressed-ply` leaves out those that `shows` says no to; some must be left. `spz`
-            (Niantic's, version 3) is written by gsply, in our order and frame.
+            (Niantic's, version 3) is written by gsply, in our order and frame. Those three hold
+            centres of 32 bits or fewer, counted from `origin`.
+        origin: Is taken from the centres in formats other than `ply`.
 
     Raises:
         InputError: If `spz` is asked for without gsply.
@@ -81,10 +129,12 @@ def write_splats(path: Path, table: np.ndarray, format: Format) -> None:
     if format == "spz":
         require_gsply()
     with replacing(path) as temporary:
-        write_table(temporary, table)
         if format == "ply":
+            write_table(temporary, table)
             return
-        gaussians = load_ply(temporary)
+        gaussians = gaussians_of(table)
+        means = gaussians.means.double() - torch.from_numpy(np.array(origin, np.float64))
+        gaussians = gaussians.moved(means.float())
         if format == "spz":
             _write_spz(temporary, gaussians)
             return

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from plyfile import PlyData, PlyElement
+from scipy.spatial.transform import Rotation
 
 from splat_uff.cli import main
 from splat_uff.errors import InputError
@@ -16,10 +17,13 @@ from splat_uff.evaluate.score import scored_camera
 from splat_uff.export.splats import shows, with_labels
 from splat_uff.export.tree import describe_tree, largest_first
 from splat_uff.gaussians.foreign import move_gaussians
-from splat_uff.gaussians.ply import load_ply, read_table, table_of
+from splat_uff.gaussians.ply import load_ply, save_ply, table_of
+from splat_uff.gaussians.source import centres_of
+from splat_uff.gaussians.table import read_table
 from splat_uff.hierarchy.dendrogram import Dendrogram, cut_into
 from splat_uff.opened import export_run, open_run
 from splat_uff.run import Run
+from tests.gaussians.splats import write_ply
 
 TREE = Dendrogram(np.array([4, 4, 5, 5, 6, 6, 6]), np.array([0, 0, 0, 0, 0.1, 0.2, 0.9]), 4)
 
@@ -325,3 +329,199 @@ def test_spz_without_gsply_is_one_line_and_writes_nothing(opened, tmp_path, monk
     with pytest.raises(InputError, match="spz needs gsply"):
         export_run(opened, tmp_path / "out", segments=2, format="spz")
     assert not (tmp_path / "out").exists()
+
+
+def train_on(toy, splats, run, *flags):
+    few = ("--features.steps", "5", "--size", "32", "--evaluate.cuts", "3")
+    main(
+        [
+            "train",
+            "--data",
+            str(toy),
+            "--gaussians",
+            str(splats),
+            "--output",
+            str(run),
+            *few,
+            *flags,
+        ]
+    )
+
+
+def export(run, output, *flags):
+    main(["export", str(run), "--segments", "3", "--levels", "4", "--output", str(output), *flags])
+    return json.loads((output / "hierarchy.json").read_text())
+
+
+@pytest.fixture
+def theirs(trained):
+    """Gaussians in the frame of the capture, as a table."""
+    opened = open_run(trained)
+    return table_of(move_gaussians(opened.gaussians, opened.source_from_world))
+
+
+def test_every_row_comes_back_also_those_that_cannot_be_drawn(theirs, toy, tmp_path, capsys):
+    """In order and to the bit, in segment 0; numbers of labels and parts are those of the rest."""
+    theirs["opacity"][theirs["opacity"] > 3] = np.inf
+    theirs["scale_0"][5] = -np.inf
+    for i in range(4):
+        theirs[f"rot_{i}"][7] = 0
+    theirs["z"][11], theirs["f_dc_1"][0], theirs["scale_1"][-1] = np.nan, np.inf, np.inf
+    dropped = np.array([0, 7, 11, len(theirs) - 1])
+    path = write_ply(tmp_path / "theirs.ply", theirs)
+    train_on(toy, path, tmp_path / "run")
+    assert "4 of" in capsys.readouterr().err
+    opened = open_run(tmp_path / "run")
+    assert len(opened.gaussians) == len(theirs) - 4
+    record = export(tmp_path / "run", tmp_path / "out")
+    scene = read_table(tmp_path / "out" / "scene.ply")
+    for name in theirs.dtype.names:
+        assert scene[name].tobytes() == theirs[name].tobytes()
+    labels = scene["segment_4"]
+    assert np.flatnonzero(labels == 0).tolist() == dropped.tolist()
+    assert (labels[labels > 0] == opened.cut(4)).all()
+    kept = np.delete(theirs, dropped)
+    for part in record["parts"]:
+        rows = read_table(tmp_path / "out" / part["file"])
+        assert rows.tobytes() == kept[opened.members(part["node"])].tobytes()
+
+
+def test_flat_gaussians_come_back_with_two_scales(theirs, toy, tmp_path):
+    names = [name for name in theirs.dtype.names if name != "scale_2"]
+    flat = np.ascontiguousarray(theirs[names]).astype([(name, "<f4") for name in names])
+    path = write_ply(tmp_path / "theirs.ply", flat)
+    train_on(toy, path, tmp_path / "run", "--force")
+    record = export(tmp_path / "run", tmp_path / "out", "--format", "splat")
+    scene = read_table(tmp_path / "out" / "scene.ply")
+    assert scene.dtype.names == (*names, "segment_4")
+    assert all((scene[name] == flat[name]).all() for name in names)
+    sizes = [(tmp_path / "out" / part["file"]).stat().st_size for part in record["parts"]]
+    assert sum(sizes) == 32 * len(flat)
+
+
+def test_splats_of_a_normalised_frame_come_back_in_it(theirs, toy, tmp_path, capsys):
+    turn = Rotation.from_euler("xyz", [-60, 20, 100], degrees=True).as_matrix()
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = 0.4 * turn, [0.3, -0.2, 0.5]
+    record = {"transform": (matrix[:3] / 0.4).tolist(), "scale": 0.4}
+    (tmp_path / "dataparser_transforms.json").write_text(json.dumps(record))
+    path = write_ply(tmp_path / "exports" / "splat.ply", theirs)
+    save_ply(path, move_gaussians(load_ply(path), matrix))
+    table = read_table(path)
+    train_on(toy, path, tmp_path / "run")
+    assert "dataparser_transforms.json tells of" in capsys.readouterr().err
+    record = export(tmp_path / "run", tmp_path / "out")
+    opened = open_run(tmp_path / "run")
+    scene = read_table(tmp_path / "out" / "scene.ply")
+    assert all(scene[name].tobytes() == table[name].tobytes() for name in table.dtype.names)
+    source_from_world = np.array(record["source_from_world"])
+    np.testing.assert_allclose(source_from_world, matrix @ opened.source_from_world, atol=1e-9)
+    moved = opened.gaussians.means.numpy() @ source_from_world[:3, :3].T + source_from_world[:3, 3]
+    np.testing.assert_allclose(moved, centres_of(table), atol=1e-5)
+
+
+def test_a_run_of_an_earlier_version_opens_without_original_from_source(trained, tmp_path):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    arrays = dict(np.load(run / "hierarchy.npz"))
+    del arrays["original_from_source"]
+    np.savez(run / "hierarchy.npz", **arrays)
+    opened = open_run(run)
+    np.testing.assert_array_equal(opened.files_from_world, opened.source_from_world)
+
+
+@pytest.mark.parametrize(
+    "value", [np.zeros((4, 4)), np.diag([1.0, 2, 1, 1]), np.eye(3), np.array(1)]
+)
+def test_an_original_frame_that_cannot_be_is_refused(trained, tmp_path, value):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    arrays = dict(np.load(run / "hierarchy.npz")) | {"original_from_source": value}
+    np.savez(run / "hierarchy.npz", **arrays)
+    with pytest.raises(InputError, match="original_from_source"):
+        open_run(run)
+
+
+def far_away(opened):
+    """The run as if its capture lay millions of metres from its origin."""
+    source_from_world = opened.source_from_world.copy()
+    source_from_world[:3, 3] = [4.2e6, 1.7e5, 4.78e6]
+    return replace(opened, source_from_world=source_from_world)
+
+
+def test_centres_far_from_the_origin_are_written_in_64_bits(opened, tmp_path, capsys):
+    far = far_away(opened)
+    export_run(far, tmp_path / "out", segments=2, levels=(3,), kinds=("parts", "scene", "cloud"))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "4.78e+06 units from the origin, where 32 bits round centres by up to 0.25" in said
+    record = json.loads((tmp_path / "out" / "hierarchy.json").read_text())
+    assert record["origin"] == [0, 0, 0]
+    matrix = np.array(record["source_from_world"])
+    expected = opened.gaussians.means.numpy().astype(float) @ matrix[:3, :3].T + matrix[:3, 3]
+    scene = read_table(tmp_path / "out" / "scene.ply")
+    assert scene.dtype["x"] == "<f8"
+    assert scene.dtype["opacity"] == "<f4"
+    np.testing.assert_allclose(centres_of(scene), expected, rtol=0, atol=1e-6)
+    for part in record["parts"]:
+        rows = centres_of(read_table(tmp_path / "out" / part["file"]))
+        inside = opened.members(part["node"])
+        np.testing.assert_allclose(rows, expected[inside], rtol=0, atol=1e-6)
+    o3d = pytest.importorskip("open3d")
+    cloud = o3d.io.read_point_cloud(str(tmp_path / "out" / "cloud_3.ply"))
+    np.testing.assert_allclose(np.asarray(cloud.points), expected, rtol=0, atol=1e-6)
+    boxes = o3d.io.read_line_set(str(tmp_path / "out" / "boxes_3.ply"))
+    corners = np.asarray(boxes.points)
+    np.testing.assert_allclose(corners.min(axis=0), expected.min(axis=0), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("format", ["splat", "compressed-ply", "spz"])
+def test_formats_of_few_bits_count_from_an_origin_amid_the_scene(opened, tmp_path, capsys, format):
+    far = far_away(opened)
+    export_run(far, tmp_path / "out", segments=1, format=format, kinds=("parts",), levels=())
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "hierarchy.json keeps" in said
+    record = json.loads((tmp_path / "out" / "hierarchy.json").read_text())
+    origin = np.array(record["origin"])
+    assert (origin == np.round(origin)).all()
+    part = tmp_path / "out" / record["parts"][0]["file"]
+    expected = centres_of(far.table) - origin
+    assert np.abs(expected).max() < 20
+    if format == "splat":
+        centres = np.frombuffer(part.read_bytes(), "<f4").reshape(-1, 8)[:, :3]
+    elif format == "spz":
+        centres = pytest.importorskip("gsply").read_spz(part).means
+    else:
+        chunks = PlyData.read(part)["chunk"]
+        centres = np.stack([chunks[f"min_{axis}"] for axis in "xyz"], axis=1)
+        expected = expected[shows(far.table)]
+    np.testing.assert_allclose(centres.min(axis=0), expected.min(axis=0), atol=1e-4)
+
+
+def test_nothing_is_said_of_an_origin_near_the_scene(opened, tmp_path, capsys):
+    export_run(opened, tmp_path / "out", segments=2, format="splat", kinds=("parts",), levels=())
+    assert capsys.readouterr().err == ""
+    assert json.loads((tmp_path / "out" / "hierarchy.json").read_text())["origin"] == [0, 0, 0]
+
+
+def test_splats_that_do_not_fit_leave_nothing_behind(theirs, toy, tmp_path, capsys):
+    path = write_ply(tmp_path / "theirs.ply", theirs)
+    turned = np.diag([1.0, -1, -1, 1])
+    save_ply(path, move_gaussians(load_ply(path), turned))
+    with pytest.raises(SystemExit) as stopped:
+        train_on(toy, path, tmp_path / "run")
+    assert stopped.value.code == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "do not fit the photos" in errors[0]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["theirs.ply"]
+    train_on(toy, path, tmp_path / "run", "--force")
+    assert (tmp_path / "run" / "metrics.json").is_file()
+
+
+def test_splats_in_the_run_that_is_begun_again_are_not_removed(theirs, toy, tmp_path, capsys):
+    path = write_ply(tmp_path / "theirs.ply", theirs)
+    train_on(toy, path, tmp_path / "run")
+    with pytest.raises(SystemExit):
+        train_on(toy, tmp_path / "run" / "original.ply", tmp_path / "run", "--overwrite")
+    assert "is in the run that --overwrite removes" in capsys.readouterr().err
+    assert (tmp_path / "run" / "original.ply").read_bytes() == path.read_bytes()

@@ -23,6 +23,7 @@ def make_table(count=5, *, columns=COLUMNS, kinds=None, seed=0):
 
 def write_ply(path: Path, table, *, byte_order="<", text=False) -> Path:
     """Write rows as vertices."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     element = PlyElement.describe(table, "vertex")
     PlyData([element], text=text, byte_order=byte_order).write(str(path))
     return path
