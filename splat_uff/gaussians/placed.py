@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from splat_uff.capture.records import Capture
 from splat_uff.errors import InputError
-from splat_uff.gaussians.agreement import Agreement, Probe, make_probes, measure
+from splat_uff.gaussians.agreement import CLEAR_GAIN, Agreement, Probe, make_probes, measure
 from splat_uff.gaussians.foreign import move_gaussians
 from splat_uff.gaussians.frames import KnownFrame, find_frames
 from splat_uff.gaussians.ply import gaussians_of
@@ -25,8 +25,6 @@ SEARCH_SIDE = 100
 """Pixels of the longer side of the photos by which readings are told apart."""
 MOST_READINGS = 3
 """Readings that are taken one after the other, as x y z w in a frame whose y is up."""
-GOOD_GAIN = 9.0
-"""dB better than the photos' mean colours from which no other frame is looked for."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def _choose_frame(
     chosen: KnownFrame | None = None
     for frame in find_frames(path, capture):
         agreed = agree(frame.frame_from_source)
-        if agreed.is_clear and agreed.is_better(best, MARGIN):
+        if agreed.fits and agreed.is_better(best, MARGIN):
             chosen, best = frame, agreed
     if chosen is None:
         return np.eye(4), given
@@ -134,7 +132,7 @@ def _improve(trial: Trial, taken: list[Reading], agreed: Agreement) -> list[Read
     for _ in range(MOST_READINGS):
         values = [reading for reading in taken if not reading.is_frame]
         candidates = value_readings(read_as(trial.gaussians, values))
-        if agreed.gain < GOOD_GAIN and len(values) == len(taken):
+        if agreed.gain < CLEAR_GAIN and len(values) == len(taken):
             candidates += frame_readings()
         found = [
             (_agree(trial, [*taken, reading]), reading)

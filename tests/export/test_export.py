@@ -525,3 +525,21 @@ def test_splats_in_the_run_that_is_begun_again_are_not_removed(theirs, toy, tmp_
         train_on(toy, tmp_path / "run" / "original.ply", tmp_path / "run", "--overwrite")
     assert "is in the run that --overwrite removes" in capsys.readouterr().err
     assert (tmp_path / "run" / "original.ply").read_bytes() == path.read_bytes()
+
+
+def test_a_run_that_is_gone_on_with_keeps_the_frame_of_its_splats(
+    theirs, toy, tmp_path, monkeypatch
+):
+    """Also when the file that told of it is gone by then."""
+    matrix = np.diag([0.4, 0.4, 0.4, 1.0])
+    told = tmp_path / "fit" / "dataparser_transforms.json"
+    path = write_ply(tmp_path / "fit" / "splat.ply", theirs)
+    told.write_text(json.dumps({"transform": np.eye(4)[:3].tolist(), "scale": 0.4}))
+    save_ply(path, move_gaussians(load_ply(path), matrix))
+    with monkeypatch.context() as patch:
+        patch.setattr("splat_uff.stages.fit_features", None)
+        with pytest.raises(TypeError):
+            train_on(toy, path, tmp_path / "run")
+    told.unlink()
+    train_on(toy, path, tmp_path / "run", "--resume")
+    np.testing.assert_allclose(open_run(tmp_path / "run").original_from_source, matrix, atol=1e-9)

@@ -3,6 +3,8 @@
 import gzip
 import json
 import struct
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -134,3 +136,21 @@ def test_a_3dgs_ply_passes_whatever_it_is_called(tmp_path):
     path = write_ply(tmp_path / "splats.splat", make_table())
     refuse_other_formats(path)
     assert len(read_table(path)) == 5
+
+
+def test_files_are_judged_without_torch(tmp_path):
+    """An answer in a moment, and none of the readers of tensors near a file of a stranger."""
+    checkpoint(tmp_path / "given.ckpt")
+    write_ply(tmp_path / "given.ply", make_table())
+    code = (
+        "import sys; from pathlib import Path; from splat_uff.gaussians.source import read_given\n"
+        "for path in map(Path, sys.argv[1:]):\n"
+        "    try: read_given(path)\n"
+        "    except ValueError as error: print(error)\n"
+        "assert 'torch' not in sys.modules and 'numba' not in sys.modules"
+    )
+    paths = [str(tmp_path / name) for name in ("given.ckpt", "given.ply")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True
+    )
+    assert "PyTorch checkpoint" in done.stdout
