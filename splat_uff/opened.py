@@ -19,6 +19,7 @@ from splat_uff.export.cloud import write_boxes, write_cloud
 from splat_uff.export.labels import preview_names, write_label_pngs
 from splat_uff.export.splats import (
     ENDINGS,
+    NO_ORIGIN,
     Format,
     choose_origin,
     require_gsply,
@@ -223,7 +224,8 @@ def export_run(
     names = read_names(opened.run)
     table = opened.table
     positions = centres_of(table)
-    origin = choose_origin(table, format if "parts" in kinds else "ply")
+    splats = {"parts", "scene"} & set(kinds)
+    origin = choose_origin(table, format if "parts" in kinds else "ply") if splats else NO_ORIGIN
     record: dict[str, Any] = {
         "version": __version__,
         "scene": opened.provenance.scene,

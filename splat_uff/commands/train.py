@@ -84,6 +84,8 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
             raise InputError(f"--checkpoint-seconds is {checkpoint_seconds}; expected 0 or more.")
         if not memory >= 0:
             raise InputError(f"--memory is {memory}; expected 0 or more gigabytes.")
+        if force and gaussians is None:
+            raise InputError("--force goes with --gaussians FILE; leave it out, or give the file.")
         check_settings(settings)  # Before a scene is made, which takes a minute.
         folder, name, origin = find_capture(scene, data, data_root)
         print(origin, flush=True)

@@ -452,6 +452,8 @@ def test_centres_far_from_the_origin_are_written_in_64_bits(opened, tmp_path, ca
     export_run(far, tmp_path / "out", segments=2, levels=(3,), kinds=("parts", "scene", "cloud"))
     said = capsys.readouterr().err
     assert said.count("\n") == 1
+    export_run(far, tmp_path / "labels", segments=2, levels=(3,), kinds=("cloud",))
+    assert capsys.readouterr().err == ""  # Clouds hold such numbers everywhere.
     assert "4.78e+06 units from the origin, where 32 bits round centres by up to 0.25" in said
     record = json.loads((tmp_path / "out" / "hierarchy.json").read_text())
     assert record["origin"] == [0, 0, 0]
@@ -516,6 +518,9 @@ def test_splats_that_do_not_fit_leave_nothing_behind(theirs, toy, tmp_path, caps
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["theirs.ply"]
     train_on(toy, path, tmp_path / "run", "--force")
     assert (tmp_path / "run" / "metrics.json").is_file()
+    with pytest.raises(SystemExit):
+        main(["train", "--data", str(toy), "--output", str(tmp_path / "other"), "--force"])
+    assert "--force goes with --gaussians" in capsys.readouterr().err
 
 
 def test_splats_in_the_run_that_is_begun_again_are_not_removed(theirs, toy, tmp_path, capsys):
