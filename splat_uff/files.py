@@ -2,13 +2,13 @@
 
 import glob
 import json
-import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,9 @@ LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write to; it becomes `path` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _new_sibling(path.with_name(path.stem), path.suffix, _make_file)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only the owner may read.
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -50,10 +47,9 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         with suppress(FileNotFoundError):  # Another process may be at the same.
             if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
                 shutil.rmtree(leftover, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    temporary = _new_sibling(path, "", Path.mkdir)
     try:
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
         if path.exists():
             shutil.rmtree(path)
         temporary.rename(path)
@@ -215,7 +211,20 @@ def _is_litter(path: Path) -> bool:
     return name in LITTER or name == ".ds_store" or name.startswith("._")
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def _new_sibling(path: Path, suffix: str, make: Callable[[Path], None]) -> Path:
+    """Make a file or folder beside `path`, under a hidden name that nothing else has.
+
+    The system gives it the permissions of any new file, by the umask of the process. To look that
+    up would change it for a moment, in which other threads make files that everyone may write to.
+    """
+    while True:
+        sibling = path.with_name(f".{path.name}-{secrets.token_hex(4)}{suffix}")
+        try:
+            make(sibling)
+        except FileExistsError:
+            continue
+        return sibling
+
+
+def _make_file(path: Path) -> None:
+    path.touch(exist_ok=False)

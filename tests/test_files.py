@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import threading
 
 import numpy as np
 import pytest
@@ -42,16 +43,54 @@ def test_replacing_keeps_the_old_file_whole_when_cut_off(tmp_path, failure):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_replacing_writes_files_that_others_may_read(tmp_path):
+def test_replacing_writes_beside_the_file_under_its_ending(tmp_path):
     path = tmp_path / "deep" / "scores.json"
     with replacing(path) as temporary:
         assert temporary.suffix == ".json", "writers may go by the ending"
         assert not path.exists()
         temporary.write_text("new")
     assert path.read_text() == "new"
-    mask = os.umask(0)
-    os.umask(mask)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
+
+
+def modes(*paths):
+    return {stat.S_IMODE(path.stat().st_mode) for path in paths}
+
+
+@pytest.fixture
+def umask(monkeypatch):
+    """A umask of the process that nobody may change."""
+    before = os.umask(0o027)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "umask", lambda mask: pytest.fail(f"the umask was set to {mask}"))
+        yield
+    os.umask(before)
+
+
+def test_replacing_gives_files_and_folders_the_permissions_of_any_new_one(tmp_path, umask):
+    with replacing(tmp_path / "scores.json") as temporary:
+        assert modes(temporary) == {0o640}
+    with replacing_folder(tmp_path / "scene") as temporary:
+        (temporary / "new").touch()
+    assert modes(tmp_path / "scores.json", tmp_path / "scene" / "new") == {0o640}
+    assert modes(tmp_path / "scene") == {0o750}
+
+
+def test_replacing_leaves_the_permissions_of_what_other_threads_make_alone(tmp_path, umask):
+    made, done = [], threading.Event()
+
+    def make_files():
+        while not done.is_set():
+            made.append(tmp_path / f"other-{len(made)}")
+            made[-1].touch()
+
+    thread = threading.Thread(target=make_files)
+    thread.start()
+    for _ in range(200):
+        with replacing(tmp_path / "scores.json") as temporary:
+            temporary.write_text("new")
+    done.set()
+    thread.join()
+    assert modes(*made) == {0o640}
 
 
 @pytest.mark.parametrize("failure", FAILURES)
