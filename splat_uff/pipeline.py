@@ -107,6 +107,7 @@ def train(
         source = read_given(splats)
         gaussians_source = f"{splats.resolve()} {digest_of(splats)}"
     if make_masks is not None and masks == OWN and lacks_masks(capture):
+        require_unlocked(output)  # It may take hours.
         with stage("masks"):
             make_masks(capture)
             capture = replace(capture, masks="imported")
@@ -141,30 +142,38 @@ def train(
         mask_source=masks,
         gaussians_source=gaussians_source,
     )
-    start_run(run, provenance, overwrite=overwrite)
-    if run.finished:
-        metrics = read_metrics(run)
-        notice(f"{output} is finished already.")
-        return metrics
+    with start_run(run, provenance, resume=resume, overwrite=overwrite):
+        if run.finished or unneeded:  # The latter where another process began it again since.
+            metrics = read_metrics(run)
+            notice(f"{output} is finished already.")
+            return metrics
 
-    def checkpoint(stage: str) -> Checkpoint:
-        return Checkpoint(run.checkpoints / f"{stage}.npz", checkpoint_seconds, clock.save)
+        def checkpoint(stage: str) -> Checkpoint:
+            return Checkpoint(run.checkpoints / f"{stage}.npz", checkpoint_seconds, clock.save)
 
-    clock.keep_in(run.checkpoints / "seconds.json")
-    with stage("gaussians"):
-        if splats is not None and placed is not None:
-            keep_placed(run, splats, placed)
-        gaussians = gaussians_stage(
-            capture, bags, run, settings, device, checkpoint("gaussians"), watch
+        clock.keep_in(run.checkpoints / "seconds.json")
+        with stage("gaussians"):
+            if splats is not None and placed is not None:
+                keep_placed(run, splats, placed)
+            gaussians = gaussians_stage(
+                capture, bags, run, settings, device, checkpoint("gaussians"), watch
+            )
+        with stage("features"):
+            features, largest = features_stage(
+                capture,
+                bags,
+                gaussians,
+                run,
+                provenance,
+                device,
+                memory,
+                checkpoint("features"),
+                watch,
+            )
+        with stage("hierarchy"):
+            hierarchy = hierarchy_stage(gaussians, features, largest, run, provenance, capture)
+        with stage("evaluate"):
+            evaluation = evaluate_stage(capture, held_out, gaussians, hierarchy, provenance)
+        return finish(
+            run, provenance, capture, gaussians, features, hierarchy, evaluation, clock.seconds
         )
-    with stage("features"):
-        features, largest = features_stage(
-            capture, bags, gaussians, run, provenance, device, memory, checkpoint("features"), watch
-        )
-    with stage("hierarchy"):
-        hierarchy = hierarchy_stage(gaussians, features, largest, run, provenance, capture)
-    with stage("evaluate"):
-        evaluation = evaluate_stage(capture, held_out, gaussians, hierarchy, provenance)
-    return finish(
-        run, provenance, capture, gaussians, features, hierarchy, evaluation, clock.seconds
-    )

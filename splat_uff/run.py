@@ -3,7 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from splat_uff import __version__
 from splat_uff.errors import InputError
 from splat_uff.files import is_hidden, read_arrays, replacing, visible_entries, write_arrays
+from splat_uff.lock import folder_lock, require_unlocked
 from splat_uff.settings import TrainConfig, convert, flatten, read_toml
 
 
@@ -111,10 +113,16 @@ def claim_folder(folder: Path, *, resume: bool, overwrite: bool) -> Run:
         overwrite: Begin again where a run stands already.
 
     Raises:
-        InputError: If something stands there that must not be replaced unasked.
+        InputError: If something stands there that must not be replaced unasked, or another process
+            writes into it.
     """
     if resume and overwrite:
         raise InputError("--resume goes on and --overwrite begins again; give one of them.")
+    require_unlocked(folder)
+    return _judge_folder(folder, resume=resume, overwrite=overwrite)
+
+
+def _judge_folder(folder: Path, *, resume: bool, overwrite: bool) -> Run:
     run = Run(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; pass a folder as --output.")
@@ -137,18 +145,35 @@ def claim_folder(folder: Path, *, resume: bool, overwrite: bool) -> Run:
     return run
 
 
-def start_run(run: Run, provenance: Provenance, *, overwrite: bool) -> None:
-    """Begin an opened run, or see that it can be gone on with.
+@contextmanager
+def start_run(run: Run, provenance: Provenance, *, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Begin an opened run or go on with it, and keep other processes out until the block ends.
 
     Args:
         run: As `claim_folder` returns it.
         provenance: What it is made from.
+        resume: Go on with a run that was cut off; without one, begin.
         overwrite: Begin again where a run stands already.
 
     Raises:
-        InputError: If the folder cannot be written, or the run that is to be gone on with was made
+        InputError: If the folder cannot be written, or another process writes into it or has
+            written there since it was claimed, or the run that is to be gone on with was made
             from something else.
     """
+    with ExitStack() as held:
+        try:
+            held.enter_context(folder_lock(run.folder))
+            _judge_folder(run.folder, resume=resume, overwrite=overwrite)
+            _begin(run, provenance, overwrite=overwrite)
+        except OSError as error:
+            raise InputError(
+                f"cannot write to {run.folder} ({error.strerror}); pass another --output."
+            ) from None
+        yield
+
+
+def _begin(run: Run, provenance: Provenance, *, overwrite: bool) -> None:
+    """Write what a run is made from, or see that it is as it was."""
     if run.config.is_file() and not overwrite:
         differences = _differences(read_provenance(run), provenance)
         if differences:
@@ -161,18 +186,12 @@ def start_run(run: Run, provenance: Provenance, *, overwrite: bool) -> None:
         return
     import tomli_w
 
-    try:
-        _clear(run)
-        run.folder.mkdir(parents=True, exist_ok=True)
-        record = msgspec.to_builtins(provenance)
-        # At the top of the file, so that one that is cut off after any line can be told.
-        record = {"num_settings": len(flatten(record["settings"])), **record}
-        with replacing(run.config) as temporary:
-            temporary.write_text(tomli_w.dumps(record), encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {run.folder} ({error.strerror}); pass another --output."
-        ) from None
+    _clear(run)
+    record = msgspec.to_builtins(provenance)
+    # At the top of the file, so that one that is cut off after any line can be told.
+    record = {"num_settings": len(flatten(record["settings"])), **record}
+    with replacing(run.config) as temporary:
+        temporary.write_text(tomli_w.dumps(record), encoding="utf-8")
 
 
 def read_provenance(run: Run) -> Provenance:

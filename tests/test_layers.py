@@ -7,7 +7,7 @@ import splat_uff
 
 PACKAGE = Path(splat_uff.__file__).parent
 ORDER = (
-    *("errors", "ranges", "files", "memory", "progress", "checkpoints", "clock", "machine"),
+    *("errors", "ranges", "files", "memory", "progress", "lock", "checkpoints", "clock", "machine"),
     *("colours", "cameras", "watch", "neighbours", "capture", "masks", "render", "gaussians"),
     *("features", "hierarchy", "evaluate", "baselines", "export", "settings", "run", "names"),
     *("builtin", "stages", "pipeline", "opened", "orbit", "turntable", "view", "predictions"),

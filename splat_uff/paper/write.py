@@ -7,6 +7,7 @@ from typing import Any
 from splat_uff import __version__
 from splat_uff.errors import InputError
 from splat_uff.files import replacing, write_json
+from splat_uff.lock import folder_lock
 from splat_uff.machine import describe_machine
 from splat_uff.paper.figures import (
     draw_by_views,
@@ -38,7 +39,8 @@ def write_paper(
         The content of `paper.json`.
 
     Raises:
-        InputError: If there is no finished run, no ground truth, or a file is missing or damaged.
+        InputError: If there is no finished run, no ground truth, or a file is missing or damaged,
+            or another process writes into `output`.
     """
     found = read_finished(run)
     if data is not None and Path(found.provenance.data) != data.resolve():
@@ -47,6 +49,13 @@ def write_paper(
             "or --data, or another --run."
         )
     comparison = Comparison(found, choices, output)
+    with folder_lock(output):
+        return _write(comparison, Run(run), output)
+
+
+def _write(comparison: Comparison, run: Run, output: Path) -> dict[str, Any]:
+    """Score, draw and write; the content of `paper.json`."""
+    found = comparison.found
     ours = comparison.ours()
     recipe = comparison.papers_recipe()
     methods = _methods(comparison, ours, recipe)
@@ -65,7 +74,7 @@ def write_paper(
         "methods": methods,
         "negatives": negatives,
     }
-    pictures = _draw(comparison, record, Run(run), output)
+    pictures = _draw(comparison, record, run, output)
     write_json(output / "paper.json", record)
     with replacing(output / "paper.md") as temporary:
         temporary.write_text(write_page(record, pictures), encoding="utf-8")
