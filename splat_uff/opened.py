@@ -1,6 +1,8 @@
 """A finished run as a library sees it, and what can be taken away from it."""
 
+import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +73,14 @@ class OpenedRun:
     def capture(self) -> Capture:
         """The photos and cameras that it was trained on, read when first asked for."""
         return read_capture(Path(self.provenance.data), size=self.provenance.settings.size)
+
+    @cached_property
+    def rendering(self) -> AbstractContextManager[Any]:
+        """Held while views are rendered, by threads that share the run, and for one view at a time.
+
+        Not all of numba's threading layers bear kernels that run side by side.
+        """
+        return threading.Lock()
 
     @cached_property
     def walk(self) -> Walk:
@@ -331,7 +341,8 @@ def _write_labels(
         (place / f"labels_{level}").mkdir()
     stacked = np.stack(list(labels.values()))
     for view in track(views, "labels", len(views)):
-        maps = label_maps(blended_votes(opened.gaussians, scored_camera(view)), stacked)
+        with opened.rendering:
+            maps = label_maps(blended_votes(opened.gaussians, scored_camera(view)), stacked)
         for level, shown in zip(labels, maps, strict=True):
             write_label_pngs(
                 place / f"labels_{level}", view.name, shown, colours[level],

@@ -12,6 +12,7 @@ from splat_uff.checkpoints import SECONDS, Checkpoint
 from splat_uff.clock import Clock
 from splat_uff.errors import InputError
 from splat_uff.gaussians.source import read_given
+from splat_uff.lock import require_unlocked
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.gather import (
     CLASSICAL,

@@ -1,7 +1,6 @@
 """Taking parts away from the page, as `splat-uff export` does from the command line."""
 
 import threading
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import viser
@@ -72,16 +71,15 @@ class ExportPanel:
             "Exporting", str(output), loading=True, with_close_button=False
         )
         try:
-            with page.rendering if self._more.value else nullcontext():
-                written = export_run(
-                    page.opened,
-                    output,
-                    segments=segments,
-                    nodes=nodes,
-                    levels=(segments,),
-                    format=cast("Format", self._format.value),
-                    kinds=KINDS if self._more.value else ("parts",),
-                )
+            written = export_run(
+                page.opened,
+                output,
+                segments=segments,
+                nodes=nodes,
+                levels=(segments,),
+                format=cast("Format", self._format.value),
+                kinds=KINDS if self._more.value else ("parts",),
+            )
         finally:
             waiting.remove()
         page.say(client, f"{len(written)} files in {output}.")

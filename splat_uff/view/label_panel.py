@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import viser
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from splat_uff.cameras import Camera
 from splat_uff.errors import InputError
@@ -35,10 +35,13 @@ class LabelPanel:
         self._picture = gui.add_image(np.full((2, 2, 3), 255, np.uint8))
         self._follow = gui.add_checkbox("follow the camera", True)
         self._name = gui.add_text("file name", "labels")
-        save = gui.add_button("Save label map", hint="16-bit numbers, and a preview in colour.")
+        self._button = gui.add_button(
+            "Save label map", hint="16-bit numbers, and a preview in colour."
+        )
         self._later = Later(self._draw, seconds=QUIET)
         self.close = self._later.close
-        save.on_click(page.guarded(self._save))
+        # Not alone: the page goes on while the map waits for its turn to be rendered.
+        self._button.on_click(page.guarded(self._save, alone=False))
         self._follow.on_update(page.guarded(lambda _: self.ask()))
         page.server.on_client_connect(self._connected)
 
@@ -49,13 +52,19 @@ class LabelPanel:
 
     def label(self, camera: Camera) -> Int[np.ndarray, "H W"]:
         """Node of the segment that each pixel shows; 0 is none."""
-        page = self._page
-        with page.lock:
-            shown, nodes = np.flatnonzero(page.visible), page.nodes
+        with self._page.lock:
+            visible, nodes = self._page.visible, self._page.nodes
+        return self._label(camera, visible, nodes)
+
+    def _label(
+        self, camera: Camera, visible: Bool[np.ndarray, "N"], nodes: Int[np.ndarray, "N"]
+    ) -> Int[np.ndarray, "H W"]:
+        shown = np.flatnonzero(visible)
         if len(shown) == 0:
             return np.zeros((camera.height, camera.width), np.int32)
-        gaussians = page.opened.gaussians.subset(torch.from_numpy(shown))
-        with page.rendering:
+        opened = self._page.opened
+        gaussians = opened.gaussians.subset(torch.from_numpy(shown))
+        with opened.rendering:
             return label_maps(blended_votes(gaussians, camera), nodes[shown][None])[0]
 
     def _connected(self, client: viser.ClientHandle) -> None:
@@ -85,15 +94,18 @@ class LabelPanel:
         if event.client is None:
             return
         folder = page.opened.run.folder / FOLDER
-        path = inside_folder(folder, self._name.value)
-        taken = [file.stem for file in folder.glob("*.png")]
-        if folded(path.name) in map(folded, taken):
-            raise InputError(f"{path.name}.png is there already; type another name.")
-        nodes = self.label(client_camera(event.client.camera, longest=SAVED))
-        order = largest_first(page.nodes)
+        name = inside_folder(folder, self._name.value).name
+        with page.lock:
+            visible, nodes = page.visible, page.nodes
+        labels = self._label(client_camera(event.client.camera, longest=SAVED), visible, nodes)
+        order = largest_first(nodes)
         number = np.zeros(page.walk.root + 1, np.int32)
         number[order] = np.arange(1, len(order) + 1)
         colours = np.concatenate([np.full((1, 3), 255), page.colours.of_nodes[order]]) / 255
-        preview = preview_names([path.name], taken=taken)[path.name]
-        write_label_pngs(folder, path.name, number[nodes], colours, preview=preview)
-        page.say(event.client, f"Saved as {folder / path.name}.png, with a preview beside it.")
+        with page.lock:  # So that of two maps that are saved at once none takes another's name.
+            taken = [file.stem for file in folder.glob("*.png")]
+            if folded(name) in map(folded, taken):
+                raise InputError(f"{name}.png is there already; type another name.")
+            preview = preview_names([name], taken=taken)[name]
+            write_label_pngs(folder, name, number[labels], colours, preview=preview)
+        page.say(event.client, f"Saved as {folder / name}.png, with a preview beside it.")

@@ -34,7 +34,9 @@ FRUSTUM_SECONDS = 0.3
 class Page:
     """One page on one server; all browsers see the same.
 
-    Callbacks come on threads of the server; `lock` lets one at a time change anything.
+    Callbacks come on threads of the server; `lock` lets one at a time change anything. Whoever
+    holds `lock` never waits for `opened.rendering`: an export holds that for as long as a view
+    takes, and the page goes on meanwhile.
 
     Args:
         server: Whose scene and panels are empty.
@@ -45,8 +47,6 @@ class Page:
     def __init__(self, server: viser.ViserServer, opened: OpenedRun, views: Sequence[View]) -> None:
         self.server, self.opened, self.views = server, opened, views
         self.lock = threading.RLock()
-        self.rendering = threading.Lock()
-        """Not all of numba's threading layers bear kernels that run side by side."""
         self.walk = opened.walk
         self.session = Session(self.walk, read_names(opened.run))
         self.colours = Colours(opened, _features_of(opened))
@@ -164,7 +164,7 @@ class Page:
                 return
             self.select_at(event.client.camera, event.ray_origin, event.ray_direction, mode)
 
-        self.server.scene.on_click(modifier=modifier)(self.guarded(clicked))
+        self.server.scene.on_click(modifier=modifier)(self.guarded(clicked, alone=False))
         if modifier is not None:
             self.server.scene.on_rect_select(modifier=modifier)(self.box_selector(mode))
 
@@ -196,14 +196,17 @@ class Page:
             return  # No browser sends this.
         focal = 0.5 * max(camera.image_height, 1) / np.tan(0.5 * camera.fov)
         pixel = pixel_camera(ray[:3], ray[3:], float(focal))
-        with self.rendering:
-            found = pick(self.opened.gaussians, self.visible, self.nodes, pixel)
-        if found is None:
-            if mode == "replace":
-                self.session.select(())
-        else:
-            self.session.select([found[0]], mode, anchor=found[1])
-        self.changed()
+        with self.lock:
+            visible, nodes = self.visible, self.nodes
+        with self.opened.rendering:
+            found = pick(self.opened.gaussians, visible, nodes, pixel)
+        with self.lock:
+            if found is None:
+                if mode == "replace":
+                    self.session.select(())
+            else:
+                self.session.select([found[0]], mode, anchor=found[1])
+            self.changed()
 
 
 def _features_of(opened: OpenedRun) -> np.ndarray | None:

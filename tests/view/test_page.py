@@ -3,6 +3,8 @@
 import json
 import shutil
 import threading
+from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 import viser
 from PIL import Image
 
+import splat_uff.opened
 from splat_uff.cameras import Camera
 from splat_uff.capture import View
 from splat_uff.errors import InputError
@@ -209,6 +212,81 @@ def test_an_export_that_fails_leaves_nothing_and_lets_the_next_begin(
     assert list((folder / "exports").iterdir()) == []
     page.export_panel._export(event(browser))
     assert (folder / "exports" / "export" / "hierarchy.json").is_file()
+
+
+@contextmanager
+def exporting(page, browser, monkeypatch, slow):
+    """An export that has come to a function of `splat_uff.opened` which then takes for ever."""
+    begun, on, real = threading.Event(), threading.Event(), getattr(splat_uff.opened, slow)
+
+    def stand_in(*args, **named):
+        begun.set()
+        assert on.wait(60)
+        return real(*args, **named)
+
+    monkeypatch.setattr(splat_uff.opened, slow, stand_in)
+    page.export_panel._what.value, page.export_panel._more.value = "all segments", True
+    thread = threading.Thread(target=page.export_panel._export, args=(event(browser),))
+    thread.start()
+    try:
+        assert begun.wait(60)
+        yield
+        assert thread.is_alive()
+    finally:
+        on.set()
+        thread.join()
+
+
+def within_seconds(act, *args):
+    """Whether an action comes to its end soon; it has a thread of its own, as on the server."""
+    thread = threading.Thread(target=act, args=args, daemon=True)
+    thread.start()
+    thread.join(5)
+    return not thread.is_alive()
+
+
+def callbacks_on_scene(page, kind, modifier):
+    """What is called on a click or a box, as the server has it."""
+    return [
+        entry.callback
+        for entry in page.server.scene._scene_pointer_cb
+        if (entry.event_type, entry.modifier) == (kind, modifier)
+    ]
+
+
+@pytest.mark.parametrize("slow", ["write_splats", "write_json", "write_label_pngs"])
+def test_the_page_goes_on_while_it_exports(page, browser, folder, monkeypatch, slow):
+    node = int(np.bincount(page.nodes).argmax())
+    ray = ray_at(page, a_pixel_on(page, node))
+    page.label_panel._name.value = "meanwhile"
+    with exporting(page, browser, monkeypatch, slow):
+        clicked = partial(page.select_at, browser.camera, *ray, "replace")
+        assert within_seconds(page.guarded(lambda _: clicked(), alone=False), event(browser))
+        assert page.session.state.selected == (node,)
+        assert within_seconds(page.guarded(page.label_panel._save, alone=False), event(browser))
+        assert (folder / "saved" / "meanwhile.png").is_file()
+        assert within_seconds(page.guarded(lambda _: page.cut(7)), event(browser))
+        assert page.num_segments == 7
+    assert (folder / "exports" / "export" / "hierarchy.json").is_file()
+
+
+def test_what_waits_for_a_view_to_be_rendered_holds_nothing_else_up(page, browser, monkeypatch):
+    node = int(np.bincount(page.nodes).argmax())
+    ray = ray_at(page, a_pixel_on(page, node))
+    with exporting(page, browser, monkeypatch, "label_maps"):
+        ends = (tuple(each) for each in ray)
+        click = viser.SceneClickEvent(browser, browser.client_id, *ends, (0.5, 0.5), None)
+        acts = [*callbacks_on_scene(page, "click", None), *page.label_panel._button._impl.update_cb]
+        waiting = [threading.Thread(target=act, args=(click,)) for act in acts]
+        assert len(waiting) == 2
+        for thread in waiting:
+            thread.start()
+        assert within_seconds(page.guarded(lambda _: page.cut(7)), event(browser))
+        assert page.num_segments == 7
+        assert all(thread.is_alive() for thread in waiting)
+    for thread in waiting:
+        thread.join()
+    assert len(page.session.state.selected) == 1
 
 
 def test_one_export_at_a_time(page, browser):
