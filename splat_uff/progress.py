@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import TypeVar
 
 from rich.console import Console, RenderableType
@@ -55,12 +56,12 @@ class Bar:
         """Print where the bar stands as a line."""
         self._last_line = time.monotonic()
         seconds = self._last_line - self._start
-        steps = f"{self._done} of {self._total} in {seconds:.0f} s"
+        steps = f"{self._done:,} of {self._total:,} in {seconds:.0f} s"
         notice(f"{self._title}: {', '.join([steps, *self._named_figures()])}")
 
     def _named_figures(self) -> list[str]:
         return [
-            f"{FIGURE_NAMES.get(name, name)} {_short(value)}"
+            f"{FIGURE_NAMES.get(name, name)} {format_figure(value)}"
             for name, value in self._figures.items()
         ]
 
@@ -70,7 +71,7 @@ def progress_bar(title: str, total: int, *, done: int = 0) -> Iterator[Bar]:
     """Show a bar of `total` steps, `done` of them taken already; few lines if not a terminal."""
     columns = (
         TextColumn("[bold]{task.description:<12}"),
-        BarColumn(bar_width=max(8, min(30, console.width - 71))),
+        BarColumn(bar_width=max(8, min(30, console.width - 72))),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True)),
@@ -110,5 +111,13 @@ def notice(message: str) -> None:
     console.print(message, highlight=False, soft_wrap=True, markup=False)
 
 
-def _short(value: float | int | str) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def format_figure(value: float | int | str) -> str:
+    """A figure to 4 digits; counts, and whatever else is 10,000 or more, whole.
+
+    Example:
+        >>> format_figure(29990), format_figure(29990.4), format_figure(0.123456), format_figure(12)
+        ('29,990', '29,990', '0.1235', '12')
+    """
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if isinstance(value, Integral) or abs(value) >= 1e4 else f"{value:.4g}"

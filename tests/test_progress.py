@@ -36,7 +36,7 @@ def test_progress_bar_says_one_line_about_long_work_when_not_a_terminal(capsys, 
     monkeypatch.setattr(progress, "WORTH_A_LINE", -1)
     with progress_bar("gaussians", 3, done=1) as bar:
         bar.advance(2, loss=0.123456, psnr=31.21111, num_gaussians=24000)
-    line = "gaussians: 3 of 3 in 0 s, loss 0.1235, PSNR 31.21, Gaussians 24000\n"
+    line = "gaussians: 3 of 3 in 0 s, loss 0.1235, PSNR 31.21, Gaussians 24,000\n"
     assert capsys.readouterr() == ("", line)
 
 
@@ -61,7 +61,7 @@ def test_progress_bar_fits_a_terminal_of_80_columns(terminal):
     with progress_bar("gaussians", 3000) as bar:
         bar.advance(3000, loss=0.01234, psnr=31.21, num_gaussians=24000)
     last = re.sub(r"\x1b\[[?0-9;]*\w", "", terminal.getvalue()).split("\r")[-1].rstrip()
-    for part in ("gaussians", "3000/3000", "loss 0.01234", "PSNR 31.21", "Gaussians 24000"):
+    for part in ("gaussians", "3000/3000", "loss 0.01234", "PSNR 31.21", "Gaussians 24,000"):
         assert part in last
     assert len(last) <= 80
 

@@ -79,8 +79,8 @@ def draw_curve(title: str, steps: Float[np.ndarray, "S"], values: Float[np.ndarr
     if len(values) < 2:
         return f'{head}<text class="tick" x="0" y="60">too few steps to draw</text></svg>'
     axes = _Axes.around(steps, values)
-    facts = f"last {_short(values[-1])} · lowest {_short(values.min())}"
-    facts += f" · highest {_short(values.max())}{' · log axis' if axes.is_log else ''}"
+    facts = f"last {_whole_or_short(values[-1])} · lowest {_whole_or_short(values.min())}"
+    facts += f" · highest {_whole_or_short(values.max())}{' · log axis' if axes.is_log else ''}"
     x, y = axes.place_x(_thinned(steps)), axes.place_y(_thinned(values))
     raw = ""
     if len(y) > 30:
@@ -194,6 +194,10 @@ def _log_ticks(low: float, high: float) -> list[float]:
 def _polyline(kind: str, x: Float[np.ndarray, "S"], y: Float[np.ndarray, "S"]) -> str:
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
     return f'<polyline class="{kind}" points="{points}"/>'
+
+
+def _whole_or_short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else _short(value)
 
 
 def _short(value: float) -> str:

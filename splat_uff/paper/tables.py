@@ -197,7 +197,7 @@ def _introduction(record: dict[str, Any]) -> str:
     return (
         f"Made by `splat-uff paper` on {record['date']}, {machine['cores']} cores of "
         f"{machine['cpu']}, splat-uff {record['version']}. All methods stand on the "
-        f"{record['num_gaussians']} Gaussians of one run ({record['psnr']:.1f} dB), see the same "
+        f"{record['num_gaussians']:,} Gaussians of one run ({record['psnr']:.1f} dB), see the same "
         f"{record['masks']} masks and are clicked on the same pixels. Rows in italics are the "
         "paper's, from other scenes and real SAM masks: context, not a comparison."
     )

@@ -49,7 +49,7 @@ def dendrogram_figure(
                 y=[at, at, row[parent]],
                 mode="lines",
                 line={"color": css(colours[node]), "width": 5 if selected else 2},
-                hovertext=f"{session.called(node)}: {walk.sizes[node]} Gaussians",
+                hovertext=f"{session.called(node)}: {walk.sizes[node]:,} Gaussians",
                 hoverinfo="text",
                 showlegend=False,
             )

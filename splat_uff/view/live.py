@@ -16,7 +16,7 @@ from splat_uff.evaluate.palette import feature_colours
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.walk import Walk
-from splat_uff.progress import FIGURE_NAMES
+from splat_uff.progress import FIGURE_NAMES, format_figure
 from splat_uff.render import Gaussians
 from splat_uff.view.colours import photo_colours
 from splat_uff.view.later import Later
@@ -113,9 +113,10 @@ class LivePage(Watch):
         for name, value in figures.items():
             self._curves.setdefault(name, []).append((step, float(value)))
         shown = ", ".join(
-            f"{FIGURE_NAMES.get(name, name)} {value:.4g}" for name, value in figures.items()
+            f"{FIGURE_NAMES.get(name, name)} {format_figure(value)}"
+            for name, value in figures.items()
         )
-        self._said.content = f"**{stage}**, step {step}: {shown}"
+        self._said.content = f"**{stage}**, step {step:,}: {shown}"
         for name, plot in self._plots.items():
             points = np.array(self._curves.get(name, []))
             plot.visible = len(points) > 1

@@ -111,3 +111,8 @@ def test_draw_curve_has_no_number_over_another(steps, values):
         assert bottom <= HEIGHT, name
     for (one, a), (two, b) in combinations(boxes.items(), 2):
         assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1], (one, two)
+
+
+def test_draw_curve_says_counts_whole():
+    drawn = draw_curve("Gaussians", np.arange(3.0), np.array([1234.0, 20000.0, 29990.0]))
+    assert "last 29,990 · lowest 1,234 · highest 29,990" in drawn

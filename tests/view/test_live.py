@@ -161,6 +161,11 @@ def test_curves_and_what_is_said(live):
     for step in (50, 100):
         live.figures("gaussians", step, {"loss": 0.1, "psnr": 30.0, "num_gaussians": 10})
     assert live._said.content == "**gaussians**, step 100: loss 0.1, PSNR 30, Gaussians 10"
+    counted = {"loss": 12345.6, "num_gaussians": 29990}
+    live.figures("gaussians", 12000, counted)
+    assert live._said.content == "**gaussians**, step 12,000: loss 12,346, Gaussians 29,990"
+    live.figures("gaussians", 12050, {"num_gaussians": 29990, "loss": 1.2e-5})
+    assert live._said.content == "**gaussians**, step 12,050: Gaussians 29,990, loss 1.2e-05"
     assert live._plots["psnr"].visible
     np.testing.assert_array_equal(live._plots["psnr"].data[0], [50, 100])
     live.stage("features")
