@@ -83,7 +83,8 @@ def view(
 
     Args:
         run: Run folder, for example runs/drums.
-        host: Address to listen on; only this machine can reach 127.0.0.1.
+        host: Address to listen on. Only this machine can reach 127.0.0.1; any other asks for the
+            token in the address that is printed.
         port: The first free one from here on is taken.
     """
     from splat_uff.opened import open_run

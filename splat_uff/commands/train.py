@@ -77,7 +77,8 @@ def train_with(defaults: TrainConfig) -> Callable[..., None]:
             memory: Gigabytes of photos, masks and blend weights that are held at most; what is more
                 waits on disk beside the run.
             view: Serve a page that shows the training, and the finished run in the end.
-            host: Address that the page is served on; only this machine can reach 127.0.0.1.
+            host: Address that the page is served on. Only this machine can reach 127.0.0.1; any
+                other asks for the token in the address that is printed.
             port: The first free one from here on is taken.
         """
         if not checkpoint_seconds >= 0:

@@ -9,14 +9,19 @@ import viser
 
 from splat_uff.errors import InputError
 from splat_uff.progress import notice
+from splat_uff.view.guard import bracketed, choose_guard, start_guarded
 
 HOST, PORT = "127.0.0.1", 8080
-LOCAL = ("127.0.0.1", "localhost", "::1")
+ANY = ("0.0.0.0", "::")
+"""Stand for all addresses of the machine."""
 PORTS_TRIED = 100
 
 
 def start_server(title: str, *, host: str = HOST, port: int = PORT) -> viser.ViserServer:
     """Start a server and say where it is, and who can reach it.
+
+    It takes no orders from other pages that are open in a browser, and where others than this
+    machine can reach it, it answers only those who have the address that is said; see `guard`.
 
     Args:
         title: Above the panel.
@@ -26,17 +31,22 @@ def start_server(title: str, *, host: str = HOST, port: int = PORT) -> viser.Vis
     Raises:
         InputError: If the address is not one of this machine's, or no port is free.
     """
-    port = _free_port(host, port)
+    found = _resolved(host, port)
+    port = _free_port(next(iter(found.values())), host, port)
+    guard = choose_guard(host, found)
     with contextlib.redirect_stdout(io.StringIO()):  # It has a banner; stdout is for results.
-        server = viser.ViserServer(host=host, port=port, label=title, verbose=False)
+        server = start_guarded(
+            guard, lambda: viser.ViserServer(host=host, port=port, label=title, verbose=False)
+        )
     server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="large")
-    where = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    reach = (
-        "this machine only; --host 0.0.0.0 lets others in"
-        if host in LOCAL
-        else "everyone who can reach this machine"
-    )
-    notice(f"page: http://{where}:{server.get_port()}  ({reach})")
+    where = HOST if host in ANY else bracketed(host)
+    if not guard.token:
+        reach = "this machine only; --host 0.0.0.0 lets others in"
+    elif host in ANY:
+        reach = f"whoever has this address, with this machine's name or address for {HOST}"
+    else:
+        reach = "whoever has this address"
+    notice(f"page: {guard.address(where, server.get_port())}  ({reach})")
     return server
 
 
@@ -56,14 +66,21 @@ def stop_server(server: viser.ViserServer) -> None:
         server.stop()
 
 
-def _free_port(host: str, port: int) -> int:
+def _resolved(host: str, port: int) -> dict[str, int]:
+    """The IP addresses of a host, all of which a server listens on, with their families."""
     if not 0 < port < 2**16:
         raise InputError(f"--port is {port}; expected 1 to 65535.")
-    last = min(port + PORTS_TRIED, 2**16)
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    except OSError:
+        if not host:  # It would stand for all addresses.
+            raise OSError
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
         raise InputError(f"--host {host} is no address; expected 127.0.0.1 or 0.0.0.0.") from None
+    return {str(address[0]): int(family) for family, _, _, _, address in found}
+
+
+def _free_port(family: int, host: str, port: int) -> int:
+    last = min(port + PORTS_TRIED, 2**16)
     for number in range(port, last):
         with socket.socket(family, socket.SOCK_STREAM) as tried:
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import viser
 from PIL import Image
 
 from splat_uff.cameras import project
@@ -355,6 +356,35 @@ def test_two_browsers_see_the_same(shown, page, chromium):
     shown.get_by_text(f"{page.num_segments} segments").wait_for()
 
 
+CONNECT = """address => new Promise(say => {
+    const socket = new WebSocket(address, "viser-v" + version);
+    socket.onopen = () => { socket.close(); say("open"); };
+    socket.onerror = () => say("refused");
+})""".replace("version", f'"{viser.__version__}"')
+
+
+def test_another_page_in_the_browser_cannot_connect(page, tab):
+    port = page.server.get_port()
+    enter(tab, port)
+    assert tab.evaluate(CONNECT, f"ws://127.0.0.1:{port}") == "open"
+    assert tab.evaluate(CONNECT, f"ws://localhost:{port}") == "refused"
+    tab.goto("about:blank")
+    assert tab.evaluate(CONNECT, f"ws://127.0.0.1:{port}") == "refused"
+
+
+def test_a_page_for_everyone_opens_by_its_whole_address(tab, capsys):
+    server = start_server("toy", host="0.0.0.0", port=18250)
+    server.gui.add_markdown("let in")
+    (address,) = re.findall(r"page: (\S+)", capsys.readouterr().err)
+    bare = address.partition("?")[0]
+    tab.goto(bare)
+    tab.get_by_text("with its token").wait_for()
+    for each in (address, bare):  # At the second visit the browser has the cookie.
+        tab.goto(each)
+        tab.get_by_text("let in").wait_for(timeout=60_000)
+    stop_server(server)
+
+
 def test_a_training_is_watched_paused_and_turns_into_its_run(tab, toy, tmp_path):
     output = tmp_path / "watched"
     few = ("--gaussians.steps", "1500", "--features.steps", "60")
@@ -370,6 +400,7 @@ def test_a_training_is_watched_paused_and_turns_into_its_run(tab, toy, tmp_path)
         tab.get_by_role("button", name="Continue").click()
         tab.get_by_text("granularity").wait_for(timeout=180_000)
         assert (output / "metrics.json").is_file()
+        until(tab, lambda: "Ctrl-C ends it" in training.said())
     assert training.returncode == 0
     assert "Traceback" not in training.said()
     assert "page closed" in training.said()
