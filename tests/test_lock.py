@@ -111,6 +111,14 @@ def test_folder_lock_is_told_in_one_line_whatever_its_file_says(tmp_path, conten
     assert len(str(caught.value)) < 300 + len(str(tmp_path))
 
 
+def test_folder_lock_says_on_which_machine_the_process_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE_SECONDS", 0.0)
+    with another_process(tmp_path):
+        (tmp_path / ".lock").write_text("12 node-7.cluster\n")
+        with pytest.raises(InputError, match=r"by process 12 on node-7\.cluster;"):
+            require_unlocked(tmp_path)
+
+
 def test_folder_lock_says_so_where_the_file_system_has_no_locks(tmp_path, monkeypatch, capsys):
     def refuse(_):
         raise OSError(errno.ENOLCK, "No locks available")
