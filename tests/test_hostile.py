@@ -40,6 +40,10 @@ CAPTURE_HARM = {
     "llff": ("no photos", "one more"),
 }
 """Files that contradict each other, or what they say."""
+SPLATS_HARM = (
+    *("empty", "truncated", "folder", "loop", "billion rows", "all NaN", "point cloud", "mesh"),
+    *("compressed", "checkpoint", "spz", "splat", "ksplat", "text"),
+)
 MOST_BYTES = 3 * 10**8
 """Memory that a refusal may take beyond what the process had."""
 
@@ -169,6 +173,34 @@ def harm_capture(folder: Path, reader: str, how: str) -> None:
     path.write_text(json.dumps(record))
 
 
+def harm_splats(path: Path, how: str) -> Path:
+    """Write a file of splats that is none, or one of another format; returns it."""
+    from tests.gaussians.splats import make_table, write_ply
+
+    table = make_table(columns=("x", "y", "z")) if how == "point cloud" else make_table()
+    if how == "all NaN":
+        table["opacity"] = np.nan
+    write_ply(path, table)
+    content = path.read_bytes()
+    if how in ("empty", "truncated", "folder", "loop"):
+        harm(path, how)
+    elif how == "billion rows":
+        path.write_bytes(content.replace(b"element vertex 5", b"element vertex 1000000000"))
+    elif how == "mesh":
+        path.write_bytes(content.replace(b"end_header", b"element face 0\nend_header"))
+        path.write_bytes(path.read_bytes().replace(b"float opacity", b"float quality"))
+    elif how == "compressed":
+        path.write_bytes(content.replace(b"element vertex", b"element chunk 0\nelement vertex"))
+        path.write_bytes(path.read_bytes().replace(b"float opacity", b"uint packed_position"))
+    elif how == "text":
+        path.write_text("no splats\n")
+    elif how in ("checkpoint", "spz", "splat", "ksplat"):
+        path.unlink()
+        path = path.with_suffix({"checkpoint": ".pt"}.get(how, f".{how}"))
+        path.write_bytes(b"PK\3\4" + bytes(60) if how == "checkpoint" else b"\x1f\x8b" + bytes(62))
+    return path
+
+
 def write_other_size(path: Path) -> None:
     if path.suffix == ".npy":
         np.save(path, np.ones((20, 47), int))
@@ -210,6 +242,7 @@ def cases() -> list[tuple[str, str, str]]:
     found = [("capture", reader, how) for reader in READERS for how in PHOTO_HARM]
     # Photos that are not there are skipped and counted.
     found = [each for each in found if each[1] not in SKIPPING or each[2] != "folder"]
+    found += [("splats", "blender", how) for how in SPLATS_HARM]
     found += [("files", reader, how) for reader in CAPTURE_HARM for how in CAPTURE_HARM[reader]]
     return found + [("masks", kind, how) for kind in MASKS for how in MASK_HARM[kind]]
 
@@ -225,6 +258,9 @@ def prepare(root: Path, case: tuple[str, str, str]) -> list[str]:
     if what == "files":
         harm_capture(folder / "in", kind, how)
         return [*command, "--masks", "classical"]
+    if what == "splats":
+        splats = harm_splats(folder / "in" / "splats.ply", how)
+        return [*command, "--masks", "classical", "--gaussians", str(splats)]
     if what == "capture":
         harm(photos[-1], how)
         return [*command, "--masks", "classical"]

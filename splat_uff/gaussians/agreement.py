@@ -34,6 +34,9 @@ floor without the objects that stand on it."""
 CLEAR_GAIN = 6.0
 """dB by which they must be better for another reading to be named, or for no other axes to be
 tried."""
+ROUGH_GAIN = 12.0
+"""dB below which Gaussians that fit may be hardly fitted, or a little out of place: of a set that
+spans a third of the picture, moved by a twentieth of its width, 10."""
 GOOD = 30.0
 """dB that are good whatever the photos are: those of one colour leave nothing to gain."""
 LEAST_COVERED = 1e-3
@@ -85,6 +88,11 @@ class Agreement:
     def is_clear(self) -> bool:
         """Whether it cannot be by chance, which has many tries where readings are looked for."""
         return self.fits and self.gain >= CLEAR_GAIN
+
+    @property
+    def is_rough(self) -> bool:
+        """Whether they fit, and should fit better."""
+        return self.fits and self.gain < ROUGH_GAIN and self.psnr < GOOD
 
     def is_better(self, other: "Agreement", margin: float) -> bool:
         """Whether it is better by so many dB, and not only because less is covered."""

@@ -68,6 +68,11 @@ def place_source(
         raise InputError(f"{trouble}, or pass --force to take them as they are.")
     if trouble:
         notice(f"{trouble}; taken as they are, as --force says.")
+    elif agreed.is_rough:
+        notice(
+            f"the Gaussians of {path} fit the photos only roughly: {agreed}; see that they are "
+            "finished, and not a little out of place."
+        )
     return Placed(_to_world(gaussians, capture, frame), frame)
 
 

@@ -19,11 +19,11 @@ COARSEST = 4
 """Masks may be so many times as coarse as the training image."""
 _TURNED, _UNSURE, _COARSE = range(3)
 _SAID = {
-    _TURNED: "masks of {count} views were made the other way round, as the photo's EXIF "
+    _TURNED: "the masks of {count} were made the other way round, as the photo's EXIF "
     "orientation says, and are turned ({first}).",
-    _UNSURE: "{count} photos state an EXIF orientation that the shape of their masks does not "
-    "tell: masks are taken to lie as the photo is stored ({first}).",
-    _COARSE: "masks of {count} views are smaller than the training images, and are enlarged "
+    _UNSURE: "the masks of {count} do not tell by their shape whether they follow the EXIF "
+    "orientation that the photo states: they are taken to lie as it is read ({first}).",
+    _COARSE: "the masks of {count} are smaller than the training images, and are enlarged "
     "({first}).",
 }
 
@@ -65,7 +65,8 @@ class MaskFit:
     def say(self) -> None:
         """One line for each thing that was done to the masks of some views."""
         for kind, views in sorted(self._views.items()):
-            notice(_SAID[kind].format(count=len(views), first=next(iter(sorted(views)))))
+            count = "1 view" if len(views) == 1 else f"{len(views)} views"
+            notice(_SAID[kind].format(count=count, first=min(views)))
 
     def _oriented(
         self, mask: Bool[np.ndarray, "_ _"], path: Path, view: View

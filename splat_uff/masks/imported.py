@@ -90,8 +90,8 @@ def import_masks(
         )
     if without and split == "train":
         notice(
-            f"masks: {len(views) - len(without)} of {len(views)} training views have some; the "
-            f"other {len(without)} are fitted, but teach nothing about segments ({without[0]}"
+            f"masks: {len(views) - len(without)} of {len(views)} training views have some; one "
+            f"without is fitted, but teaches nothing about segments ({without[0]}"
             f"{', ...' if len(without) > 1 else ''})."
         )
     return bags

@@ -165,7 +165,7 @@ def test_views_without_masks_are_counted(tmp_path, capsys, how):
         put_map(tmp_path / "b.png", labels=0)
     capture = capture_of("ab", "c")
     assert counts(tmp_path, capture) == [3, 0]
-    assert "masks: 1 of 2 training views have some; the other 1" in capsys.readouterr().err
+    assert "masks: 1 of 2 training views have some; one without" in capsys.readouterr().err
     assert len(gather_held_out(capture, str(tmp_path))) == 0
 
 
@@ -233,7 +233,10 @@ def test_an_orientation_that_shapes_do_not_tell_is_said(tmp_path, capsys, other_
     (tmp_path / "a").mkdir()
     Image.new("L", view.source_size[::-1], 255).save(tmp_path / "a" / "0.png")
     import_masks(tmp_path, replace(capture_of("a"), train=(view,)))
-    assert "EXIF orientation that the shape of their masks does not tell" in capsys.readouterr().err
+    assert (
+        "do not tell by their shape whether they follow the EXIF orientation"
+        in capsys.readouterr().err
+    )
 
 
 # Lenses
