@@ -96,8 +96,6 @@ def train(
         capture = read_capture(folder, size=settings.size, memory=memory)
         watch.cameras([view.camera for view in capture.train])
         scene = scene or capture.name
-        if not capture.val:
-            notice("no photo is held out, so nothing is scored.")
         read_depths(capture)  # It is scored at the very end; what is damaged is said now.
     if masks not in (OWN, CLASSICAL):
         masks = str(Path(masks).resolve())
@@ -117,6 +115,8 @@ def train(
         unneeded = run.finished and not overwrite
         bags = Bags([]) if unneeded else gather_masks(capture, masks, memory=memory)
         held_out = Bags([]) if unneeded else gather_held_out(capture, masks, memory=memory)
+    if not capture.val:
+        notice("no photo is held out, so nothing is scored.")
     # Only now, as it takes seconds: everything above answers without torch.
     from splat_uff.gaussians.placed import place_source
     from splat_uff.stages import (

@@ -62,9 +62,7 @@ def shown(world, page):
     """The tab with the page in it, with its splats drawn and no notices in the way."""
     tab = world[1]
     tab.get_by_role("tab", name="Segments").click()
-    for _ in range(tab.locator(CLOSE).count()):
-        tab.locator(CLOSE).first.click()
-        tab.wait_for_timeout(400)
+    dismiss(tab)
     until(tab, lambda: not_background(picture(tab), page).sum() > 2000)
     return tab
 
@@ -74,11 +72,22 @@ def enter(tab, port):
     tab.get_by_text("granularity").wait_for(timeout=60_000)
 
 
+def dismiss(tab):
+    """Close all notices; by script, since they move and some go by themselves."""
+    close = f"document.querySelectorAll('{CLOSE}').forEach((button) => button.click())"
+    for _ in range(40):
+        if tab.locator(CLOSE).count() == 0:
+            return
+        tab.evaluate(close)
+        tab.wait_for_timeout(250)
+    raise AssertionError("notices stay")
+
+
 def close_notice(tab):
     """Chromium without a GPU is warned about by a notice in the way."""
     notice = tab.get_by_text("Software WebGL rendering detected")
     notice.wait_for(timeout=30_000)
-    tab.locator(CLOSE).first.click()
+    dismiss(tab)
 
 
 def until(tab, condition, seconds=30):
