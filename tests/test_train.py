@@ -321,3 +321,58 @@ def test_train_reads_masks_from_another_folder(toy, tmp_path):
     data = ("train", "--data", str(bare), "--output", str(tmp_path / "run"), *SMALL)
     main([*data, "--masks", str(toy / "train_seg")])
     assert scores(tmp_path / "run")["masks"] == "imported"
+
+
+@pytest.fixture
+def unmasked(toy, tmp_path):
+    """The toy scene without its masks and ground truth."""
+    folder = tmp_path / "photos"
+    shutil.copytree(toy, folder, ignore=shutil.ignore_patterns("*_seg*"))
+    return folder
+
+
+@pytest.fixture
+def stand_in_sam(toy, monkeypatch):
+    """Puts the true masks where Segment Anything would; returns the captures that it was given."""
+    captures = []
+
+    def write(capture, sam, checkpoint, settings, *, folder=None, keep=False):
+        captures.append(capture)
+        assert keep
+        for place, views in ((toy / "train_seg", capture.train), (toy / "val_seg", capture.val)):
+            for view in views:
+                shutil.copytree(place / view.name, capture.folder / place.name / view.name)
+        return len(capture.train)
+
+    monkeypatch.setattr("splat_uff.masks.generate.write_sam_masks", write)
+    monkeypatch.setattr("splat_uff.masks.sam.load_sam", lambda *_, **__: None)
+    return captures
+
+
+def test_train_makes_masks_of_photos_that_are_read_once_within_the_budget(
+    unmasked, stand_in_sam, small_run, tmp_path, monkeypatch
+):  # fmt: skip
+    from splat_uff.capture import posed
+
+    read = []
+    counted = posed.read_image
+    monkeypatch.setattr(posed, "read_image", lambda *a, **k: (read.append(a), counted(*a, **k))[1])
+    output = tmp_path / "run"
+    flags = ("--sam-checkpoint", "weights.pth", "--memory", "0", "--output", str(output))
+    main(["train", "--data", str(unmasked), *SMALL, *flags])
+    [capture] = stand_in_sam
+    assert len(read) == len(capture.train) + len(capture.val)
+    assert all(view.photo.array is None for view in capture.train)  # They wait on disk.
+    assert scores(output)["explained"] == scores(small_run)["explained"]
+
+
+def test_train_goes_on_with_masks_that_are_not_all_made(unmasked, toy, stand_in_sam, tmp_path):
+    flags = ("--sam-checkpoint", "weights.pth", "--output", str(tmp_path / "run"))
+    made = unmasked / "train_seg" / "r_0"
+    shutil.copytree(toy / "train_seg" / "r_0", made)
+    main(["train", "--data", str(unmasked), *SMALL, *flags])
+    assert stand_in_sam == []  # Masks of some photos that somebody brought are what they are.
+    (made / "made_by.json").write_text('{"key": "0"}')
+    with pytest.raises(SystemExit):  # The stand-in finds r_0 there.
+        main(["train", "--data", str(unmasked), *SMALL, *flags, "--overwrite"])
+    assert len(stand_in_sam) == 1
