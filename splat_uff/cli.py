@@ -13,7 +13,7 @@ from splat_uff import __version__
 from splat_uff.commands.others import bench, masks, scenes
 from splat_uff.commands.runs import export, labels, metrics, render, view
 from splat_uff.commands.train import paper_with, train_with
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, on_one_line
 from splat_uff.settings import TrainConfig, config_folder, read_settings, scene_presets
 
 
@@ -46,6 +46,13 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:  # The reader of our output, `head` say, has had enough.
         sys.stderr.close()
         sys.exit(141)
+    except PermissionError as error:
+        print(
+            f"error: {on_one_line(str(error.filename))} may not be read or written "
+            f"({error.strerror}); change its permissions, or pass another folder.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except OSError as error:  # A full disk, a folder without permission.
         print(f"error: {error}; make room or pass another folder.", file=sys.stderr)
         sys.exit(1)

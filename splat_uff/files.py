@@ -17,6 +17,8 @@ import numpy as np
 
 from splat_uff.errors import InputError
 
+MOST_HEADER = 1 << 16
+"""Bytes in which the header of a `.ply` must end; those of splats have some 2000."""
 LEFTOVER_SECONDS = 3600
 """Half-written folders older than this belong to no running process."""
 LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
@@ -174,6 +176,39 @@ def inside_folder(folder: Path, name: str) -> Path:
     if folder.is_symlink() or (folder / name).is_symlink():
         raise InputError(f"{folder / name} is a link to elsewhere; type another name.")
     return folder / name
+
+
+def check_ply_counts(path: Path) -> None:
+    """Refuse a `.ply` that announces more rows than it can hold, before memory is taken for them.
+
+    Raises:
+        ValueError: If it does, or its header does not end.
+    """
+    with path.open("rb") as file:
+        header, end, _ = file.read(MOST_HEADER).partition(b"end_header")
+    size = path.stat().st_size
+    if header.startswith(b"ply") and not end and size > MOST_HEADER:
+        raise ValueError(f"no end_header in its first {MOST_HEADER} bytes")
+    for words in map(bytes.split, header.splitlines()):
+        count = int(words[-1]) if words[:1] == [b"element"] and words[-1].isdigit() else 0
+        if count > size:  # A row of whatever kind takes a byte or more.
+            raise ValueError(f"{count} rows announced in {size} bytes")
+
+
+def map_array(path: Path) -> np.ndarray:
+    """Map the one array of an `.npy` into memory; pickles are refused.
+
+    Raises:
+        ValueError: If the file is missing, damaged, or holds anything else.
+    """
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # A header is parsed as Python's source, and fails as such.
+        reason = " ".join(str(error).split())[:120]
+        raise ValueError(reason or type(error).__name__) from None
+    if not isinstance(mapped, np.ndarray):
+        raise ValueError("several arrays, as in an .npz")
+    return mapped
 
 
 def write_json(path: Path, record: Any) -> None:

@@ -50,7 +50,9 @@ def folder_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):  # Windows removes no file that is open, in which case it stays.
-            path.unlink()
+            # If the folder was removed meanwhile, the file that is there now is another's.
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                path.unlink()
         os.close(descriptor)
 
 

@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from splat_uff.errors import on_one_line
+
 T = TypeVar("T")
 
 LINE_EVERY = 30.0
@@ -108,7 +110,7 @@ def print_result(renderable: RenderableType) -> None:
 
 def notice(message: str) -> None:
     """Print one line about what is going on."""
-    console.print(message, highlight=False, soft_wrap=True, markup=False)
+    console.print(on_one_line(message), highlight=False, soft_wrap=True, markup=False)
 
 
 def format_figure(value: float | int | str) -> str:

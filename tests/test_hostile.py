@@ -26,7 +26,7 @@ PHOTO_HARM = (
 )
 MASK_HARM = {
     "folder of PNGs": (
-        *("empty", "truncated", "bomb", "announced bomb", "loop", "folder", "size", "HEIC"),
+        *("empty", "truncated", "bomb", "announced bomb", "loop", "size", "HEIC"),
         *("coarse", "sideways"),
     ),
     "label picture": ("empty", "truncated", "bomb", "announced bomb", "lossy", "size", "HEIC"),
@@ -113,7 +113,7 @@ def harm(path: Path, how: str) -> None:
     elif how == "pointer":
         path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     elif how == "proportions":
-        Image.new("RGB", (48, 20)).save(path)
+        Image.new("RGBA", (48, 20)).save(path)
     elif how == "coarse":
         Image.new("L", (6, 4), 255).save(path)
     elif how == "sideways":

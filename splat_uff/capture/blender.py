@@ -1,6 +1,7 @@
 """Captures in the layouts of NeRF-synthetic and Blender-HS (METHOD.md section 8)."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,14 @@ from splat_uff.cameras import OPENCV_FROM_OPENGL, Camera
 from splat_uff.capture.images import read_ids, read_image_size
 from splat_uff.capture.names import natural_key, view_names
 from splat_uff.capture.photos import Finder
-from splat_uff.capture.posed import Photo, mask_keys, normalisation_of, read_views, say_sizes
+from splat_uff.capture.posed import (
+    Photo,
+    ViewsRead,
+    mask_keys,
+    normalisation_of,
+    read_views,
+    say_sizes,
+)
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, GroundTruth, View
 from splat_uff.capture.transforms import Frame, read_frames, read_json
 from splat_uff.errors import InputError
@@ -52,27 +60,33 @@ def read_blender(folder: Path, *, size: int = 200, memory: Memory | None = None)
         InputError: If a file is damaged or contradicts another, or no training photo is there.
     """
     finder = Finder(folder)
-    train = _read_split(folder, "train", finder)
+    train = _read_split(folder, "train", finder, size)
     if not train.photos:
         raise InputError(
             f"none of the {len(train.frames)} frames of {folder / 'transforms_train.json'} has its "
             f"photo, the first {train.frames[0][1].path}; put the photos where file_path says."
         )
-    held_out = _read_held_out(folder, finder)
+    held_out = _read_held_out(folder, finder, size)
     finder.say_renamed()
     world_from_source = _normalisation(folder, train)
     photos = [*train.photos, *held_out.photos]
-    source_size = read_image_size(photos[0].path)
 
     def finish(number: int, view: View) -> View:
-        _require_size(photos[number].path, view, source_size)
         split = train.name if number < len(train.photos) else held_out.name
-        return replace(view, truth=_read_truth(folder / "gt_seg" / split, view.name, source_size))
+        assert view.source_size is not None
+        truth = _read_truth(folder / "gt_seg" / split, view.name, view.source_size)
+        return replace(view, truth=truth)
 
     read = read_views(photos, world_from_source, size=size, memory=memory, finish=finish)
     if any(view.lens is not None for view in read.views):
         say_sizes(read.views)
+    _require_one_size(photos, read)
     count = sum(number < len(train.photos) for number in read.numbers)
+    if count == 0:
+        raise InputError(
+            f"no training photo of {folder} is cut out of its background, and held-out ones are; "
+            "expected all or none to be, so cut them out or remove the alpha."
+        )
     return Capture(
         name=folder.resolve().name,
         folder=folder,
@@ -125,11 +139,11 @@ def mask_source(folder: Path) -> str:
     return "imported"
 
 
-def _read_split(folder: Path, split: str, finder: Finder) -> _Split:
+def _read_split(folder: Path, split: str, finder: Finder, size: int) -> _Split:
     named = read_named_frames(folder, split)
     photos = []
-    for name, frame in named:
-        path = finder.find(frame.path)
+    files = finder.photos([frame.path for _, frame in named], size)
+    for (name, frame), path in zip(named, files, strict=True):
         if path is not None:
             pose = frame.world_from_gl @ OPENCV_FROM_OPENGL
             lens = frame.lens(read_image_size(path))
@@ -144,13 +158,13 @@ def _read_split(folder: Path, split: str, finder: Finder) -> _Split:
     return _Split(split, named, photos)
 
 
-def _read_held_out(folder: Path, finder: Finder) -> _Split:
+def _read_held_out(folder: Path, finder: Finder, size: int) -> _Split:
     """The split that is held out; one without photos where there is none."""
     has_truth = (folder / "gt_seg" / "val").is_dir()
     order = ("val", "test") if has_truth else ("test", "val")
     empty = []
     for split in (each for each in order if (folder / f"transforms_{each}.json").exists()):
-        found = _read_split(folder, split, finder)
+        found = _read_split(folder, split, finder, size)
         if found.photos:
             return found
         empty.append(found)
@@ -181,13 +195,16 @@ def _normalisation(folder: Path, split: _Split) -> Float[np.ndarray, "4 4"]:
     return np.diag([scale, scale, scale, 1.0])
 
 
-def _require_size(path: Path, view: View, source_size: tuple[int, int]) -> None:
-    if view.source_size != source_size:
-        height, width = view.source_size or (0, 0)
-        raise InputError(
-            f"{path} is {width}x{height}, the first photo is {source_size[1]}x{source_size[0]}; "
-            "expected one size, so resize or remove it."
-        )
+def _require_one_size(photos: Sequence[Photo], read: ViewsRead) -> None:
+    """See that all photos are of the size of the first."""
+    first = read.views[0].source_size or (0, 0)
+    for view, number in zip(read.views, read.numbers, strict=True):
+        if view.source_size != first:
+            height, width = view.source_size or (0, 0)
+            raise InputError(
+                f"{photos[number].path} is {width}x{height}, the first photo is "
+                f"{first[1]}x{first[0]}; expected one size, so resize or remove it."
+            )
 
 
 def _read_truth(folder: Path, name: str, photo: tuple[int, int]) -> GroundTruth | None:

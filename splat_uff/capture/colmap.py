@@ -3,7 +3,7 @@
 import struct
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,7 +15,7 @@ from splat_uff.capture.lenses import import_pycolmap, make_lens
 from splat_uff.capture.mask_images import has_two_values
 from splat_uff.capture.names import stated_path, view_names, without_ending
 from splat_uff.capture.photos import PHOTOS, Finder
-from splat_uff.capture.posed import Photo, assemble, mask_keys
+from splat_uff.capture.posed import Photo, assemble, mask_keys, names_of
 from splat_uff.capture.records import Capture, SparsePoints
 from splat_uff.errors import InputError
 from splat_uff.files import folded, visible_entries
@@ -61,7 +61,8 @@ def read_colmap(folder: Path, *, size: int = 200, memory: Memory | None = None) 
     if not images:
         raise InputError(f"{model} has no image with a pose; run COLMAP's mapper again.")
     finder = Finder(folder)
-    found = [(image, *_find_photo(finder, image.name, model, size)) for image in images]
+    files = _find_photos(finder, images, model, size)
+    found = [(image, *each) for image, each in zip(images, files, strict=True)]
     there = [(image, path, photo) for image, path, photo in found if photo is not None]
     finder.say_renamed()
     if not there:
@@ -70,20 +71,28 @@ def read_colmap(folder: Path, *, size: int = 200, memory: Memory | None = None) 
             f"{images[0].name}; put the photos there."
         )
     paths = [path for _, path, _ in there]
-    photos, cut_outs = [], _CutOuts(finder)
-    for short, (image, path, photo) in zip(view_names(paths), there, strict=True):
+    photos = []
+    rows = zip(there, view_names(paths), _find_cut_outs(finder, paths), strict=True)
+    for (image, path, photo), short, mask in rows:
         camera = cameras[image.camera_id]
         where = f"{model}: camera {image.camera_id}"
         params = tuple(float(value) for value in camera.params)
         lens = make_lens(camera.model.name, int(camera.width), int(camera.height), params, where)
         name = without_ending(path.as_posix())
         keys = mask_keys(PurePosixPath(PHOTOS) / path, short)
-        mask = cut_outs.of(path)
         photos.append(Photo(name, photo, image.world_from_cam, lens, mask, keys))
-    _say_skipped(folder, len(images) - len(photos), paths)
-    return assemble(
+    unused = _find_unused(folder, paths)
+    missing = [path for _, path, photo in found if photo is None]
+    if missing or unused:
+        notice(
+            f"{len(missing)} images of the model are not there, {len(unused)} photos have no pose: "
+            "skipped."
+        )
+    capture = assemble(
         folder, photos, size=size, memory=memory, points=points, masks=mask_source(folder)
     )
+    others = {PurePosixPath(PHOTOS) / path for path in (*missing, *unused)}
+    return replace(capture, left_out=names_of(others))
 
 
 @dataclass(frozen=True)
@@ -151,33 +160,31 @@ def _count(model: Path) -> int:
         return 0
 
 
-def _find_photo(
-    finder: Finder, name: str, model: Path, size: int
-) -> tuple[PurePosixPath, Path | None]:
-    """The path of an image in the folder of photos, and its file, if it is there."""
-    path = stated_path(finder.folder / PHOTOS, name, model)
-    found = finder.photo(PurePosixPath(PHOTOS) / path, size)
-    if found is None:  # Some programs write paths from the capture's folder on.
-        found = finder.photo(path, size)
-        if found is not None and path.parts[0] == PHOTOS:
-            path = path.relative_to(PHOTOS)
-    return path, found
+def _find_photos(
+    finder: Finder, images: Sequence[_Image], model: Path, size: int
+) -> list[tuple[PurePosixPath, Path | None]]:
+    """The path of each image in the folder of photos, and its file, if it is there."""
+    paths = [stated_path(finder.folder / PHOTOS, image.name, model) for image in images]
+    files = finder.photos([PurePosixPath(PHOTOS) / path for path in paths], size)
+    if not any(files):  # Some programs write paths from the capture's folder on.
+        files = finder.photos(paths, size)
+        paths = [
+            path.relative_to(PHOTOS) if len(path.parts) > 1 and path.parts[0] == PHOTOS else path
+            for path in paths
+        ]
+    return list(zip(paths, files, strict=True))
 
 
-def _say_skipped(folder: Path, missing: int, paths: Sequence[PurePosixPath]) -> None:
-    """One line on images without a photo, and photos without a pose."""
-    known = {without_ending(path.as_posix()) for path in paths}
-    places = {path.parent for path in paths}
-    unused = sum(
-        entry.is_file() and without_ending((place / entry.name).as_posix()) not in known
-        for place in places
+def _find_unused(folder: Path, paths: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+    """Photos without a pose, in the folders of those that have one."""
+    known = {folded(without_ending(path.as_posix())) for path in paths}
+    return [
+        place / entry.name
+        for place in sorted({path.parent for path in paths})
         if (folder / PHOTOS / place).is_dir()
         for entry in visible_entries(folder / PHOTOS / place)
-    )
-    if missing or unused:
-        notice(
-            f"{missing} images of the model are not there, {unused} photos have no pose: skipped."
-        )
+        if entry.is_file() and folded(without_ending((place / entry.name).as_posix())) not in known
+    ]
 
 
 def _read_model(model: Path) -> tuple[list[_Image], Any, SparsePoints | None]:
@@ -206,13 +213,24 @@ def _read_model(model: Path) -> tuple[list[_Image], Any, SparsePoints | None]:
     for number, image in read.images.items():
         if not image.has_pose:
             continue
-        name = image.name if names is None else names[number]
+        name = _name_of(image, number, names, model)
         rigid = np.eye(4)
         rigid[:3] = image.cam_from_world().inverse().matrix()
         if not np.isfinite(rigid).all() or np.abs(rigid[:3, 3]).max() > 1e9:
             raise InputError(f"{model}: image {name} has no finite pose; run COLMAP again.")
         images.append(_Image(name, image.camera_id, rigid))
+    images.sort(key=lambda image: image.name)  # pycolmap has them in no order.
     return images, read.cameras, _points(read, model)
+
+
+def _name_of(image: Any, number: int, names: dict[int, str] | None, model: Path) -> str:
+    try:
+        return image.name if names is None else names[number]
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{model}: the name of image {number} is no text in UTF-8; rename the photo and run "
+            "COLMAP again, or export the model as text."
+        ) from None
 
 
 def _quiet(pycolmap):
@@ -282,27 +300,23 @@ def _points(reconstruction, model: Path) -> SparsePoints | None:
     return SparsePoints(positions[finite], colours[finite])
 
 
-class _CutOuts:
+def _find_cut_outs(finder: Finder, paths: Sequence[PurePosixPath]) -> list[Path | None]:
     """Masks that cut photos out: of `a.jpg` it is `masks/a.jpg.png`, as COLMAP has it.
 
-    Masks called `a.png` are taken, too, unless they are label maps, which lie in such folders.
+    Masks called `a.png` are taken, too, unless any is a label map, which lie in such folders.
     """
-
-    def __init__(self, finder: Finder) -> None:
-        self._finder = finder
-        self._are_there = (finder.folder / MASKS).is_dir()
-        self._short_names: bool | None = None
-
-    def of(self, path: PurePosixPath) -> Path | None:
-        """The mask of a photo, if there is one."""
-        if not self._are_there:
-            return None
-        full = self._finder.find(PurePosixPath(MASKS) / path.parent / f"{path.name}.png")
-        if full is not None and folded(without_ending(full.name)) == folded(path.name):
-            return full
-        short = self._finder.find(PurePosixPath(MASKS) / path)
-        if short is not None and self._short_names is None:
-            self._short_names = has_two_values(short)
-            if not self._short_names:
-                notice(f"{short.parent} holds label maps: they cut nothing out; see --masks.")
-        return short if self._short_names else None
+    if not (finder.folder / MASKS).is_dir():
+        return [None] * len(paths)
+    found: list[Path | None] = []
+    short: list[int] = []
+    for number, path in enumerate(paths):
+        place = PurePosixPath(MASKS) / path.parent
+        mask = finder.find(place / f"{path.name}.png")
+        if mask is None or folded(without_ending(mask.name)) != folded(path.name):
+            mask = finder.find(place / path.name)
+            short += [] if mask is None else [number]
+        found.append(mask)
+    if not all(has_two_values(mask) for number in short if (mask := found[number])):
+        notice(f"{finder.folder / MASKS} holds label maps: they cut nothing out; see --masks.")
+        return [None if number in short else mask for number, mask in enumerate(found)]
+    return found

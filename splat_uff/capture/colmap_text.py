@@ -13,6 +13,8 @@ import numpy as np
 
 MOST_LINE = 1 << 26
 """Characters of one line, at most."""
+MOST_BYTES = 1 << 30
+"""Of the files that are copied as they are."""
 _UNIT = 1e-2
 """Rotations are of length 1 within so much."""
 
@@ -31,9 +33,13 @@ def plain_copy(model: Path, target: Path) -> dict[int, str]:
         ValueError: If a line is not what COLMAP writes.
         OSError: If a file is missing.
     """
-    for path in model.glob("*.txt"):
-        if path.name not in ("images.txt", "points3D.txt"):
-            shutil.copyfile(path, target / path.name)
+    for name in ("cameras.txt", "rigs.txt", "frames.txt"):
+        path = model / name
+        if not path.is_file() and name != "cameras.txt":
+            continue  # They are newer than COLMAP 3.11.
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"no {name} of at most {MOST_BYTES} bytes")
+        shutil.copyfile(path, target / name)
     _drop_mark(target / "cameras.txt")
     names: dict[int, str] = {}
     with (target / "images.txt").open("w", encoding="utf-8") as file:
@@ -46,7 +52,7 @@ def plain_copy(model: Path, target: Path) -> dict[int, str]:
     with (target / "points3D.txt").open("w", encoding="utf-8") as file:
         for line in _lines(model / "points3D.txt"):
             if line.strip() and not line.startswith("#"):
-                file.write(" ".join(line.split()[:8]) + "\n")  # Without its track.
+                file.write(" ".join(line.split(maxsplit=8)[:8]) + "\n")  # Without its track.
     return names
 
 

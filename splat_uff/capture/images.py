@@ -25,8 +25,12 @@ _FORMATS = (
 LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF", "HEIF")
 """Formats whose compression changes pixels a little."""
 _ORIENTATION = 0x0112
+STATED = "stated orientation"
+"""Where a TIFF's is kept, once it is taken from where Pillow would look."""
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 """Pillow's modes of 16-bit grey."""
+BRIGHTER = 2.0
+"""Floats up to this are taken for 0 to 1 with lights that are brighter, which become 1."""
 _WHOLE_RANGES = (255, 2**16 - 1, 2**32 - 1)
 
 
@@ -49,7 +53,7 @@ def read_image(path: Path, *, upright: tuple[int, int] | None = None) -> Float[n
     """
     with opened(path) as image:
         if upright is not None and _is_turned(image, upright):
-            image = ImageOps.exif_transpose(image)
+            image = _upright(image)
         if image.mode in (*SIXTEEN_BIT, "I", "F"):
             grey = _to_unit_range(np.asarray(image), image.mode, image.format, path)
             return np.stack([grey, grey, grey, np.ones_like(grey)], axis=-1)
@@ -82,7 +86,7 @@ def read_turn(path: Path, upright: tuple[int, int]) -> tuple[int, bool]:
         InputError: As `read_image_size`.
     """
     with opened(path) as image:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        orientation = _orientation_of(image)
         turned = _is_turned(image, upright)
     return (orientation if orientation in range(1, 9) else 1), turned
 
@@ -101,7 +105,7 @@ def _to_unit_range(
     values: Shaped[np.ndarray, "H W"], mode: str, form: str | None, path: Path
 ) -> Float[np.ndarray, "H W"]:
     """Pixels of 16 or 32 bits in [0, 1]."""
-    if mode in SIXTEEN_BIT or form == "PNG":  # Older Pillows call 16-bit PNG "I".
+    if mode in SIXTEEN_BIT or (form in ("PNG", "PPM") and mode == "I"):  # PNG: in older Pillows.
         return values.astype(np.float32) / 65535
     if mode == "F":
         if not np.isfinite(values).all() or values.min() < 0:
@@ -113,6 +117,8 @@ def _to_unit_range(
     else:
         values, ranges = values.astype(np.int64) % 2**32, _WHOLE_RANGES  # Pillow takes signed.
     largest = float(values.max(initial=0))
+    if mode == "F" and 1 < largest <= BRIGHTER:
+        values, largest = values.clip(max=1), 1.0
     whole = next((each for each in ranges if largest <= each), None)
     if whole is None:
         raise InputError(
@@ -148,9 +154,13 @@ def read_ids(path: Path) -> Int[np.ndarray, "H W"]:
     return ids.astype(np.int32)
 
 
+def _orientation_of(image: Image.Image) -> int:
+    return image.info.get(STATED) or image.getexif().get(_ORIENTATION, 1)
+
+
 def _is_turned(image: Image.Image, upright: tuple[int, int]) -> bool:
     """Whether only the EXIF orientation gives a photo the proportions of its camera."""
-    wants_turning = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    wants_turning = _orientation_of(image) in (5, 6, 7, 8)
     height, width = upright
     return wants_turning and (image.height > image.width) != (height > width)
 
@@ -214,6 +224,8 @@ def opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path, formats=_formats()) as image:
             _check_size(path, image.height, image.width)
+            if image.format == "TIFF":
+                _leave_as_stored(image)
             yield image
     except InputError:
         raise
@@ -226,6 +238,25 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(
             f"{path} is not a whole image file ({_one_line(error)}); export or copy it again."
         ) from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """A picture as its orientation says."""
+    if STATED in image.info:
+        image.load()
+        image.getexif()[_ORIENTATION] = image.info[STATED]
+    return ImageOps.exif_transpose(image)
+
+
+def _leave_as_stored(image: Image.Image) -> None:
+    """Keep Pillow from turning a TIFF when it is loaded, as it turns no other format."""
+    exif = image.getexif()
+    orientation = exif.get(_ORIENTATION, 1)
+    if orientation != 1:
+        del exif[_ORIENTATION]
+        image.info[STATED] = orientation
+        # Its size was swapped as well, by its header; Pillow has no other way to keep it.
+        image._size = getattr(image, "_tile_size", image.size)  # pyright: ignore
 
 
 @cache

@@ -15,7 +15,7 @@ from splat_uff.capture.posed import HOLD_OUT_EVERY, Photo, assemble, mask_keys
 from splat_uff.capture.records import Capture
 from splat_uff.capture.unreadable import UNREADABLE_ENDINGS
 from splat_uff.errors import InputError
-from splat_uff.files import visible_entries
+from splat_uff.files import map_array, visible_entries
 from splat_uff.memory import Memory
 
 COLUMNS = 17
@@ -122,13 +122,13 @@ def _just_large_enough(options: Sequence[Path], size: int) -> Path:
 
 def _read_rows(path: Path) -> Float[np.ndarray, "V 17"]:
     try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        mapped = map_array(path)
         if mapped.ndim != 2 or mapped.shape[1] != COLUMNS or mapped.dtype.kind != "f":
             raise ValueError(f"{mapped.dtype} of shape {mapped.shape}")
         if not 0 < len(mapped) <= MOST_PHOTOS:
             raise ValueError(f"{len(mapped)} rows")
         rows = np.array(mapped, dtype=np.float64)
-    except (ValueError, OSError, EOFError) as error:
+    except ValueError as error:
         raise InputError(
             f"{path} holds no poses ({error}); expected one row of {COLUMNS} numbers a photo."
         ) from None

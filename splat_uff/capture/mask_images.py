@@ -3,11 +3,13 @@
 The table is in docs/input.md. A mask is the shape of its photo within a pixel of rounding.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 from PIL import Image
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from splat_uff.capture.images import LOSSY, SIXTEEN_BIT, opened
 from splat_uff.errors import InputError
@@ -17,12 +19,12 @@ HALF = 128
 SOLID_SHARE = 0.1
 """A colour is drawn, and not the rim of one, if it makes up so much of what is not black."""
 SOFT_SHARE = 0.8
-"""A grey picture of so many pixels at 0 and 255, with more than `MOST_FLAT` greys, is one mask."""
+"""A grey picture of so many pixels at 0 and 255, and more than `MOST_FLAT` greys, is one mask."""
 MOST_FLAT = 16
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that swap height and width."""
 _GREY = ("L", "LA", "La", "I", "F", *SIXTEEN_BIT)
-_WRAPPED = 2**16 - 1
+WRAPPED = 2**16 - 1
 """-1, written with 16 bits."""
 
 
@@ -60,16 +62,17 @@ def read_mask(path: Path) -> Bool[np.ndarray, "H W"]:
     return _not_black(colours, lossy)
 
 
-def read_label_map(path: Path) -> Int[np.ndarray, "H W"]:
+def read_label_map(path: Path, *, lifts: bool | None = None) -> Int[np.ndarray, "H W"]:
     """Read a label map: one number a pixel, from 1; 0 is nothing.
 
     Grey of 8, 16 or 32 bits is the number; a palette, its index; in colour every colour but black
     is a label. Pixels that alpha leaves out are nothing. Where a map has -1 (also as 65535, its 16
     bits), that is nothing and 0 is a label like others, which all go up by one. A grey picture that
-    is almost everywhere 0 or 255, with many greys between, is one mask with soft edges.
+    is almost everywhere 0 or 255, and grey only along the rim, is one mask with soft edges.
 
     Args:
         path: Picture of a lossless format that `read_image` reads.
+        lifts: Whether -1 is nothing and 0 a label, where that is known from other maps.
 
     Raises:
         InputError: If the file is missing, no image, truncated or too large, a JPEG, or holds
@@ -86,15 +89,41 @@ def read_label_map(path: Path) -> Int[np.ndarray, "H W"]:
             sixteen = image.mode in SIXTEEN_BIT
         else:
             labels, sixteen = _numbered(np.asarray(image.convert("RGB"))), False
+        lifts = lifts if image.mode in ("L", "I", "F", *SIXTEEN_BIT) else False
     if labels.dtype.kind == "f":
         if not (np.isfinite(labels).all() and (labels == np.rint(labels)).all()):
             raise InputError(f"{path} holds numbers that are not whole; expected labels.")
         labels = labels.clip(-1, 2**31 - 1)
-    labels = labels.astype(np.int64)
+    labels = labels.astype(np.int32)
     if image.mode == "L" and _is_soft_mask(labels):
-        labels = (labels >= HALF).astype(np.int64)
-    labels = lift_negative(np.where(labels == _WRAPPED, -1, labels) if sixteen else labels)
+        labels, lifts = (labels >= HALF).astype(np.int32), False
+    lifts = has_negative(labels, sixteen=sixteen) if lifts is None else lifts
+    if lifts:
+        labels = np.where(sixteen & (labels == WRAPPED) | (labels < 0), 0, labels + 1)
     return labels if shown is None else np.where(shown, labels, 0)
+
+
+def states_negative(path: Path) -> bool:
+    """Whether a label map has -1, also as 65535; only maps of more than 8 bits are looked at.
+
+    Raises:
+        InputError: If the file is missing, no image, truncated or too large.
+    """
+    with opened(path) as image:
+        if image.mode not in ("I", "F", *SIXTEEN_BIT):
+            return False
+        return has_negative(np.asarray(image), sixteen=image.mode in SIXTEEN_BIT)
+
+
+def has_negative(labels: Shaped[np.ndarray, "*S"], *, sixteen: bool) -> bool:
+    """Whether labels have -1; `sixteen` says that they are of 16 bits without a sign.
+
+    There -1 stands as 65535, which beside 0 alone is the white of a mask.
+    """
+    if not sixteen:
+        return bool((labels < 0).any())
+    wrapped = labels == WRAPPED
+    return bool(wrapped.any() and ((labels > 0) & ~wrapped).any())
 
 
 def has_two_values(path: Path) -> bool:
@@ -109,46 +138,46 @@ def has_two_values(path: Path) -> bool:
     return len(np.unique(read_label_map(path))) <= 2
 
 
-def lift_negative(
-    labels: Int[np.ndarray, "*S"], *, known: bool | None = None
-) -> Int[np.ndarray, "*S"]:
-    """Labels that count from 1, of a map in which -1 is nothing and 0 a label.
-
-    A map without negative numbers comes back as it is: there 0 is nothing.
-
-    Args:
-        labels: Whole numbers.
-        known: Whether -1 is nothing, where that is known from other maps.
-    """
-    lifts = bool((labels < 0).any()) if known is None else known
-    return np.where(labels < 0, 0, labels + 1) if lifts else labels
-
-
 def has_shape(shape: tuple[int, ...], photo: tuple[int, int]) -> bool:
-    """Whether a picture is a photo's size times one factor, its sides rounded to whole pixels."""
-    low = max((side - 1) / whole for side, whole in zip(shape, photo, strict=True))
-    high = min((side + 1) / whole for side, whole in zip(shape, photo, strict=True))
-    return low < high
+    """Whether one of two pictures is the other's size times one factor, its sides rounded."""
+
+    def is_reduced(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+        pairs = list(zip(one, other, strict=True))
+        low = max((side - 1) / whole for side, whole in pairs)
+        high = min((side + 1) / whole for side, whole in pairs)
+        return low < high
+
+    return is_reduced(shape, photo) or is_reduced(photo, shape)
+
+
+def has_any_shape(shape: tuple[int, ...], photos: Sequence[tuple[int, int]]) -> bool:
+    """As `has_shape`, for a photo that is there at several sizes."""
+    return any(has_shape(shape, photo) for photo in photos)
 
 
 def as_photo(
-    mask: Bool[np.ndarray, "_ _"], path: Path, *, shape: tuple[int, int], other_turn: int
+    mask: Bool[np.ndarray, "_ _"],
+    path: Path,
+    *,
+    shapes: Sequence[tuple[int, int]],
+    other_turn: int,
 ) -> Bool[np.ndarray, "H W"]:
     """A mask the way round in which its photo was read.
 
     Args:
         mask: As it stands in the file.
         path: Of the mask, for messages.
-        shape: Height and width of the photo in its file, as it was read.
+        shapes: Heights and widths of the photo, as it was read, before it was reduced.
         other_turn: As `View.other_turn`.
 
     Raises:
         InputError: If it has the photo's shape in neither way.
     """
-    if has_shape(mask.shape, shape):
+    if has_any_shape(mask.shape, shapes):
         return mask
-    if other_turn in SIDEWAYS and has_shape(mask.shape[::-1], shape):
+    if other_turn in SIDEWAYS and has_any_shape(mask.shape[::-1], shapes):
         return turned(mask, other_turn)
+    shape = shapes[0]
     raise InputError(
         f"{path} is {mask.shape[1]}x{mask.shape[0]}, its photo {shape[1]}x{shape[0]}; expected a "
         "mask of the photo's proportions, so make the masks of this view again."
@@ -224,20 +253,36 @@ def _not_black(colours: Shaped[np.ndarray, "H W 3"], lossy: bool) -> Bool[np.nda
 def _numbered(colours: Shaped[np.ndarray, "H W 3"]) -> Int[np.ndarray, "H W"]:
     """A number for each colour in the order of their codes; grey is its own number, black 0."""
     if (colours == colours[..., :1]).all():
-        return colours[..., 0].astype(np.int64)
-    codes, labels = np.unique(_codes(colours), return_inverse=True)
-    first = 0 if codes[0] == 0 else 1
-    return labels.reshape(colours.shape[:2]).astype(np.int64) + first
+        return colours[..., 0].astype(np.int32)
+    codes = _codes(colours)
+    known = np.unique(codes)
+    first = 0 if known[0] == 0 else 1
+    # Row by row, as the numbers of all pixels at once would take eight bytes each, several times.
+    labels = np.empty(codes.shape, np.int32)
+    for row, code in enumerate(codes):
+        labels[row] = np.searchsorted(known, code) + first
+    return labels
 
 
 def _codes(colours: Shaped[np.ndarray, "*S 3"]) -> Int[np.ndarray, "*S"]:
-    wide = colours.astype(np.int64)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+    codes = colours[..., 0].astype(np.int32)
+    for channel in (1, 2):
+        codes <<= 8
+        codes |= colours[..., channel]
+    return codes
 
 
 def _is_soft_mask(values: Int[np.ndarray, "H W"]) -> bool:
-    counts = np.bincount(values.ravel(), minlength=256)
-    flat = counts[0] + counts[255]
-    return bool(
-        counts[255] > 0 and (counts > 0).sum() > MOST_FLAT and flat >= SOFT_SHARE * values.size
-    )
+    """Whether grey is only along the rim of what is white, or there are too many greys for labels.
+
+    Labels are areas: of those that are three pixels wide something is left within.
+    """
+    white, grey = values == 255, (values > 0) & (values < 255)
+    if not white.any() or not grey.any():
+        return False
+    flat = values.size - np.count_nonzero(grey)
+    if len(np.unique(values)) > MOST_FLAT and flat >= SOFT_SHARE * values.size:
+        return True
+    square = np.ones((3, 3), bool)
+    near_white = binary_dilation(white, square, iterations=2)
+    return not binary_erosion(grey, square).any() and bool(near_white[grey].all())

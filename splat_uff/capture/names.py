@@ -51,7 +51,7 @@ def stated_path(folder: Path, written: str, source: Path) -> PurePosixPath:
     text = written
     if "\\" in text and not _is_there(folder, text):
         text = text.replace("\\", "/")
-    if not text.strip() or "\0" in text or any(len(p.encode()) > _LONGEST for p in text.split("/")):
+    if not _is_path(text):
         raise InputError(
             f"{source} has file_path {written[:80]!r}; expected a path such as './train/r_0'."
         )
@@ -80,6 +80,15 @@ def view_names(paths: Sequence[PurePosixPath]) -> list[str]:
         return short
     shared = os.path.commonpath([path.parent for path in paths])
     return [without_ending(path.relative_to(shared).as_posix()) for path in paths]
+
+
+def _is_path(text: str) -> bool:
+    """Whether a file could be called so."""
+    try:
+        lengths = [len(os.fsencode(part)) for part in text.split("/")]
+    except UnicodeEncodeError:  # Half of a pair of code units.
+        return False
+    return bool(text.strip()) and "\0" not in text and max(lengths) <= _LONGEST
 
 
 def _is_there(folder: Path, name: str) -> bool:

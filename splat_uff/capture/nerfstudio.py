@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,11 +13,11 @@ from splat_uff.capture.blender import mask_source
 from splat_uff.capture.images import read_image_size
 from splat_uff.capture.names import stated_path, view_names, without_ending
 from splat_uff.capture.photos import Finder
-from splat_uff.capture.posed import Photo, assemble, mask_keys
+from splat_uff.capture.posed import Photo, assemble, mask_keys, names_of
 from splat_uff.capture.records import Capture, SparsePoints
 from splat_uff.capture.transforms import Frame, read_frames, states_size
 from splat_uff.errors import InputError
-from splat_uff.files import folded
+from splat_uff.files import check_ply_counts, folded
 from splat_uff.memory import Memory
 from splat_uff.progress import notice
 
@@ -46,11 +47,12 @@ def read_nerfstudio(folder: Path, *, size: int = 200, memory: Memory | None = No
         InputError: If the file is damaged, a path leaves the folder, or no photo is there.
     """
     path = folder / "transforms.json"
-    record, frames = read_frames(path)
-    lists = _read_lists(record, folder, path, frames)
-    frames = _keep_listed(lists, frames)
+    record, stated = read_frames(path)
+    lists = _read_lists(record, folder, path, stated)
+    frames = _keep_listed(lists, stated)
     finder = Finder(folder)
-    found = [(frame, finder.photo(frame.path, size)) for frame in frames]
+    files = finder.photos([frame.path for frame in frames], size)
+    found = list(zip(frames, files, strict=True))
     there = [(frame, photo) for frame, photo in found if photo is not None]
     finder.say_renamed()
     missing = [frame for frame, photo in found if photo is None]
@@ -84,7 +86,7 @@ def read_nerfstudio(folder: Path, *, size: int = 200, memory: Memory | None = No
             for photo, (frame, _) in zip(photos, there, strict=True)
             if _key(frame.path) in kept_back
         ]
-    return assemble(
+    capture = assemble(
         folder,
         photos,
         size=size,
@@ -93,6 +95,9 @@ def read_nerfstudio(folder: Path, *, size: int = 200, memory: Memory | None = No
         held_out=held_out,
         masks=mask_source(folder),
     )
+    used = {frame.path for frame, _ in there}
+    others = {frame.path for frame in stated if frame.path not in used}
+    return replace(capture, left_out=names_of(others))
 
 
 def _whole_size(finder: Finder, frame: Frame, photo: Path) -> tuple[int, int]:
@@ -207,6 +212,7 @@ def read_points(path: Path) -> SparsePoints:
     from plyfile import PlyData, PlyParseError
 
     try:
+        check_ply_counts(path)
         table = PlyData.read(str(path), mmap="c")["vertex"]
         if not 0 < table.count <= MOST_POINTS:
             raise ValueError(f"{table.count} points")

@@ -2,6 +2,7 @@
 
 import errno
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -54,6 +55,7 @@ class Finder:
         """
         self.folder = folder
         self._listings: dict[Path, _Listing] = {}
+        self._different: dict[str, str] = {}
         self._renamed: dict[str, str] = {}
 
     def find(self, path: PurePosixPath) -> Path | None:
@@ -79,6 +81,24 @@ class Finder:
         options += listing.by_name.get(folded(stem), [])
         return next((option for option in options if _is_file(option)), None)
 
+    def photos(self, paths: Sequence[PurePosixPath], size: int) -> list[Path | None]:
+        """The files of photos, as `photo`; one that is found for several paths is that of one.
+
+        That is the path with its very name, or else the first.
+        """
+        found = [self.photo(path, size) for path in paths]
+        owners: dict[Path, PurePosixPath] = {}
+        for path, file in zip(paths, found, strict=True):
+            if file is not None and (file not in owners or file.name == path.name):
+                owners[file] = path
+        for path, file in zip(paths, found, strict=True):
+            if file is not None and owners[file] == path and path.name in self._different:
+                self._renamed[path.name] = self._different[path.name]
+        return [
+            file if file is not None and owners[file] == path else None
+            for path, file in zip(paths, found, strict=True)
+        ]
+
     def photo(self, path: PurePosixPath, size: int) -> Path | None:
         """The file of a photo: it, or its reduced twin that is just large enough.
 
@@ -92,7 +112,7 @@ class Finder:
         """
         own = self.find(path)
         if own is not None and without_ending(path.name) != path.name != own.name:
-            self._renamed[path.name] = own.name
+            self._different[path.name] = own.name
         options = [*(self.find(twin) for twin in self._twins_of(path)), own]
         found = [option for option in options if option is not None]
         for option in found[:-1]:
@@ -155,6 +175,10 @@ def _is_file(path: Path) -> bool:
         if error.errno == errno.ELOOP:
             raise InputError(
                 f"{path} is a link that leads in a circle; put the file itself there."
+            ) from None
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise InputError(
+                f"{path} may not be read; change its permissions, or those of its folder."
             ) from None
         return False
     return path.is_file()

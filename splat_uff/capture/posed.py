@@ -1,7 +1,8 @@
 """From photos with poses, of whatever layout, to a capture in our normalised world."""
 
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -28,6 +29,8 @@ from splat_uff.progress import notice, track
 
 HOLD_OUT_EVERY = 8
 """Every eighth photo, the first among them, is held out; of fewer than eight, none."""
+FOLDERS = r"images(_[0-9]+)?|train|val|test"
+"""Folders of photos that the names of masks leave out."""
 FINER = 2
 """Photos are undistorted at so many times the size at which they are used."""
 LEAST_SPREAD = 0.05
@@ -195,11 +198,17 @@ def mask_keys(path: PurePosixPath, *short: str) -> tuple[str, ...]:
         short: Names that are this photo's alone, without ending.
     """
     whole = path.as_posix()
-    # Also without the folder of all photos, `images` as a rule.
-    paths = [whole, *([path.relative_to(path.parts[0]).as_posix()] if len(path.parts) > 1 else [])]
+    paths = [whole]
+    if len(path.parts) > 1 and re.fullmatch(FOLDERS, path.parts[0], re.IGNORECASE):
+        paths.append(path.relative_to(path.parts[0]).as_posix())
     ending = whole[len(without_ending(whole)) :]
     own = [each for name in short for each in (name, name + ending)]
     return tuple(dict.fromkeys([*own, *map(without_ending, paths), *paths]))
+
+
+def names_of(paths: Iterable[PurePosixPath]) -> frozenset[str]:
+    """All names that the masks of photos may have."""
+    return frozenset(name for path in paths for name in mask_keys(path, without_ending(path.name)))
 
 
 def _read_view(photo: Photo, world_from_source: Float[np.ndarray, "4 4"], size: int) -> View:
@@ -216,7 +225,8 @@ def _read_view(photo: Photo, world_from_source: Float[np.ndarray, "4 4"], size: 
             f"{lens.width}x{lens.height}; expected the same proportions, so export again."
         )
     if photo.mask_path is not None:
-        image = _cut_out(image, photo.mask_path, other_turn)
+        image = _cut_out(image, photo.mask_path, upright, other_turn)
+    opaque = bool((image[..., 3] == 1).all())
     source_size = image.shape[0], image.shape[1]
     lens = lens.resized(image.shape[1], image.shape[0])
     rows, columns = reduced_size(*source_size, size)
@@ -230,12 +240,16 @@ def _read_view(photo: Photo, world_from_source: Float[np.ndarray, "4 4"], size: 
     pose = photo.world_from_cam.copy()
     pose[:3, 3] = world_from_source[0, 0] * pose[:3, 3] + world_from_source[:3, 3]
     camera = Camera(pose, K, width, height)
+    reduced = area_resize(image, rows, columns)
+    if opaque:
+        reduced[..., 3] = 1  # Fractional weights round, and what is nearly opaque is cut out.
     return View(
         name=photo.name,
         camera=camera.resized(columns, rows),
-        photo=area_resize(image, rows, columns),
+        photo=reduced,
         source_size=source_size,
         lens=None if bent is None else lens,
+        whole_size=upright,
         other_turn=other_turn,
         keys=photo.keys,
     )
@@ -248,11 +262,12 @@ def _fits(shape: tuple[int, ...], lens: Lens) -> bool:
 
 
 def _cut_out(
-    image: Float[np.ndarray, "H W 4"], path: Path, other_turn: int
+    image: Float[np.ndarray, "H W 4"], path: Path, whole: tuple[int, int], other_turn: int
 ) -> Float[np.ndarray, "H W 4"]:
     """Make what a mask leaves out transparent; the mask may have been made at another size."""
     height, width = image.shape[:2]
-    mask = as_photo(read_mask(path), path, shape=(height, width), other_turn=other_turn)
+    shapes = (height, width), whole
+    mask = as_photo(read_mask(path), path, shapes=shapes, other_turn=other_turn)
     return image * area_resize(mask.astype(np.float32), height, width)[..., None]
 
 

@@ -35,6 +35,8 @@ class View:
     """At the size of its own files, which need not be the size of the image."""
     source_size: tuple[int, int] | None = None
     """Height and width of the photo in its file, before it was reduced."""
+    whole_size: tuple[int, int] | None = None
+    """Height and width that the camera says, where the file may be a reduced twin."""
     lens: Lens | None = None
     """What took the photo in the file, where that had to be undistorted; masks have to be, too."""
     other_turn: int = 1
@@ -42,6 +44,12 @@ class View:
     be read, to the way in which it was; 1 where there is no other."""
     keys: tuple[str, ...] = ()
     """What else its masks may be called, by preference; relative paths without ending."""
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """Heights and widths of the photo before it was reduced: in its file, by its camera."""
+        own = self.source_size or (self.camera.height, self.camera.width)
+        return (own,) if self.whole_size in (None, own) else (own, self.whole_size)
 
     @property
     def mask_names(self) -> tuple[str, ...]:
@@ -88,6 +96,8 @@ class Capture:
     """Where the 2D masks come from: `simulated`, `imported` or `none`."""
     points: SparsePoints | None = None
     """Of the scene, in our world, where the layout has some."""
+    left_out: frozenset[str] = frozenset()
+    """Names of photos that are in the files, or in the folder, and are no view's."""
     held_out: str = "val"
     """Which split of the files `val` holds: `val` or `test`."""
 

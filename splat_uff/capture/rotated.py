@@ -12,6 +12,7 @@ from splat_uff.capture.images import read_image
 from splat_uff.capture.mask_images import read_mask
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, View
 from splat_uff.errors import InputError
+from splat_uff.files import map_array
 
 ANGLES = (10, 45, 90, 135)
 """Degrees of the rotations that are scored."""
@@ -121,11 +122,11 @@ def _read_z(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "H W"] | No
     if not path.is_file():
         return None
     try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        mapped = map_array(path)
         if mapped.shape != shape or mapped.dtype.kind != "f":
             raise ValueError(f"{mapped.dtype} of shape {mapped.shape}")
         depth = np.array(mapped, dtype=np.float64)
-    except (ValueError, OSError, EOFError) as error:
+    except ValueError as error:
         raise InputError(
             f"{path} is no depth of {shape[1]}x{shape[0]} pixels ({error}); write it again."
         ) from None

@@ -22,6 +22,7 @@ PERSPECTIVES = (
 )
 """Values of `camera_model` that OpenCV's distortion covers."""
 FISHEYES = ("OPENCV_FISHEYE", "FISHEYE")
+FOCALS = {"fl_x", "fl_y", "camera_angle_x", "camera_angle_y"}
 DISTORTIONS = ("k1", "k2", "p1", "p2", "k3", "k4")
 
 
@@ -63,8 +64,8 @@ def read_frames(path: Path) -> tuple[dict[str, Any], list[Frame]]:
 
 
 def states_size(record: Mapping[str, Any]) -> bool:
-    """Whether `w` and `h` say for how many pixels the intrinsics are."""
-    return _is_count(record.get("w")) and _is_count(record.get("h"))
+    """Whether `w` or `h` say for how many pixels the intrinsics are."""
+    return record.get("w") is not None or record.get("h") is not None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -95,6 +96,9 @@ def _read_frame(path: Path, shared: dict[str, Any], index: int, entry: Any) -> F
         )
     photo = stated_path(path.parent, entry["file_path"], path)
     where = f"{path}: frame {photo.name}"
+    # A frame's own focal length replaces the shared one, in whichever of its forms.
+    if FOCALS & entry.keys():
+        shared = {name: value for name, value in shared.items() if name not in FOCALS}
     return Frame(photo, _read_pose(entry.get("transform_matrix"), where), shared | entry, where)
 
 
@@ -124,7 +128,14 @@ def _read_pose(matrix: Any, where: str) -> Float[np.ndarray, "4 4"]:
 
 
 def _read_lens(record: Mapping[str, Any], size: tuple[int, int], where: str) -> Lens:
-    height, width = (int(record["h"]), int(record["w"])) if states_size(record) else size
+    if states_size(record):
+        if not (_is_count(record.get("w")) and _is_count(record.get("h"))):
+            raise InputError(
+                f"{where} has w = {record.get('w')!r} and h = {record.get('h')!r}; expected the "
+                "pixels that its focal length is for, whole numbers, or neither."
+            )
+        size = int(record["h"]), int(record["w"])
+    height, width = size
     focal = _read_focal(record, height, width, where)
     middle = (width / 2, height / 2)
     centre = tuple(

@@ -1,5 +1,6 @@
 """What a file is that Pillow cannot read, so that the answer is more than "no image"."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 UNREADABLE_ENDINGS = (
@@ -8,7 +9,8 @@ UNREADABLE_ENDINGS = (
 )
 """Endings of pictures that may be found beside a name, and are then named as what they are."""
 _RAW = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2")
-_HEAD = 64
+_HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1", b"heim", b"heis")
+_HEAD = 512
 
 
 def describe_unreadable(path: Path) -> str | None:
@@ -30,7 +32,7 @@ def describe_unreadable(path: Path) -> str | None:
     ending = path.suffix.lower()
     if head[4:8] == b"ftyp":
         brand = head[8:12]
-        if brand in (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1", b"heim", b"heis"):
+        if find_spec("pillow_heif") is None and brand in _HEIC:
             return (
                 "HEIC, which Pillow reads only with a plugin; run pip install pillow-heif, or "
                 "save it as JPEG or PNG."
@@ -47,8 +49,10 @@ def describe_unreadable(path: Path) -> str | None:
         return "Radiance HDR, which cannot be read here; save it as PNG with 8 or 16 bits."
     if head.startswith(b"8BPS"):
         return "a Photoshop document, which cannot be read here; save it as PNG."
-    if head.lstrip().startswith((b"<svg", b"<?xml")):
+    if b"<svg" in head:
         return "SVG, which has no pixels; save it as PNG."
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"{")):
+        return "a text, perhaps an error message of the web page it is from; download it again."
     if ending in _RAW and head:
         return "a camera's raw picture, which cannot be read here; develop it to JPEG or PNG."
     if head.startswith((b"II*\0", b"MM\0*")) and ending in (".tif", ".tiff"):

@@ -11,6 +11,9 @@ from splat_uff.gaussians.source import read_source
 from splat_uff.gaussians.turn import turn_gaussians
 from splat_uff.render.records import Gaussians
 
+UNTURNED = 1e-9
+"""A rotation that is so near to none is none."""
+
 
 def load_foreign(path: Path, source_from_world: Float[np.ndarray, "4 4"]) -> Gaussians:
     """Read Gaussians that were fitted elsewhere to the same capture, those that can be drawn.
@@ -74,6 +77,6 @@ def split_similarity(
     rotation = left @ right
     if not np.allclose(similarity[:3, :3], scale * rotation, rtol=0, atol=tolerance * scale):
         raise ValueError("the matrix shears; expected scale, rotation, translation.")
-    if np.allclose(rotation, np.eye(3), rtol=0, atol=tolerance):
+    if np.allclose(rotation, np.eye(3), rtol=0, atol=UNTURNED):
         rotation = np.eye(3)
     return scale, rotation

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from splat_uff.capture.names import natural_key
 from splat_uff.capture.records import Capture
+from splat_uff.files import map_array
 from splat_uff.gaussians.foreign import split_similarity
 from splat_uff.progress import notice
 
@@ -109,7 +110,7 @@ def _read_matrix(path: Path) -> object:
             return None
         if path.suffix == ".npy":
             # Mapped, so that a shape that the file does not hold takes no memory.
-            return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+            return np.array(map_array(path))
         if path.suffix == ".txt":
             return [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line]
         record = json.loads(path.read_text(encoding="utf-8-sig"))

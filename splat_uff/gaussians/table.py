@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from splat_uff.errors import InputError
-from splat_uff.gaussians.formats import HEAD, refuse_other_formats
+from splat_uff.files import check_ply_counts
+from splat_uff.gaussians.formats import refuse_other_formats
 from splat_uff.gaussians.rows import usable_rows
 
 MOST_GAUSSIANS = 50_000_000
@@ -28,7 +29,7 @@ def read_table(path: Path) -> np.ndarray:
 
     refuse_other_formats(path)
     try:
-        _check_counts(path)
+        check_ply_counts(path)
         table = PlyData.read(str(path), mmap="c")["vertex"]
         names = [prop.name for prop in table.properties]
         if not 0 < table.count <= MOST_GAUSSIANS:
@@ -51,19 +52,6 @@ def read_table(path: Path) -> np.ndarray:
     if not rows.kept.any():
         raise InputError(f"{path} holds no Gaussian that can be drawn ({rows}); export it again.")
     return read
-
-
-def _check_counts(path: Path) -> None:
-    """Refuse rows that the file cannot hold, for which `plyfile` would take memory first."""
-    with path.open("rb") as file:
-        header, end, _ = file.read(HEAD).partition(b"end_header")
-    size = path.stat().st_size
-    if header.startswith(b"ply") and not end and size > HEAD:
-        raise ValueError(f"no end_header in its first {HEAD} bytes")
-    for words in map(bytes.split, header.splitlines()):
-        count = int(words[-1]) if words[:1] == [b"element"] and words[-1].isdigit() else 0
-        if count > size:  # A row of whatever kind takes a byte or more.
-            raise ValueError(f"{count} rows announced in {size} bytes")
 
 
 def write_table(path: Path, table: np.ndarray) -> None:

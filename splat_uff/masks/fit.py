@@ -9,7 +9,7 @@ from jaxtyping import Bool
 
 from splat_uff.capture.images import area_resize
 from splat_uff.capture.lenses import undistortion
-from splat_uff.capture.mask_images import SIDEWAYS, as_photo, has_shape
+from splat_uff.capture.mask_images import SIDEWAYS, as_photo, has_any_shape
 from splat_uff.capture.records import View
 from splat_uff.errors import InputError
 from splat_uff.masks.records import MaskSet
@@ -72,10 +72,9 @@ class MaskFit:
         self, mask: Bool[np.ndarray, "_ _"], path: Path, view: View
     ) -> Bool[np.ndarray, "_ _"]:
         trained = view.camera.height, view.camera.width
-        shape = view.source_size or trained
-        if mask.shape == trained and not has_shape(mask.shape, shape):
+        if mask.shape == trained and not has_any_shape(mask.shape, view.shapes):
             return mask  # Sides of very flat pictures round by more than a pixel of the original.
-        turned = as_photo(mask, path, shape=shape, other_turn=view.other_turn)
+        turned = as_photo(mask, path, shapes=view.shapes, other_turn=view.other_turn)
         if turned.shape[0] * COARSEST < trained[0] and turned.shape[1] * COARSEST < trained[1]:
             raise InputError(
                 f"{path} is {mask.shape[1]}x{mask.shape[0]}, under a quarter of the training "
@@ -87,7 +86,7 @@ class MaskFit:
             self._note(_TURNED, view)
         elif view.other_turn != 1:
             upright = mask.shape[::-1] if view.other_turn in SIDEWAYS else mask.shape
-            if has_shape(upright, shape):
+            if has_any_shape(upright, view.shapes):
                 self._note(_UNSURE, view)
         return turned
 

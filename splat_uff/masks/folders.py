@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from splat_uff.capture.partnet import MASKS as PARTNET
+from splat_uff.capture.partnet import find_views
 from splat_uff.capture.records import Capture
 from splat_uff.errors import InputError
 from splat_uff.files import replacing, replacing_folder, visible_entries
@@ -13,9 +15,6 @@ from splat_uff.masks.imported import import_masks
 from splat_uff.masks.records import MaskSet
 from splat_uff.masks.tree import build_tree
 from splat_uff.memory import Memory
-
-PARTNET = "seg"
-"""Folder of the masks of all views in PartNet's layout."""
 
 
 def own_folder(capture: Capture, split: str) -> Path:
@@ -27,7 +26,8 @@ def own_folder(capture: Capture, split: str) -> Path:
     """
     folder = capture.folder / f"{'train' if split == 'train' else capture.held_out}_seg"
     partnet = capture.folder / PARTNET
-    return partnet if partnet.is_dir() and not folder.is_dir() else folder
+    is_there = partnet.is_dir() and not folder.is_dir() and bool(find_views(capture.folder))
+    return partnet if is_there else folder
 
 
 def read_masks(capture: Capture, *, split: str = "train", memory: Memory | None = None) -> Bags:

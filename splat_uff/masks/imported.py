@@ -6,11 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Shaped
 
-from splat_uff.capture.mask_images import lift_negative, read_label_map, read_mask
+from splat_uff.capture.mask_images import (
+    WRAPPED,
+    has_negative,
+    read_label_map,
+    read_mask,
+    states_negative,
+)
 from splat_uff.capture.records import Capture, View
 from splat_uff.errors import InputError
+from splat_uff.files import map_array
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.config import MADE_BY
 from splat_uff.masks.fit import MaskFit
@@ -21,6 +28,8 @@ from splat_uff.progress import notice
 MOST_JSON = 1 << 30
 MOST_LABELS = 2**26
 """Numbers in one array of label maps."""
+MOST_WORK = 2 * 10**10
+"""Labels times pixels of one label map."""
 
 
 def import_masks(
@@ -63,11 +72,9 @@ def import_masks(
     if not source.is_dir():
         raise InputError(f"no folder {source}; expected the masks of the views in it.")
     views = capture.train if split == "train" else capture.val
-    taken = set()
-    if split != "train" and not alone:
-        taken = {name for view in capture.train for name in view.mask_names}
-    places = Places(source, (*capture.train, *capture.val), taken)
-    reading = _Reading(places, _any_negative(places.arrays(views)))
+    others = capture.train if split != "train" and not alone else ()
+    places = Places(source, views, others, capture.left_out | _other_names(capture, split))
+    reading = _Reading(places, _any_negative(source, capture))
     fit = MaskFit()
 
     bags = Bags.of(
@@ -76,7 +83,7 @@ def import_masks(
         memory=memory,
     )
     fit.say()
-    if taken & {view.name for view in views} and not any(bags.counts):
+    if {view.name for view in others} & {view.name for view in views} and not any(bags.counts):
         notice(
             f"held-out views have the names of training views, so what is in {source} are the "
             f"masks of these; expected {source / capture.held_out / views[0].name} for the others."
@@ -103,7 +110,7 @@ class _Reading:
 
     places: Places
     lifts: bool
-    """Whether -1 is nothing in arrays, and 0 a label."""
+    """Whether -1 is nothing in label maps, and 0 a label."""
 
     def masks(self, view: View) -> Iterator[tuple[Path, Bool[np.ndarray, "_ _"]]]:
         """Masks, and the files that they are from."""
@@ -116,10 +123,10 @@ class _Reading:
                 yield place.encoded, mask
         elif place.array is not None:
             for level in _read_levels(place.array):
-                lifted = lift_negative(level, known=self.lifts)
-                yield from ((place.array, mask) for mask in _split(lifted, place.array))
+                yield from ((place.array, mask) for mask in _split(level, place.array, self.lifts))
         for path in place.levels:
-            yield from ((path, mask) for mask in _split(read_label_map(path), path))
+            labels = read_label_map(path, lifts=self.lifts)
+            yield from ((path, mask) for mask in _split(labels, path))
 
     def made_here(self, view: View) -> bool:
         """Whether `splat-uff masks` made them, of photos that were undistorted already."""
@@ -127,12 +134,31 @@ class _Reading:
         return place.folder is not None and (place.folder / MADE_BY).is_file()
 
 
-def _any_negative(paths: list[Path]) -> bool:
-    """Whether any array of label maps has -1, which then is nothing in all of them."""
-    for path in paths:
-        if (_read_levels(path) < 0).any():
+def _other_names(capture: Capture, split: str) -> set[str]:
+    """What the masks of the other split's views may be called."""
+    views = capture.val if split == "train" else capture.train
+    return {name for view in views for name in view.mask_names}
+
+
+def _all_places(source: Path, capture: Capture) -> Iterator[Place]:
+    """Where the masks of the views of both splits lie."""
+    for views, others in ((capture.train, ()), (capture.val, capture.train)):
+        left_out = {name for view in (*capture.train, *capture.val) for name in view.mask_names}
+        places = Places(source, views, others, left_out | capture.left_out)
+        yield from (places.of(view) for view in views)
+
+
+def _any_negative(source: Path, capture: Capture) -> bool:
+    """Whether any label map of any view has -1, which then is nothing in all of them."""
+    for place in _all_places(source, capture):
+        found = [path for path in place.levels if states_negative(path)]
+        if place.array is not None:
+            levels = _read_levels(place.array)
+            sixteen = levels.dtype == np.uint16
+            found += [place.array] if has_negative(levels, sixteen=sixteen) else []
+        if found:
             notice(
-                f"{path.name} has labels below 0: these are nothing, and 0 is a segment, in all."
+                f"{found[0].name} has labels of -1: these are nothing, and 0 is a segment, in all."
             )
             return True
     return False
@@ -158,25 +184,34 @@ def _read_encoded(path: Path) -> Iterator[Bool[np.ndarray, "H W"]]:
         ) from None
 
 
-def _read_levels(path: Path) -> Int[np.ndarray, "L H W"]:
+def _read_levels(path: Path) -> Shaped[np.ndarray, "L H W"]:
+    """Levels of label maps, of the type of the file."""
     try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        mapped = map_array(path)
         if mapped.ndim not in (2, 3) or mapped.dtype.kind not in "iub":
             raise ValueError(f"{mapped.dtype} of shape {mapped.shape}")
         if not 0 < mapped.size <= MOST_LABELS:
             raise ValueError(f"shape {mapped.shape}")
-        levels = np.array(mapped).astype(np.int64)
-    except (ValueError, OSError, EOFError) as error:
+        levels = np.array(mapped)
+    except ValueError as error:
         raise InputError(
             f"{path} is no label map ({error}); expected whole numbers, H x W or L x H x W."
         ) from None
     return levels[None] if levels.ndim == 2 else levels
 
 
-def _split(labels: Shaped[np.ndarray, "H W"], path: Path) -> Iterator[Bool[np.ndarray, "H W"]]:
+def _split(
+    labels: Shaped[np.ndarray, "H W"], path: Path, lifts: bool = False
+) -> Iterator[Bool[np.ndarray, "H W"]]:
+    """One mask for each label but nothing, which is 0, or -1 where that `lifts` 0 to a label."""
     known = np.unique(labels)
-    if len(known) > MOST_MASKS:
-        raise InputError(f"{path} has {len(known)} labels; expected at most {MOST_MASKS}.")
-    for label in known:
-        if label > 0:
+    if len(known) > MOST_MASKS or len(known) * labels.size > MOST_WORK:
+        raise InputError(
+            f"{path} has {len(known)} labels on {labels.shape[1]}x{labels.shape[0]} pixels; "
+            f"expected at most {MOST_MASKS}, and {MOST_WORK // labels.size} at that size, so "
+            "reduce it to the size of the training images."
+        )
+    nothing = {WRAPPED} if labels.dtype == np.uint16 else set()
+    for label in known.tolist():
+        if label >= 0 and label not in nothing if lifts else label > 0:
             yield labels == label

@@ -1,6 +1,7 @@
 """Where the masks of each view lie in a folder, whatever tool wrote them."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -37,40 +38,42 @@ class Place:
 class Places:
     """Finds the masks of views in a folder that is listed once.
 
-    Names are compared without case and ending, so `photo.jpg/`, `photo.JPG.png` and `photo.json`
-    all belong to the view `photo`. `photo_1.png` is a further level of `photo.png` only if no view
-    is called that, and at least half of the views with a label map have that level: phones call
-    duplicates so.
+    Names are compared without ending, and without case where nothing has the very name, so
+    `photo.jpg/`, `photo.JPG.png` and `photo.json` all belong to the view `photo`. `photo_1.png` is
+    a further level of `photo.png` only if no photo is called that, and at least half of the views
+    with a label map have that level: phones call duplicates so.
     """
 
     def __init__(
-        self, source: Path, views: Iterable[View], taken: Collection[str] = frozenset()
+        self,
+        source: Path,
+        views: Sequence[View],
+        others: Sequence[View] = (),
+        left_out: Iterable[str] = (),
     ) -> None:
         """List the folder.
 
         Args:
             source: Folder of masks.
-            views: All views of the capture.
-            taken: Names under which the masks of other views lie.
+            views: Whose masks to find.
+            others: Views whose names are theirs, and never those of `views`.
+            left_out: Names of photos that are no view's.
         """
-        self._source, self._taken = source, taken
-        self._listed: dict[Path, dict[str, list[Path]]] = {}
-        views = list(views)
-        self._owned = {folded(name) for view in views for name in view.mask_names}
+        self._source = source
+        self._listed: dict[Path, _Listing] = {}
+        self._names = _usable_names(views, others)
+        names = [name for view in (*views, *others) for name in view.mask_names]
+        self._owned = {folded(name) for name in (*names, *left_out)}
+        self._exact = set(names)
         self._num_levels = self._count_levels(views)
 
     def of(self, view: View) -> Place:
         """The masks of a view; an empty place where there are none."""
-        for name in (name for name in view.mask_names if name not in self._taken):
+        for name in self._names[view.name]:
             place = self._named(name)
             if not place.is_empty:
                 return place
         return Place()
-
-    def arrays(self, views: Sequence[View]) -> list[Path]:
-        """The arrays among the masks of views."""
-        found = (self.of(view).array for view in views)
-        return [path for path in found if path is not None]
 
     def _named(self, name: str) -> Place:
         entries = self._entries(name)
@@ -88,50 +91,92 @@ class Places:
             return Place()
         levels = [first]
         for number in range(1, self._num_levels):
-            further = _picture(self._entries(f"{without_ending(name)}_{number}"))
-            if further is None or folded(f"{without_ending(name)}_{number}") in self._owned:
+            further = self._level(name, number)
+            if further is None:
                 break
             levels.append(further)
         return Place(levels=tuple(levels))
 
+    def _level(self, name: str, number: int) -> Path | None:
+        """A further label map of a view, unless it is that of another photo."""
+        stem = without_ending(name)
+        ending = name[len(stem) :]
+        for option in dict.fromkeys((f"{stem}_{number}", f"{name}_{number}")):
+            if folded(option) in self._owned or folded(option + ending) in self._owned:
+                continue
+            found = _picture(self._entries(option)) or _picture(self._entries(option + ending))
+            if found is not None:
+                return found
+        return None
+
     def _entries(self, name: str) -> list[Path]:
         """What is there under a name, with or without endings."""
         path = PurePosixPath(name)
-        return self._list(self._source / path.parent).get(folded(path.name), [])
+        listing = self._list(self._source / path.parent)
+        exact = listing.exact.get(path.name, [])
+        if exact:
+            return exact
+        # What has the very name of another view is not this one's.
+        return [
+            entry
+            for entry in listing.folded.get(folded(path.name), [])
+            if (path.parent / without_ending(entry.name)).as_posix() not in self._exact
+        ]
 
-    def _list(self, folder: Path) -> dict[str, list[Path]]:
-        """Entries by their names, and by these without their last ending."""
+    def _list(self, folder: Path) -> "_Listing":
         if folder not in self._listed:
-            found: dict[str, list[Path]] = {}
-            entries = visible_entries(folder) if folder.is_dir() else []
-            for entry in entries:
-                whole = folded(entry.name)
-                found.setdefault(whole, []).append(entry)
-                if entry.suffix.lower() in (*_PICTURES, ".json", ".npy"):
-                    found.setdefault(folded(entry.name[: -len(entry.suffix)]), []).append(entry)
-            self._listed[folder] = found
+            self._listed[folder] = _Listing.of(folder)
         return self._listed[folder]
 
     def _count_levels(self, views: Sequence[View]) -> int:
         """How many label maps a view has, as most of them do."""
-        stems = [
-            without_ending(name)
+        found = [
+            next((name for name in self._names[view.name] if _picture(self._entries(name))), None)
             for view in views
-            for name in view.mask_names[:1]
-            if _picture(self._entries(name)) is not None
         ]
+        names = [name for name in found if name is not None]
         number = 1
-        while stems:
-            having = [
-                stem
-                for stem in stems
-                if folded(f"{stem}_{number}") not in self._owned
-                and _picture(self._entries(f"{stem}_{number}")) is not None
-            ]
-            if len(having) < max(1, len(stems) / 2):
+        while names:
+            having = sum(self._level(name, number) is not None for name in names)
+            if having < max(1, len(names) / 2):
                 break
             number += 1
         return number
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """The entries of a folder by their names, and by these without their last ending."""
+
+    exact: dict[str, list[Path]]
+    folded: dict[str, list[Path]]
+
+    @staticmethod
+    def of(folder: Path) -> "_Listing":
+        listing = _Listing({}, {})
+        for entry in visible_entries(folder) if folder.is_dir() else []:
+            names = [entry.name]
+            if entry.suffix.lower() in (*_PICTURES, ".json", ".npy"):
+                names.append(entry.name[: -len(entry.suffix)])
+            for name in names:
+                listing.exact.setdefault(name, []).append(entry)
+                listing.folded.setdefault(folded(name), []).append(entry)
+        return listing
+
+
+def _usable_names(views: Sequence[View], others: Sequence[View]) -> dict[str, list[str]]:
+    """What the masks of each view may be called: its name, and what is its alone."""
+    taken = {name for view in others for name in view.mask_names}
+    own = {view.name for view in views} | {view.name for view in others}
+    counts = Counter(name for view in views for name in view.mask_names)
+    return {
+        view.name: [
+            name
+            for name in view.mask_names
+            if name not in taken and (name == view.name or (counts[name] == 1 and name not in own))
+        ]
+        for view in views
+    }
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -140,7 +185,7 @@ def pictures_in(folder: Path) -> list[Path]:
     Raises:
         InputError: If there are too many.
     """
-    found = [path for path in visible_entries(folder) if path.suffix.lower() in _PICTURES]
+    found = [path for path in visible_entries(folder) if _is_picture(path)]
     if len(found) > MOST_MASKS:
         raise InputError(f"{folder} holds {len(found)} masks; expected at most {MOST_MASKS}.")
     return found
@@ -152,7 +197,12 @@ def _with_ending(entries: Sequence[Path], ending: str) -> Path | None:
 
 def _picture(entries: Sequence[Path]) -> Path | None:
     ranked = sorted(
-        (entry for entry in entries if entry.suffix.lower() in _PICTURES),
+        (entry for entry in entries if _is_picture(entry)),
         key=lambda entry: _PICTURES.index(entry.suffix.lower()),
     )
     return ranked[0] if ranked else None
+
+
+def _is_picture(path: Path) -> bool:
+    """By its ending; a link that leads nowhere is one that cannot be read."""
+    return path.suffix.lower() in _PICTURES and not path.is_dir()

@@ -227,6 +227,18 @@ def test_partnet_views_without_a_picture_are_skipped_and_counted(tmp_path, capsy
     assert "1 of 9 views have no shape-rgb.png (view-04" in capsys.readouterr().err
 
 
+def test_no_file_is_that_of_two_photos(tmp_path):
+    frames = [{"file_path": f"images/{name}.png"} for name in ("a", "A", "b", "c")]
+    for entry, pose in zip(frames, POSES, strict=False):
+        entry["transform_matrix"] = (pose @ np.diag([1.0, -1, -1, 1])).tolist()
+    frames[2]["file_path"] = "images/b.jpg"
+    write_transforms(tmp_path, frames=frames)
+    (tmp_path / "images").mkdir()
+    for name in ("A.png", "b.png", "c.png"):
+        photo_of(1).save(tmp_path / "images" / name)
+    assert all_names(read_capture(tmp_path, size=WIDTH)) == ["A", "b", "c"]
+
+
 # Litter and links
 
 
@@ -540,6 +552,38 @@ def test_a_few_photos_with_alpha_among_opaque_ones_are_refused(tmp_path):
         read_capture(tmp_path)
 
 
+def test_opaque_photos_of_odd_sizes_are_opaque(tmp_path, capsys):
+    write_photos(tmp_path / "images")
+    write_transforms(tmp_path)
+    capture = read_capture(tmp_path, size=37)
+    assert not capture.has_alpha
+    assert all((view.image[..., 3] == 1).all() for view in capture.train)
+    assert "alpha" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("side", [640, 1024, 1333])
+def test_masks_fit_a_photo_of_which_a_rounded_twin_is_read(tmp_path, side):
+    """Both are rounded from the photo, each in its own way."""
+    whole = (233, 350)
+    (tmp_path / "images_4").mkdir()
+    (tmp_path / "masks").mkdir()
+    for index in range(len(POSES)):
+        photo_of(index).resize((88, 58)).save(tmp_path / "images_4" / f"frame_{index}.png")
+    cut_out((round(whole[0] * side / whole[1]), side)).save(tmp_path / "masks" / "cut.png")
+    top = {"fl_x": 300.0, "w": whole[1], "h": whole[0]}
+    write_transforms(tmp_path, top=top, frame={"mask_path": "masks/cut.png"})
+    assert read_capture(tmp_path, size=40).has_alpha
+
+
+def test_cut_outs_of_the_held_out_photos_alone_are_refused(tmp_path):
+    write_split(tmp_path, "train", 4)
+    write_split(tmp_path, "val", 6)
+    for path in (tmp_path / "train").iterdir():
+        Image.open(path).convert("RGB").save(path)
+    with pytest.raises(InputError, match="no training photo of"):
+        read_capture(tmp_path)
+
+
 # Numbers
 
 
@@ -650,6 +694,67 @@ def test_floating_point_photos_out_of_range_are_refused(tmp_path, values):
     Image.fromarray(np.array(values, np.float32)).save(tmp_path / "photo.tif")
     with pytest.raises(InputError, match=r"photo\.tif holds"):
         read_image(tmp_path / "photo.tif")
+
+
+def test_a_frame_replaces_the_shared_focal_length_in_whatever_form(tmp_path):
+    write_photos(tmp_path / "images")
+    angle = 2 * np.arctan(WIDTH / 2 / FOCAL)
+    write_transforms(tmp_path, top={"fl_x": 99.0, "fl_y": 98.0}, frame={"camera_angle_x": angle})
+    check_cameras(read_capture(tmp_path, size=WIDTH))
+
+
+@pytest.mark.parametrize("sizes", [{"w": "48", "h": "32"}, {"w": 48}, {"w": -48, "h": 32}])
+def test_sizes_that_are_none_are_refused(tmp_path, sizes):
+    write_photos(tmp_path / "images")
+    write_transforms(tmp_path, top={"fl_x": FOCAL, **sizes})
+    with pytest.raises(InputError, match="expected the pixels that its focal length is for"):
+        read_capture(tmp_path, size=WIDTH)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "tif", "png"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_orientations_mean_the_same_in_every_format(tmp_path, ending, orientation):
+    from splat_uff.capture.images import read_image, read_turn
+
+    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    picture[:8, :8] = 255
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / f"photo.{ending}"
+    Image.fromarray(picture).save(path, exif=exif)
+    stored = read_image(path, upright=(HEIGHT, WIDTH))
+    assert stored.shape == (HEIGHT, WIDTH, 4)
+    assert stored[4, 4, 0] > 0.9
+    assert read_turn(path, (HEIGHT, WIDTH)) == (orientation, False)
+    if orientation == 6:
+        upright = read_image(path, upright=(WIDTH, HEIGHT))
+        assert upright.shape == (WIDTH, HEIGHT, 4)
+        assert upright[4, -4, 0] > 0.9
+
+
+def test_lights_beyond_1_change_nothing_else(tmp_path):
+    from splat_uff.capture.images import read_image
+
+    Image.fromarray(np.array([[0.5, 1.001]], np.float32)).save(tmp_path / "photo.tif")
+    np.testing.assert_allclose(read_image(tmp_path / "photo.tif")[0, :, 0], [0.5, 1])
+    (tmp_path / "photo.pgm").write_bytes(b"P5 2 1 65535\n" + bytes([0, 200, 255, 255]))
+    np.testing.assert_allclose(
+        read_image(tmp_path / "photo.pgm")[0, :, 0], [200 / 65535, 1], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", ["a\ud800b", "a\nb", "a\x1b[31mb"])
+def test_names_that_no_file_has_break_no_line(tmp_path, name, capsys):
+    write_photos(tmp_path / "images")
+    write_transforms(tmp_path)
+    rewrite(tmp_path, lambda r: r["frames"][3].update(file_path=f"images/{name}.png"))
+    try:
+        read_capture(tmp_path, size=WIDTH)
+        said = capsys.readouterr().err
+    except InputError as error:
+        said = str(error) + "\n"
+    assert "\x1b" not in said
+    assert all(line.endswith((".", "'")) for line in said.splitlines())
 
 
 # PartNet's masks

@@ -8,9 +8,9 @@ from splat_uff.capture.mask_images import (
     as_photo,
     has_shape,
     has_two_values,
-    lift_negative,
     read_label_map,
     read_mask,
+    states_negative,
     turned,
     turned_back,
 )
@@ -166,10 +166,36 @@ def test_read_label_map_wants_whole_numbers(tmp_path):
         read_label_map(tmp_path / "map.tif")
 
 
-def test_lift_negative_makes_nothing_of_what_is_below_0():
-    assert lift_negative(np.array([0, 1, 2])).tolist() == [0, 1, 2]
-    assert lift_negative(np.array([-1, 0, 2])).tolist() == [0, 1, 3]
-    assert lift_negative(np.array([0, 1]), known=True).tolist() == [1, 2]
+def test_read_label_map_takes_minus_one_as_others_do(tmp_path):
+    MAPS["8 bits"].save(tmp_path / "map.png")
+    lifted = read_label_map(tmp_path / "map.png", lifts=True)
+    np.testing.assert_array_equal(lifted, LABELS + 1)
+    wrapped = np.where(LABELS == 0, 65535, LABELS - 1).astype(np.uint16)
+    Image.fromarray(wrapped).save(tmp_path / "wrapped.png")
+    kept = read_label_map(tmp_path / "wrapped.png", lifts=False)
+    np.testing.assert_array_equal(kept, wrapped)
+
+
+def test_a_mask_of_16_bits_is_no_map_with_minus_one(tmp_path):
+    DRAWN["16 bits, 0 and 65535"].save(tmp_path / "mask.png")
+    assert not states_negative(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_label_map(tmp_path / "mask.png") > 0, MASK)
+    MAPS["16 bits, -1"].save(tmp_path / "map.png")
+    assert states_negative(tmp_path / "map.png")
+
+
+@pytest.mark.parametrize("factor", [2, 3, 5])
+def test_read_label_map_takes_a_reduced_mask_for_one_mask(tmp_path, factor):
+    disc = np.hypot(*(np.mgrid[: 60 * factor, : 60 * factor] - 29.5 * factor)) < 20 * factor
+    large = Image.fromarray(disc.astype(np.uint8) * 255)
+    large.resize((60, 60), Image.Resampling.BOX).save(tmp_path / "map.png")
+    assert set(np.unique(read_label_map(tmp_path / "map.png"))) == {0, 1}
+
+
+def test_read_label_map_keeps_labels_beside_255(tmp_path):
+    labels = np.where(LABELS == 3, 255, LABELS).astype(np.uint8)
+    Image.fromarray(labels).save(tmp_path / "map.png")
+    np.testing.assert_array_equal(read_label_map(tmp_path / "map.png"), labels)
 
 
 def test_has_two_values_tells_masks_from_label_maps(tmp_path):
@@ -194,6 +220,14 @@ def test_has_shape_takes_every_size_that_a_photo_is_reduced_to(long_side, roundi
     assert not has_shape((long_side, short), photo)
 
 
+@pytest.mark.parametrize(
+    ("mask", "photo"),
+    [((3361, 5187), (840, 1297)), ((202, 300), (50, 75)), ((840, 1297), (3361, 5187))],
+)
+def test_has_shape_takes_masks_of_a_photo_whose_twin_is_read(mask, photo):
+    assert has_shape(mask, photo)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_turned_is_what_exif_says(orientation):
     picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
@@ -207,9 +241,9 @@ def test_turned_is_what_exif_says(orientation):
 def test_as_photo_turns_only_where_the_shape_says_so(tmp_path):
     path = tmp_path / "mask.png"
     sideways = turned(MASK, 6)
-    same = as_photo(sideways, path, shape=MASK.shape, other_turn=8)
+    same = as_photo(sideways, path, shapes=[MASK.shape], other_turn=8)
     np.testing.assert_array_equal(same, MASK)
-    assert as_photo(MASK, path, shape=MASK.shape, other_turn=8) is MASK
+    assert as_photo(MASK, path, shapes=[MASK.shape], other_turn=8) is MASK
     for other_turn in (1, 3):
         with pytest.raises(InputError, match=r"mask\.png is 12x16, its photo 16x12"):
-            as_photo(sideways, path, shape=MASK.shape, other_turn=other_turn)
+            as_photo(sideways, path, shapes=[MASK.shape], other_turn=other_turn)

@@ -96,10 +96,10 @@ def test_say_renamed_counts_photos_under_another_name(tmp_path, capsys):
     put(tmp_path / "a.jpg")
     put(tmp_path / "b.png")
     finder = Finder(tmp_path)
-    finder.photo(PurePosixPath("b"), 1)
+    finder.photos([PurePosixPath("b")], 1)
     finder.say_renamed()
     assert capsys.readouterr().err == ""  # An ending left out is not another name.
-    finder.photo(PurePosixPath("a.JPG"), 1)
+    finder.photos([PurePosixPath("a.JPG")], 1)
     finder.say_renamed()
     said = "1 photo is there under another name than is written (a.JPG: a.jpg)."
     assert said in capsys.readouterr().err

@@ -69,6 +69,43 @@ def test_levels_are_what_most_views_have(tmp_path):
     assert counts(tmp_path, capture_of("abc")) == [3, 3, 2]
 
 
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("a.png", "a_1.png"),
+        ("a.jpg.png", "a.jpg_1.png"),
+        ("a.jpg.png", "a_1.jpg.png"),
+        ("images/a.png", "images/a_1.png"),
+    ],
+)
+def test_levels_are_found_whatever_the_map_is_called(tmp_path, pair):
+    for path in pair:
+        put_map(tmp_path / path)
+    capture = capture_of("a", keys={"a": ("a.jpg", "images/a", "images/a.jpg")})
+    assert counts(tmp_path, capture) == [4]
+
+
+def test_a_map_of_a_photo_that_was_left_out_is_no_level(tmp_path):
+    for name in ("a", "a_1", "b", "b_1"):
+        put_map(tmp_path / f"{name}.png")
+    capture = replace(capture_of("ab"), left_out=frozenset(["a_1", "b_1"]))
+    assert counts(tmp_path, capture) == [2, 2]
+
+
+def test_names_that_differ_in_case_are_two(tmp_path):
+    put_map(tmp_path / "A.png", labels=1)
+    put_map(tmp_path / "a.png", labels=2)
+    assert counts(tmp_path, capture_of("aA")) == [2, 1]
+    (tmp_path / "a.png").unlink()
+    assert counts(tmp_path, capture_of("aA")) == [0, 1]
+
+
+def test_a_short_name_that_two_photos_share_is_that_of_neither(tmp_path):
+    keys = {"000": ("000.png",), "cam/000": ("cam/000.png", "000", "000.png")}
+    put_map(tmp_path / "000.png")
+    assert counts(tmp_path, capture_of(list(keys), keys=keys)) == [2, 0]
+
+
 # The same name twice
 
 
@@ -169,6 +206,13 @@ def test_views_without_masks_are_counted(tmp_path, capsys, how):
     assert len(gather_held_out(capture, str(tmp_path))) == 0
 
 
+def test_folders_with_the_names_of_pictures_are_passed_over(tmp_path):
+    write_pngs(tmp_path, "a", blocks())
+    (tmp_path / "a" / "more.png").mkdir()
+    (tmp_path / "a.png").mkdir()
+    assert counts(tmp_path, capture_of("a")) == [3]
+
+
 def test_an_empty_folder_gives_way_to_a_file(tmp_path):
     (tmp_path / "a").mkdir()
     put_map(tmp_path / "a.png")
@@ -186,9 +230,20 @@ def test_minus_one_in_any_array_is_nothing_in_all(tmp_path, capsys):
     capture = capture_of("ab")
     bags = import_masks(tmp_path, capture)
     assert bags.counts == [2, 1]
-    assert "labels below 0" in capsys.readouterr().err
+    assert "b.npy has labels of -1" in capsys.readouterr().err
     (tmp_path / "b.npy").unlink()
     assert counts(tmp_path, capture) == [1, 0]
+
+
+@pytest.mark.parametrize("ending", ["png", "npy"])
+def test_minus_one_in_16_bits_is_nothing_in_all(tmp_path, ending):
+    labels = np.full((SIZE, SIZE), 65535, np.uint16)
+    labels[4:8], labels[8:9] = 0, 1
+    for name, values in (("a", labels), ("b", labels * 0)):
+        path = tmp_path / f"{name}.{ending}"
+        np.save(path, values) if ending == "npy" else Image.fromarray(values).save(path)
+    assert counts(tmp_path, capture_of("a", "b")) == [2]
+    assert counts(tmp_path, capture_of("b", "a")) == [1]  # As the held-out view has it.
 
 
 # Sizes and orientations
