@@ -121,7 +121,7 @@ def harm(path: Path, how: str) -> None:
     elif how == "pickle":
         np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     elif how == "floats":
-        np.save(path, np.zeros((32, 48)))
+        np.save(path, np.full((32, 48), 0.5))
     elif how == "not UTF-8":
         path.write_bytes(b'[{"size": "\xff\xfe"}]')
     elif how == "deep":

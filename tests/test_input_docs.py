@@ -152,6 +152,23 @@ def negative_pixels(folder):
     Image.fromarray(np.full((32, 48), -1, np.float32)).save(path.with_suffix(".tif"))
 
 
+def twelve_bits(folder):
+    frames(folder)
+    for index in range(9):
+        grey = np.full((32, 48), 400 * index + 800, np.uint16)
+        Image.fromarray(grey).save(folder / "images" / f"frame_{index}.png")
+
+
+def turned_photos(folder):
+    frames(folder)
+    exif = Image.Exif()
+    exif[274] = 6
+    for path in (folder / "images").iterdir():
+        with Image.open(path) as image:
+            image.load()
+        image.save(path, exif=exif)
+
+
 def some_cut_outs(folder):
     (folder / "masks").mkdir()
     layouts.cut_out((32, 48)).save(folder / "masks" / "cut.png")
@@ -237,6 +254,8 @@ CAPTURES = {
     ("intrinsics", REFUSED): no_centre,
     ("coordinates far from the origin", SAID): far_away,
     ("pixels", REFUSED): negative_pixels,
+    ("pixels", SAID): twelve_bits,
+    ("photos with EXIF", SAID): turned_photos,
     ("cut-outs of some photos", SAID): some_cut_outs,
     ("cut-outs of some photos", REFUSED): few_alphas,
     ("label maps in COLMAP's `masks/`", SAID): colmap_label_maps,

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from splat_uff.cameras import OPENCV_FROM_OPENGL, Camera
-from splat_uff.capture.images import read_ids, read_image_size
+from splat_uff.capture.images import read_ids
 from splat_uff.capture.names import natural_key, view_names
 from splat_uff.capture.photos import Finder
 from splat_uff.capture.posed import (
@@ -21,7 +21,7 @@ from splat_uff.capture.posed import (
     say_sizes,
 )
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, GroundTruth, View
-from splat_uff.capture.transforms import Frame, read_frames, read_json
+from splat_uff.capture.transforms import Frame, find_lens, find_mask, read_frames, read_json
 from splat_uff.errors import InputError
 from splat_uff.memory import Memory
 from splat_uff.progress import notice
@@ -78,8 +78,9 @@ def read_blender(folder: Path, *, size: int = 200, memory: Memory | None = None)
         return replace(view, truth=truth)
 
     read = read_views(photos, world_from_source, size=size, memory=memory, finish=finish)
-    if any(view.lens is not None for view in read.views):
-        say_sizes(read.views)
+    cut = sum(photo.mask_path is not None for photo in photos)
+    if cut or any(view.lens is not None for view in read.views):
+        say_sizes(read.views, cut=cut)
     _require_one_size(photos, read)
     count = sum(number < len(train.photos) for number in read.numbers)
     if count == 0:
@@ -146,8 +147,8 @@ def _read_split(folder: Path, split: str, finder: Finder, size: int) -> _Split:
     for (name, frame), path in zip(named, files, strict=True):
         if path is not None:
             pose = frame.world_from_gl @ OPENCV_FROM_OPENGL
-            lens = frame.lens(read_image_size(path))
-            photos.append(Photo(name, path, pose, lens, keys=mask_keys(frame.path, name)))
+            lens, mask = find_lens(finder, frame, path), find_mask(finder, frame)
+            photos.append(Photo(name, path, pose, lens, mask, mask_keys(frame.path, name)))
     if 0 < len(photos) < len(named):
         found = {photo.name for photo in photos}
         first = next(frame.path for name, frame in named if name not in found)

@@ -164,7 +164,7 @@ def _find_photos(
     finder: Finder, images: Sequence[_Image], model: Path, size: int
 ) -> list[tuple[PurePosixPath, Path | None]]:
     """The path of each image in the folder of photos, and its file, if it is there."""
-    paths = [stated_path(finder.folder / PHOTOS, image.name, model) for image in images]
+    paths = [stated_path(finder.folder / PHOTOS, image.name, model, "an image") for image in images]
     files = finder.photos([PurePosixPath(PHOTOS) / path for path in paths], size)
     if not any(files):  # Some programs write paths from the capture's folder on.
         files = finder.photos(paths, size)
@@ -303,20 +303,19 @@ def _points(reconstruction, model: Path) -> SparsePoints | None:
 def _find_cut_outs(finder: Finder, paths: Sequence[PurePosixPath]) -> list[Path | None]:
     """Masks that cut photos out: of `a.jpg` it is `masks/a.jpg.png`, as COLMAP has it.
 
-    Masks called `a.png` are taken, too, unless any is a label map, which lie in such folders.
+    Masks called `a.png` are taken, too. None is where any is a label map, as other tools put them
+    into such a folder.
     """
     if not (finder.folder / MASKS).is_dir():
         return [None] * len(paths)
     found: list[Path | None] = []
-    short: list[int] = []
-    for number, path in enumerate(paths):
+    for path in paths:
         place = PurePosixPath(MASKS) / path.parent
         mask = finder.find(place / f"{path.name}.png")
         if mask is None or folded(without_ending(mask.name)) != folded(path.name):
             mask = finder.find(place / path.name)
-            short += [] if mask is None else [number]
         found.append(mask)
-    if not all(has_two_values(mask) for number in short if (mask := found[number])):
+    if not all(has_two_values(mask) for mask in found if mask is not None):
         notice(f"{finder.folder / MASKS} holds label maps: they cut nothing out; see --masks.")
-        return [None if number in short else mask for number, mask in enumerate(found)]
+        return [None] * len(paths)
     return found

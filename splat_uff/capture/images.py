@@ -1,6 +1,6 @@
 """Image files, read with care: colour with alpha, ids, and averaging down to a smaller size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
@@ -34,18 +34,21 @@ BRIGHTER = 2.0
 _WHOLE_RANGES = (255, 2**16 - 1, 2**32 - 1)
 
 
-def read_image(path: Path, *, upright: tuple[int, int] | None = None) -> Float[np.ndarray, "H W 4"]:
+def read_image(
+    path: Path, *, upright: tuple[int, int] | None = None, white: float | None = None
+) -> Float[np.ndarray, "H W 4"]:
     """Read a photo as float32 RGBA in [0, 1], colour multiplied by alpha.
 
     Grey becomes three equal channels, a missing alpha becomes 1, a palette is looked up, and
-    16-bit grey keeps its precision. Pixels of 32 bits are divided by the smallest of 1 (floats
-    only), 255, 65535 and 2^32 - 1 that none of them exceeds. An EXIF orientation is followed only
-    where the photo has the proportions of `upright` with it and not without: most programs that
-    find poses ignore it.
+    16-bit grey keeps its precision. Pixels of 32 bits are divided by `white`, or else by the
+    smallest of 1 (floats only), 255, 65535 and 2^32 - 1 that none of them exceeds. An EXIF
+    orientation is followed only where the photo has the proportions of `upright` with it and not
+    without: most programs that find poses ignore it.
 
     Args:
         path: Of the photo.
         upright: Height and width that its camera says.
+        white: Value of white in grey of 16 or 32 bits, where that is known from other photos.
 
     Raises:
         InputError: If the file is missing, no image, truncated or larger than `MAX_PIXELS`, or has
@@ -55,7 +58,10 @@ def read_image(path: Path, *, upright: tuple[int, int] | None = None) -> Float[n
         if upright is not None and _is_turned(image, upright):
             image = _upright(image)
         if image.mode in (*SIXTEEN_BIT, "I", "F"):
-            grey = _to_unit_range(np.asarray(image), image.mode, image.format, path)
+            is_wide = image.mode in SIXTEEN_BIT or image.format in ("PNG", "PPM")
+            if is_wide and image.mode != "F":  # Older Pillows call 16-bit PNG "I".
+                white = white or 65535
+            grey = _to_unit_range(np.asarray(image), image.mode, path, white)
             return np.stack([grey, grey, grey, np.ones_like(grey)], axis=-1)
         rgba = np.asarray(image.convert("RGBA")).astype(np.float32) / 255
     rgba[..., :3] *= rgba[..., 3:]
@@ -101,12 +107,42 @@ def has_alpha_channel(path: Path) -> bool:
         return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
 
 
+def find_white(paths: Iterable[Path]) -> float | None:
+    """Value of white in grey photos of more than 8 bits: the smallest usual one that holds all.
+
+    Cameras of 12 bits write 16, and a dark photo alone does not tell.
+
+    Args:
+        paths: Of all photos that were taken alike.
+
+    Returns:
+        1 (floats only), 255, 4095, 16383, 65535 or 2^32 - 1; None where no photo is such.
+
+    Raises:
+        InputError: As `read_image`.
+    """
+    largest, floats = None, False
+    for path in paths:
+        with opened(path) as image:
+            if image.mode not in (*SIXTEEN_BIT, "I", "F"):
+                continue
+            values, floats = np.asarray(image), floats or image.mode == "F"
+        if values.dtype.kind == "i":
+            values = values.astype(np.int64) % 2**32
+        finite = values[np.isfinite(values)]
+        largest = max(largest or 0.0, float(finite.max(initial=0)))
+    if largest is None:
+        return None
+    if floats and largest <= BRIGHTER:
+        return 1.0
+    whites = (255, 2**12 - 1, 2**14 - 1, 2**16 - 1, 2**32 - 1)
+    return next((float(white) for white in whites if largest <= white), None)
+
+
 def _to_unit_range(
-    values: Shaped[np.ndarray, "H W"], mode: str, form: str | None, path: Path
+    values: Shaped[np.ndarray, "H W"], mode: str, path: Path, white: float | None
 ) -> Float[np.ndarray, "H W"]:
     """Pixels of 16 or 32 bits in [0, 1]."""
-    if mode in SIXTEEN_BIT or (form in ("PNG", "PPM") and mode == "I"):  # PNG: in older Pillows.
-        return values.astype(np.float32) / 65535
     if mode == "F":
         if not np.isfinite(values).all() or values.min() < 0:
             raise InputError(
@@ -116,6 +152,8 @@ def _to_unit_range(
         ranges: tuple[int, ...] = (1, *_WHOLE_RANGES)
     else:
         values, ranges = values.astype(np.int64) % 2**32, _WHOLE_RANGES  # Pillow takes signed.
+    if white is not None:
+        return (values / white).clip(0, 1).astype(np.float32)
     largest = float(values.max(initial=0))
     if mode == "F" and 1 < largest <= BRIGHTER:
         values, largest = values.clip(max=1), 1.0

@@ -22,7 +22,9 @@ STRONGEST_ZOOM = 3.0
 NEGLIGIBLE = 0.05
 """Distortion under so many pixels anywhere is left as it is."""
 NO_CENTRE = 1.0
-"""A principal point within so many pixels of the corner is a number left out, or a share of 1."""
+"""A principal point within so many pixels of the edge is a number left out, or a share of 1."""
+SHORTEST = 0.04
+"""Focal length of 171 degrees, by the width; what is shorter was not meant in pixels."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,14 @@ def make_lens(model: str, width: int, height: int, params: tuple[float, ...], wh
         raise InputError(f"{where} has {len(params)} parameters of a PINHOLE; expected 4.")
     K = lens.K
     focal, centre = np.diag(K)[:2], K[:2, 2]
-    size = np.array([width, height])
-    if not np.isfinite(params).all() or not (focal > 1e-3).all():
+    size = np.array([width, height], dtype=np.float64)
+    if not np.isfinite(params).all() or not (focal > SHORTEST * size.max()).all():
         raise InputError(
             f"{where} has focal lengths {focal.tolist()} for {width}x{height} pixels; expected "
-            "lengths in pixels above 0, so export the cameras again."
+            "lengths in pixels, no shares of the width, so export the cameras again."
         )
-    in_corner = (centre <= NO_CENTRE).all() and (size > 8 * NO_CENTRE).all()
-    if not (np.abs(centre - size / 2) < size).all() or in_corner:
+    on_edge = (np.abs(centre) <= NO_CENTRE).any() and (size > 8 * NO_CENTRE).all()
+    if not (np.abs(centre - size / 2) < size).all() or on_edge:
         raise InputError(
             f"{where} has the principal point cx = {centre[0]:g}, cy = {centre[1]:g} for "
             f"{width}x{height} pixels; expected one in pixels near the middle, so correct it, or "

@@ -51,8 +51,13 @@ def read_llff(folder: Path, *, size: int = 200, memory: Memory | None = None) ->
         pose = np.eye(4)
         pose[:3, :3] = np.stack([right, down, -back], axis=1)
         pose[:3, 3] = centre
-        if not np.allclose(pose[:3, :3].T @ pose[:3, :3], np.eye(3), atol=1e-3):
-            raise InputError(f"{path}: the pose of {place.name} is no rotation; export it again.")
+        rotation = pose[:3, :3]
+        rigid = np.allclose(rotation.T @ rotation, np.eye(3), atol=1e-3)
+        if not rigid or np.linalg.det(rotation) < 0:
+            raise InputError(
+                f"{path}: the pose of {place.name} is no rotation (scaled or mirrored); expected "
+                "columns down, right, back, so export it again."
+            )
         params = (float(focal), float(focal), float(wide) / 2, float(tall) / 2)
         lens = make_lens("PINHOLE", round(wide), round(tall), params, f"{path}: {place.name}")
         found.append(Photo(name, photo, pose, lens, keys=mask_keys(place, name)))

@@ -24,8 +24,6 @@ MOST_FLAT = 16
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that swap height and width."""
 _GREY = ("L", "LA", "La", "I", "F", *SIXTEEN_BIT)
-WRAPPED = 2**16 - 1
-"""-1, written with 16 bits."""
 
 
 def read_mask(path: Path) -> Bool[np.ndarray, "H W"]:
@@ -65,9 +63,10 @@ def read_mask(path: Path) -> Bool[np.ndarray, "H W"]:
 def read_label_map(path: Path, *, lifts: bool | None = None) -> Int[np.ndarray, "H W"]:
     """Read a label map: one number a pixel, from 1; 0 is nothing.
 
-    Grey of 8, 16 or 32 bits is the number; a palette, its index; in colour every colour but black
-    is a label. Pixels that alpha leaves out are nothing. Where a map has -1 (also as 65535, its 16
-    bits), that is nothing and 0 is a label like others, which all go up by one. A grey picture that
+    Grey of 8, 16 or 32 bits is the number; a palette, its index but 255; in colour every colour but
+    black is a label, and its soft edges go to the nearest. Pixels that alpha leaves out are
+    nothing. Where a map has -1 (without a sign, 255 or 65535), that is nothing and 0 is a label
+    like others, which all go up by one. A grey picture that
     is almost everywhere 0 or 255, and grey only along the rim, is one mask with soft edges.
 
     Args:
@@ -79,17 +78,21 @@ def read_label_map(path: Path, *, lifts: bool | None = None) -> Int[np.ndarray, 
             numbers that are not whole.
     """
     with opened(path) as image:
-        if image.format in ("JPEG", "MPO"):
+        if image.format in LOSSY and not _is_lossless(path):
+            form = "JPEG" if image.format == "MPO" else image.format
             raise InputError(
-                f"{path} is a JPEG, whose compression changes labels; save label maps as PNG."
+                f"{path} is a {form}, whose compression changes labels; save label maps as PNG."
             )
         shown = _telling_alpha(image)
         if image.mode in ("1", "P", *_GREY):
             labels = np.asarray(image if len(image.getbands()) == 1 else image.getchannel(0))
-            sixteen = image.mode in SIXTEEN_BIT
         else:
-            labels, sixteen = _numbered(np.asarray(image.convert("RGB"))), False
-        lifts = lifts if image.mode in ("L", "I", "F", *SIXTEEN_BIT) else False
+            labels = _numbered(np.asarray(image.convert("RGB")))
+        most = largest_of(image.mode)
+        if image.mode == "P":  # 255 is what VOC calls void.
+            labels = np.where(labels == 255, 0, labels)
+        if image.mode not in _GREY:
+            lifts = False
     if labels.dtype.kind == "f":
         if not (np.isfinite(labels).all() and (labels == np.rint(labels)).all()):
             raise InputError(f"{path} holds numbers that are not whole; expected labels.")
@@ -97,33 +100,44 @@ def read_label_map(path: Path, *, lifts: bool | None = None) -> Int[np.ndarray, 
     labels = labels.astype(np.int32)
     if image.mode == "L" and _is_soft_mask(labels):
         labels, lifts = (labels >= HALF).astype(np.int32), False
-    lifts = has_negative(labels, sixteen=sixteen) if lifts is None else lifts
+    lifts = has_negative(labels, most) if lifts is None else lifts
     if lifts:
-        labels = np.where(sixteen & (labels == WRAPPED) | (labels < 0), 0, labels + 1)
+        labels = np.where((labels < 0) | (labels == most), 0, labels + 1).astype(np.int32)
     return labels if shown is None else np.where(shown, labels, 0)
 
 
 def states_negative(path: Path) -> bool:
-    """Whether a label map has -1, also as 65535; only maps of more than 8 bits are looked at.
+    """Whether a grey label map has -1, also as the largest number of its bits.
 
     Raises:
         InputError: If the file is missing, no image, truncated or too large.
     """
     with opened(path) as image:
-        if image.mode not in ("I", "F", *SIXTEEN_BIT):
+        if image.mode not in ("L", "I", "F", *SIXTEEN_BIT) or image.format in LOSSY:
             return False
-        return has_negative(np.asarray(image), sixteen=image.mode in SIXTEEN_BIT)
+        labels = np.asarray(image)
+        if image.mode == "L" and _is_soft_mask(labels):
+            return False
+        return has_negative(labels, largest_of(image.mode))
 
 
-def has_negative(labels: Shaped[np.ndarray, "*S"], *, sixteen: bool) -> bool:
-    """Whether labels have -1; `sixteen` says that they are of 16 bits without a sign.
+def largest_of(kind: str | np.dtype) -> int | None:
+    """The largest number of a mode of Pillow or a type, where it has no sign: -1 is written so."""
+    if isinstance(kind, str):
+        return 255 if kind == "L" else 2**16 - 1 if kind in SIXTEEN_BIT else None
+    return int(np.iinfo(kind).max) if kind in (np.uint8, np.uint16) else None
 
-    There -1 stands as 65535, which beside 0 alone is the white of a mask.
+
+def has_negative(labels: Shaped[np.ndarray, "*S"], most: int | None) -> bool:
+    """Whether labels have -1, or `most`, the largest number that they can hold, in its place.
+
+    That beside 0 alone is the white of a mask, and beside its neighbour a number like others.
     """
-    if not sixteen:
+    if most is None:
         return bool((labels < 0).any())
-    wrapped = labels == WRAPPED
-    return bool(wrapped.any() and ((labels > 0) & ~wrapped).any())
+    wrapped = labels == most
+    others = (labels > 0) & ~wrapped
+    return bool(wrapped.any() and others.any() and not (labels == most - 1).any())
 
 
 def has_two_values(path: Path) -> bool:
@@ -254,7 +268,7 @@ def _numbered(colours: Shaped[np.ndarray, "H W 3"]) -> Int[np.ndarray, "H W"]:
     """A number for each colour in the order of their codes; grey is its own number, black 0."""
     if (colours == colours[..., :1]).all():
         return colours[..., 0].astype(np.int32)
-    codes = _codes(colours)
+    codes = _without_rims(_codes(colours))
     known = np.unique(codes)
     first = 0 if known[0] == 0 else 1
     # Row by row, as the numbers of all pixels at once would take eight bytes each, several times.
@@ -262,6 +276,42 @@ def _numbered(colours: Shaped[np.ndarray, "H W 3"]) -> Int[np.ndarray, "H W"]:
     for row, code in enumerate(codes):
         labels[row] = np.searchsorted(known, code) + first
     return labels
+
+
+def _without_rims(codes: Int[np.ndarray, "H W"]) -> Int[np.ndarray, "H W"]:
+    """Codes of colours, those that are only along edges replaced by the nearest that are drawn.
+
+    Drawn is what fills two by two pixels somewhere. Where such colours are the fewer, the others
+    come from edges that were smoothed.
+    """
+    same = codes[1:, 1:]
+    full = (same == codes[:-1, 1:]) & (same == codes[1:, :-1]) & (same == codes[:-1, :-1])
+    drawn, known = np.unique(same[full]), np.unique(codes)
+    if not 0 < len(drawn) < len(known) - len(drawn):
+        return codes
+    rims = known[~np.isin(known, drawn)]
+    own, others = (_channels(each).astype(np.float32) for each in (rims, drawn))
+    nearest = np.concatenate(
+        [
+            drawn[((part[:, None] - others[None]) ** 2).sum(axis=2).argmin(axis=1)]
+            for part in np.array_split(own, max(1, len(own) * len(others) // 10**6))
+        ]
+    )
+    mended = codes.copy()
+    inside = np.isin(codes, rims)
+    mended[inside] = nearest[np.searchsorted(rims, codes[inside])]
+    return mended
+
+
+def _channels(codes: Int[np.ndarray, "K"]) -> Int[np.ndarray, "K 3"]:
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1)
+
+
+def _is_lossless(path: Path) -> bool:
+    """Whether a file is WebP of the lossless kind."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    return head[8:12] == b"WEBP" and b"VP8L" in head
 
 
 def _codes(colours: Shaped[np.ndarray, "*S 3"]) -> Int[np.ndarray, "*S"]:
@@ -272,7 +322,7 @@ def _codes(colours: Shaped[np.ndarray, "*S 3"]) -> Int[np.ndarray, "*S"]:
     return codes
 
 
-def _is_soft_mask(values: Int[np.ndarray, "H W"]) -> bool:
+def _is_soft_mask(values: Shaped[np.ndarray, "H W"]) -> bool:
     """Whether grey is only along the rim of what is white, or there are too many greys for labels.
 
     Labels are areas: of those that are three pixels wide something is left within.

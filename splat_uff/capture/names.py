@@ -34,7 +34,9 @@ def without_ending(name: str, endings: Sequence[str] = IMAGE_ENDINGS) -> str:
     return name[: -len(ending)] if ending and ending.lower() in endings else name
 
 
-def stated_path(folder: Path, written: str, source: Path) -> PurePosixPath:
+def stated_path(
+    folder: Path, written: str, source: Path, field: str = "file_path"
+) -> PurePosixPath:
     """A path that stands in a file, relative to the folder that it may not leave.
 
     Backslashes separate folders, as Windows writes them, unless a file of just that name is there.
@@ -44,6 +46,7 @@ def stated_path(folder: Path, written: str, source: Path) -> PurePosixPath:
         folder: Where relative paths start.
         written: As in the file.
         source: The file, for messages.
+        field: What the path is called there, for messages.
 
     Raises:
         InputError: If the path is absolute or climbs out of the folder, or is no path.
@@ -53,16 +56,19 @@ def stated_path(folder: Path, written: str, source: Path) -> PurePosixPath:
         text = text.replace("\\", "/")
     if not _is_path(text):
         raise InputError(
-            f"{source} has file_path {written[:80]!r}; expected a path such as './train/r_0'."
+            f"{source} has {field} {written[:80]!r}; expected a path such as './train/r_0'."
         )
     base = os.path.abspath(folder)  # noqa: PTH100 - Links are not to be followed.
+    real = os.path.realpath(folder)
+    if text.startswith(real + os.sep) and not text.startswith(base + os.sep):
+        text = text[len(real) + 1 :]  # Absolute, and the folder was given through a link.
     drive = re.match(r"[A-Za-z]:/", text) is not None and os.name != "nt"
     # Collapsed as text: ".." behind a link would lead out of where the link leads to.
     path = os.path.normpath(os.path.join(base, text))  # noqa: PTH118
     if drive or os.path.commonpath([base, path]) != base:
         raise InputError(
-            f"{source} has file_path {written[:200]!r}, which leads out of {folder}; expected a "
-            "photo inside, so copy it there and make the path relative."
+            f"{source} has {field} {written[:200]!r}, which leads out of {folder}; expected a "
+            "file inside, so copy it there and make the path relative."
         )
     return PurePosixPath(Path(os.path.relpath(path, base)).as_posix())
 

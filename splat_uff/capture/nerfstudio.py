@@ -10,12 +10,11 @@ import numpy as np
 
 from splat_uff.cameras import OPENCV_FROM_OPENGL
 from splat_uff.capture.blender import mask_source
-from splat_uff.capture.images import read_image_size
 from splat_uff.capture.names import stated_path, view_names, without_ending
 from splat_uff.capture.photos import Finder
 from splat_uff.capture.posed import Photo, assemble, mask_keys, names_of
 from splat_uff.capture.records import Capture, SparsePoints
-from splat_uff.capture.transforms import Frame, read_frames, states_size
+from splat_uff.capture.transforms import Frame, find_lens, find_mask, read_frames
 from splat_uff.errors import InputError
 from splat_uff.files import check_ply_counts, folded
 from splat_uff.memory import Memory
@@ -72,8 +71,8 @@ def read_nerfstudio(folder: Path, *, size: int = 200, memory: Memory | None = No
             name,
             photo,
             frame.world_from_gl @ OPENCV_FROM_OPENGL,
-            frame.lens((0, 0) if states_size(frame.record) else _whole_size(finder, frame, photo)),
-            _mask(finder, frame.record, path),
+            find_lens(finder, frame, photo),
+            find_mask(finder, frame),
             keys=mask_keys(frame.path, name),
         )
         for name, (frame, photo) in zip(names, there, strict=True)
@@ -100,33 +99,6 @@ def read_nerfstudio(folder: Path, *, size: int = 200, memory: Memory | None = No
     return replace(capture, left_out=names_of(others))
 
 
-def _whole_size(finder: Finder, frame: Frame, photo: Path) -> tuple[int, int]:
-    """Height and width of the photo that the intrinsics are for, where the file does not say.
-
-    Raises:
-        InputError: If only a reduced twin of it is there.
-    """
-    own = finder.find(frame.path)
-    if own is None:
-        raise InputError(
-            f"{frame.where} has no w and h, and only {photo} is there, which is reduced; expected "
-            "the size of the photo that its focal length is for, so add w and h."
-        )
-    return read_image_size(own)
-
-
-def _mask(finder: Finder, record: Mapping[str, Any], source: Path) -> Path | None:
-    written = record.get("mask_path")
-    if not isinstance(written, str):
-        return None
-    mask = finder.find(stated_path(finder.folder, written, source))
-    if mask is None:
-        raise InputError(
-            f"{source}: no mask {finder.folder / written}; expected a file there, or no mask_path."
-        )
-    return mask
-
-
 def _read_lists(
     record: Mapping[str, Any], folder: Path, source: Path, frames: Sequence[Frame]
 ) -> dict[str, set[str]]:
@@ -149,7 +121,9 @@ def _read_lists(
             continue
         if not isinstance(written, list) or not all(isinstance(name, str) for name in written):
             raise InputError(f"{source} has {split}_filenames that are no list of paths.")
-        keys = {name: _key(stated_path(folder, name, source)) for name in written}
+        keys = {
+            name: _key(stated_path(folder, name, source, f"{split}_filenames")) for name in written
+        }
         # A bare file name will do where it is that of one frame only.
         keys = {name: key if key in known else by_name.get(key, key) for name, key in keys.items()}
         strange = [name for name, key in keys.items() if key not in known]
@@ -196,7 +170,7 @@ def _points(folder: Path, record: Mapping[str, Any], source: Path) -> SparsePoin
     written = record.get("ply_file_path")
     if not isinstance(written, str):
         return None
-    path = folder / stated_path(folder, written, source)
+    path = folder / stated_path(folder, written, source, "ply_file_path")
     if not path.is_file():
         notice(f"{path} is not there: the Gaussians start without sparse points.")
         return None

@@ -18,6 +18,7 @@ PHOTOS = "images"
 """Folder of the photos in most layouts."""
 _TWIN = re.compile(r"images_([0-9]{1,3})(_png)?", re.IGNORECASE)
 """Folders of the same photos, reduced by a factor; gsplat's examples write them as PNG."""
+HARDLY_READABLE = (".heic", ".heif", *UNREADABLE_ENDINGS)
 _RANKS = {ending: rank for rank, ending in enumerate((*IMAGE_ENDINGS, *UNREADABLE_ENDINGS))}
 
 
@@ -55,6 +56,7 @@ class Finder:
         """
         self.folder = folder
         self._listings: dict[Path, _Listing] = {}
+        self._named: set[str] = set()
         self._different: dict[str, str] = {}
         self._renamed: dict[str, str] = {}
 
@@ -72,20 +74,26 @@ class Finder:
         place = self._place(path.parent)
         if place is None:
             return None
-        if _is_file(place / path.name):
-            return place / path.name
+        exact = place / path.name
+        if _is_file(exact) and exact.suffix.lower() not in HARDLY_READABLE:
+            return exact
         listing, stem = self._listing(place), without_ending(path.name)
-        options = listing.by_name.get(folded(path.name), [])
+        options = [exact, *listing.by_name.get(folded(path.name), [])]
         options = [*options, *listing.by_stem.get(folded(stem), [])]
         options += listing.by_stem.get(folded(path.name), [])
         options += listing.by_name.get(folded(stem), [])
-        return next((option for option in options if _is_file(option)), None)
+        there = [option for option in options if _is_file(option)]
+        # One that was converted lies beside the original, which cannot be read.
+        there.sort(key=lambda option: option.suffix.lower() in HARDLY_READABLE)
+        return there[0] if there else None
 
     def photos(self, paths: Sequence[PurePosixPath], size: int) -> list[Path | None]:
         """The files of photos, as `photo`; one that is found for several paths is that of one.
 
         That is the path with its very name, or else the first.
         """
+        # A folder that photos themselves are said to be in is none of reduced ones.
+        self._named |= {folded(path.parts[0]) for path in paths}
         found = [self.photo(path, size) for path in paths]
         owners: dict[Path, PurePosixPath] = {}
         for path, file in zip(paths, found, strict=True):
@@ -142,7 +150,8 @@ class Finder:
         if len(path.parts) < 2 or folded(path.parts[0]) != PHOTOS:
             return []
         rest = path.relative_to(path.parts[0])
-        return [PurePosixPath(twin) / rest for twin in self.twins.values()]
+        twins = (twin for twin in self.twins.values() if folded(twin) not in self._named)
+        return [PurePosixPath(twin) / rest for twin in twins]
 
     def _place(self, folder: PurePosixPath) -> Path | None:
         """A folder whose name may differ in case."""

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from splat_uff.cameras import Camera
 from splat_uff.capture.images import (
     area_resize,
+    find_white,
     has_alpha_channel,
     read_image,
     read_turn,
@@ -153,10 +154,13 @@ def read_views(
             alpha that the others are likely to have it by mistake.
     """
     budget = memory or Memory()
+    white = find_white(photo.path for photo in photos)
+    if white not in (None, 2**16 - 1):
+        notice(f"photos of more than 8 bits: {white:g} is taken for white, as none is brighter.")
     cut_out = np.zeros(len(photos), bool)
 
     def read(number: int) -> View:
-        view = _read_view(photos[number], world_from_source, size)
+        view = _read_view(photos[number], world_from_source, size, white)
         view = view if finish is None else finish(number, view)
         cut_out[number] = (view.image[..., 3] < 1).any()
         return replace(view, photo=budget.keep(view.image))
@@ -164,6 +168,7 @@ def read_views(
     # Pillow lets go of the interpreter while it decodes, so threads are enough.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         views = list(track(pool.map(read, range(len(photos))), "photos", len(photos)))
+    _say_turns(views)
     if not cut_out.any():
         return ViewsRead(views, list(range(len(views))), False)
     # One that is opaque all over, but could be otherwise, is a photo that the scene fills.
@@ -211,10 +216,12 @@ def names_of(paths: Iterable[PurePosixPath]) -> frozenset[str]:
     return frozenset(name for path in paths for name in mask_keys(path, without_ending(path.name)))
 
 
-def _read_view(photo: Photo, world_from_source: Float[np.ndarray, "4 4"], size: int) -> View:
+def _read_view(
+    photo: Photo, world_from_source: Float[np.ndarray, "4 4"], size: int, white: float | None
+) -> View:
     lens = photo.lens
     upright = lens.height, lens.width
-    image = read_image(photo.path, upright=upright)
+    image = read_image(photo.path, upright=upright, white=white)
     orientation, followed = read_turn(photo.path, upright)
     other_turn = orientation if followed else turned_back(orientation)
     if image.shape[0] * lens.width != image.shape[1] * lens.height and not _fits(
@@ -251,6 +258,8 @@ def _read_view(photo: Photo, world_from_source: Float[np.ndarray, "4 4"], size: 
         lens=None if bent is None else lens,
         whole_size=upright,
         other_turn=other_turn,
+        stated_turn=orientation,
+        follows_turn=followed,
         keys=photo.keys,
     )
 
@@ -304,6 +313,16 @@ def _shared_point(
     middle = mean + np.linalg.solve(total, offsets)
     ahead = ((middle - centres) * forward).sum(axis=1) > 0
     return middle if ahead.mean() >= LEAST_IN_FRONT else None
+
+
+def _say_turns(views: Sequence[View]) -> None:
+    """One line on photos that state in EXIF that they lie otherwise than their cameras say."""
+    stored = [view.name for view in views if view.stated_turn != 1 and not view.follows_turn]
+    if stored:
+        notice(
+            f"{len(stored)} of {len(views)} photos state an EXIF orientation that their cameras do "
+            f"not have: they are read as stored ({stored[0]}{', ...' if len(stored) > 1 else ''})."
+        )
 
 
 def say_sizes(views: Sequence[View], *, cut: int = 0) -> None:

@@ -42,6 +42,10 @@ class View:
     other_turn: int = 1
     """EXIF orientation that turns pictures of the photo the other way round, as its file also could
     be read, to the way in which it was; 1 where there is no other."""
+    stated_turn: int = 1
+    """EXIF orientation that the photo's file states."""
+    follows_turn: bool = False
+    """Whether the photo was turned upright as it states."""
     keys: tuple[str, ...] = ()
     """What else its masks may be called, by preference; relative paths without ending."""
 

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from splat_uff.capture.images import read_image_size
 from splat_uff.capture.lenses import Lens, make_lens
 from splat_uff.capture.names import stated_path
+from splat_uff.capture.photos import Finder
 from splat_uff.errors import InputError
 
 PERSPECTIVES = (
@@ -36,8 +38,13 @@ class Frame:
     """Pose with OpenGL axes, lengths as in the file."""
     record: Mapping[str, Any]
     """What stands in the frame, and at the top of the file where the frame does not say."""
-    where: str
-    """The file and the frame, for messages."""
+    source: Path
+    """The file, for messages."""
+
+    @property
+    def where(self) -> str:
+        """The file and the frame, for messages."""
+        return f"{self.source}: frame {self.path.name}"
 
     def lens(self, size: tuple[int, int]) -> Lens:
         """Its intrinsics; `size` is the height and width where the record has no `w` and `h`.
@@ -63,6 +70,46 @@ def read_frames(path: Path) -> tuple[dict[str, Any], list[Frame]]:
     return record, [_read_frame(path, shared, *each) for each in enumerate(entries)]
 
 
+def find_lens(finder: Finder, frame: Frame, file: Path) -> Lens:
+    """Intrinsics of a frame; where it does not say for which size, that is its photo's.
+
+    Args:
+        finder: Of the capture.
+        frame: Whose.
+        file: Its photo, or a reduced twin of it.
+
+    Raises:
+        InputError: If they cannot be a camera's, or only a reduced twin is there and no size.
+    """
+    if states_size(frame.record):
+        return frame.lens((0, 0))
+    own = finder.find(frame.path)
+    if own is None and ({"fl_x", "fl_y", "cx", "cy"} & frame.record.keys()):
+        raise InputError(
+            f"{frame.where} has no w and h, and only {file} is there, which is reduced; expected "
+            "the size of the photo that its focal length is for, so add w and h."
+        )
+    return frame.lens(read_image_size(own or file))
+
+
+def find_mask(finder: Finder, frame: Frame) -> Path | None:
+    """What cuts the photo of a frame out, by its `mask_path`; None where it has none.
+
+    Raises:
+        InputError: If there is no such file, or the path leaves the folder.
+    """
+    written = frame.record.get("mask_path")
+    if not isinstance(written, str):
+        return None
+    mask = finder.find(stated_path(finder.folder, written, frame.source, "mask_path"))
+    if mask is None:
+        raise InputError(
+            f"{frame.source}: no mask {finder.folder / written}; expected a file there, or no "
+            "mask_path."
+        )
+    return mask
+
+
 def states_size(record: Mapping[str, Any]) -> bool:
     """Whether `w` or `h` say for how many pixels the intrinsics are."""
     return record.get("w") is not None or record.get("h") is not None
@@ -80,7 +127,15 @@ def read_json(path: Path) -> dict[str, Any]:
             "the folder that holds it."
         )
     try:
-        record = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = path.read_bytes()
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise InputError(
+                f"{path} is not readable JSON (text in UTF-16, as Windows PowerShell writes it); "
+                "save it as UTF-8."
+            )
+        record = json.loads(content.decode("utf-8-sig"))
+    except InputError:
+        raise
     except (ValueError, OSError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path} is not readable JSON ({reason}); export it again.") from None
@@ -99,7 +154,7 @@ def _read_frame(path: Path, shared: dict[str, Any], index: int, entry: Any) -> F
     # A frame's own focal length replaces the shared one, in whichever of its forms.
     if FOCALS & entry.keys():
         shared = {name: value for name, value in shared.items() if name not in FOCALS}
-    return Frame(photo, _read_pose(entry.get("transform_matrix"), where), shared | entry, where)
+    return Frame(photo, _read_pose(entry.get("transform_matrix"), where), shared | entry, path)
 
 
 def _read_pose(matrix: Any, where: str) -> Float[np.ndarray, "4 4"]:

@@ -9,15 +9,15 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from splat_uff.capture.mask_images import (
-    WRAPPED,
     has_negative,
+    largest_of,
     read_label_map,
     read_mask,
     states_negative,
 )
 from splat_uff.capture.records import Capture, View
 from splat_uff.errors import InputError
-from splat_uff.files import map_array
+from splat_uff.files import map_array, visible_entries
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.config import MADE_BY
 from splat_uff.masks.fit import MaskFit
@@ -92,8 +92,8 @@ def import_masks(
     if split == "train" and len(without) == len(views):
         raise InputError(
             f"{source} holds no mask of any of the {len(views)} training views, the first "
-            f"{views[0].name}; expected {views[0].name}/000.png ..., or {views[0].name}.json, .npy "
-            "or .png, so make masks first."
+            f"{views[0].name} (found {_some_of(source)}); expected {views[0].name}/000.png ..., or "
+            f"{views[0].name}.json, .npy or .png, so make masks first."
         )
     if without and split == "train":
         notice(
@@ -134,6 +134,12 @@ class _Reading:
         return place.folder is not None and (place.folder / MADE_BY).is_file()
 
 
+def _some_of(folder: Path) -> str:
+    """The first names in a folder."""
+    names = [entry.name + ("/" if entry.is_dir() else "") for entry in visible_entries(folder)]
+    return ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])]) or "nothing"
+
+
 def _other_names(capture: Capture, split: str) -> set[str]:
     """What the masks of the other split's views may be called."""
     views = capture.val if split == "train" else capture.train
@@ -154,8 +160,8 @@ def _any_negative(source: Path, capture: Capture) -> bool:
         found = [path for path in place.levels if states_negative(path)]
         if place.array is not None:
             levels = _read_levels(place.array)
-            sixteen = levels.dtype == np.uint16
-            found += [place.array] if has_negative(levels, sixteen=sixteen) else []
+            most = largest_of(levels.dtype)
+            found += [place.array] if has_negative(levels, most) else []
         if found:
             notice(
                 f"{found[0].name} has labels of -1: these are nothing, and 0 is a segment, in all."
@@ -188,11 +194,15 @@ def _read_levels(path: Path) -> Shaped[np.ndarray, "L H W"]:
     """Levels of label maps, of the type of the file."""
     try:
         mapped = map_array(path)
-        if mapped.ndim not in (2, 3) or mapped.dtype.kind not in "iub":
+        if mapped.ndim not in (2, 3) or mapped.dtype.kind not in "iubf":
             raise ValueError(f"{mapped.dtype} of shape {mapped.shape}")
         if not 0 < mapped.size <= MOST_LABELS:
             raise ValueError(f"shape {mapped.shape}")
         levels = np.array(mapped)
+        if levels.dtype.kind == "f":
+            if not (np.abs(levels) < 2**31).all() or (levels != np.rint(levels)).any():
+                raise ValueError(f"{mapped.dtype} that are not whole")
+            levels = levels.astype(np.int32)
     except ValueError as error:
         raise InputError(
             f"{path} is no label map ({error}); expected whole numbers, H x W or L x H x W."
@@ -211,7 +221,7 @@ def _split(
             f"expected at most {MOST_MASKS}, and {MOST_WORK // labels.size} at that size, so "
             "reduce it to the size of the training images."
         )
-    nothing = {WRAPPED} if labels.dtype == np.uint16 else set()
+    nothing = largest_of(labels.dtype)
     for label in known.tolist():
-        if label >= 0 and label not in nothing if lifts else label > 0:
+        if label >= 0 and label != nothing if lifts else label > 0:
             yield labels == label

@@ -757,6 +757,92 @@ def test_names_that_no_file_has_break_no_line(tmp_path, name, capsys):
     assert all(line.endswith((".", "'")) for line in said.splitlines())
 
 
+def test_dark_photos_are_read_by_the_range_of_all(tmp_path):
+    write_photos(tmp_path / "images")
+    write_transforms(tmp_path)
+    for index in range(9):
+        (tmp_path / "images" / f"frame_{index}.png").unlink()
+        grey = np.full((HEIGHT, WIDTH), 200 if index else 65535, np.int32)
+        Image.fromarray(grey).save(tmp_path / "images" / f"frame_{index}.tif")
+    capture = read_capture(tmp_path, size=WIDTH)
+    np.testing.assert_allclose(capture.train[0].image[..., 0], 200 / 65535, rtol=1e-5)
+
+
+def test_two_recordings_that_frames_name_are_no_twins(tmp_path):
+    frames = []
+    for place in ("images", "images_2"):
+        write_photos(tmp_path / place)
+        for index, pose in enumerate(POSES[:5]):
+            entry = {"file_path": f"{place}/frame_{index}.png"}
+            entry["transform_matrix"] = (pose @ np.diag([1.0, -1, -1, 1])).tolist()
+            frames.append(entry)
+    write_transforms(tmp_path, frames=frames)
+    assert len(all_names(read_capture(tmp_path, size=WIDTH))) == 10
+
+
+def test_split_files_may_name_masks(tmp_path):
+    write_split(tmp_path, "train", 4)
+    for path in (tmp_path / "train").iterdir():
+        Image.open(path).convert("RGB").save(path)
+    cut_out((8, 8)).save(tmp_path / "cut.png")
+    edit(tmp_path, lambda r: [frame.update(mask_path="cut.png") for frame in r["frames"]])
+    capture = read_capture(tmp_path)
+    assert capture.has_alpha
+    assert (capture.train[0].image[:, 4:, 3] == 0).all()
+
+
+def test_label_maps_with_colmaps_own_names_cut_nothing_out(tmp_path, capsys):
+    write_photos(tmp_path / "images")
+    write_colmap(tmp_path)
+    (tmp_path / "masks").mkdir()
+    for index in range(len(POSES)):
+        labels = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH) // 64
+        Image.fromarray(labels).save(tmp_path / "masks" / f"frame_{index}.png.png")
+    assert not read_capture(tmp_path, size=WIDTH).has_alpha
+    assert "label maps" in capsys.readouterr().err
+
+
+def test_mirrored_poses_of_llff_are_refused(tmp_path):
+    write_photos(tmp_path / "images")
+
+    def mirror(rows):
+        rows[:, [0, 5, 10]] *= -1
+        return rows
+
+    write_llff(tmp_path, change=mirror)
+    with pytest.raises(InputError, match="no rotation"):
+        read_capture(tmp_path, size=WIDTH)
+
+
+@pytest.mark.parametrize("top", [{"fl_x": 1.39}, {"fl_x": FOCAL, "cx": 0.0, "cy": 16.0}])
+def test_intrinsics_that_are_shares_or_left_out_are_questioned(tmp_path, top):
+    write_photos(tmp_path / "images")
+    write_transforms(tmp_path, top={"w": WIDTH, "h": HEIGHT, **top})
+    with pytest.raises(InputError, match=r"no shares of the width|principal point cx = 0"):
+        read_capture(tmp_path, size=WIDTH)
+
+
+def test_a_capture_may_be_given_through_a_link(tmp_path):
+    folder = tmp_path / "real"
+    write_photos(folder / "images")
+    write_transforms(folder)
+    absolute = str((folder / "images").resolve())
+    rewrite(
+        folder,
+        lambda r: [f.update(file_path=absolute + f["file_path"][6:]) for f in r["frames"]],
+    )
+    (tmp_path / "link").symlink_to(folder)
+    check_cameras(read_capture(tmp_path / "link", size=WIDTH))
+
+
+def test_a_converted_photo_is_read_where_the_original_cannot_be(tmp_path):
+    write_photos(tmp_path / "images")
+    write_transforms(tmp_path)
+    (tmp_path / "images" / "frame_3.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
+    rewrite(tmp_path, lambda r: r["frames"][3].update(file_path="images/frame_3.heic"))
+    check_cameras(read_capture(tmp_path, size=WIDTH))
+
+
 # PartNet's masks
 
 

@@ -192,10 +192,39 @@ def test_read_label_map_takes_a_reduced_mask_for_one_mask(tmp_path, factor):
     assert set(np.unique(read_label_map(tmp_path / "map.png"))) == {0, 1}
 
 
-def test_read_label_map_keeps_labels_beside_255(tmp_path):
-    labels = np.where(LABELS == 3, 255, LABELS).astype(np.uint8)
-    Image.fromarray(labels).save(tmp_path / "map.png")
-    np.testing.assert_array_equal(read_label_map(tmp_path / "map.png"), labels)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_largest_number_stands_for_minus_one_beside_other_labels(tmp_path, dtype):
+    most = np.iinfo(dtype).max
+    Image.fromarray(np.where(LABELS == 0, most, LABELS - 1).astype(dtype)).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_label_map(tmp_path / "a.png"), LABELS)
+    used = np.where(LABELS == 3, most, np.where(LABELS == 2, most - 1, LABELS)).astype(dtype)
+    Image.fromarray(used).save(tmp_path / "b.png")  # A map of very many labels.
+    np.testing.assert_array_equal(read_label_map(tmp_path / "b.png"), used)
+
+
+def test_void_of_voc_is_nothing(tmp_path):
+    indices = np.where(LABELS == 3, 255, LABELS)
+    picture = with_palette(indices, *[(i, 255 - i, i // 2) for i in range(256)])
+    picture.save(tmp_path / "map.png")
+    found = read_label_map(tmp_path / "map.png")
+    np.testing.assert_array_equal(found, np.where(LABELS == 3, 0, LABELS))
+
+
+def test_soft_edges_of_colours_go_to_the_nearest(tmp_path):
+    picture = Image.fromarray(lookup(BLACK, RED, (0, 200, 0), WHITE)).resize((160, 120), 0)
+    picture.resize((53, 40), Image.Resampling.BOX).save(tmp_path / "map.png")
+    found = read_label_map(tmp_path / "map.png")
+    assert len(np.unique(found)) == 4
+
+
+@pytest.mark.parametrize(("name", "form"), [("map.webp", "WEBP"), ("map.jp2", "JPEG2000")])
+def test_read_label_map_refuses_every_lossy_format(tmp_path, name, form):
+    MAPS["colours"].save(tmp_path / name)
+    with pytest.raises(InputError, match=f"is a {form}, whose compression changes labels"):
+        read_label_map(tmp_path / name)
+    if form == "WEBP":
+        MAPS["colours"].save(tmp_path / name, lossless=True)
+        assert len(np.unique(read_label_map(tmp_path / name))) == 4
 
 
 def test_has_two_values_tells_masks_from_label_maps(tmp_path):
