@@ -127,6 +127,7 @@ def train(
         gaussians_stage,
         hierarchy_stage,
         keep_placed,
+        opinions_of,
     )
 
     device = choose_device(device)
@@ -172,7 +173,10 @@ def train(
                 watch,
             )
         with stage("hierarchy"):
-            hierarchy = hierarchy_stage(gaussians, features, largest, run, provenance, capture)
+            opinions = opinions_of(capture, bags, gaussians, memory)
+            hierarchy = hierarchy_stage(
+                gaussians, features, largest, run, provenance, capture, opinions
+            )
         with stage("evaluate"):
             evaluation = evaluate_stage(capture, held_out, gaussians, hierarchy, provenance)
         return finish(

@@ -21,7 +21,8 @@ from splat_uff.files import read_arrays, replacing, write_arrays, write_json
 from splat_uff.gaussians.fit import fit_gaussians
 from splat_uff.gaussians.placed import Placed
 from splat_uff.gaussians.ply import load_ply, save_ply
-from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
+from splat_uff.hierarchy.build import Hierarchy, Opinions, build_hierarchy
+from splat_uff.hierarchy.consensus import Consensus
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.machine import peak_memory
 from splat_uff.masks.bags import Bags
@@ -224,6 +225,7 @@ def hierarchy_stage(
     run: Run,
     provenance: Provenance,
     capture: Capture,
+    opinions: Opinions,
 ) -> Hierarchy:
     """The tree over the Gaussians, built and written."""
     hierarchy = build_hierarchy(
@@ -231,6 +233,7 @@ def hierarchy_stage(
         features,
         largest,
         provenance.settings.hierarchy,
+        opinions,
     )
     save_arrays(
         run.hierarchy,
@@ -243,6 +246,17 @@ def hierarchy_stage(
         original_from_source=_original_from_source(run),
     )
     return hierarchy
+
+
+def opinions_of(capture: Capture, bags: Bags, gaussians: Gaussians, memory: Memory) -> Opinions:
+    """A function that asks the training photos which of some Gaussians belong together."""
+    cameras = [view.camera for view in capture.train]
+
+    def ask(chosen: np.ndarray) -> Consensus:
+        views = RenderedViews(gaussians, cameras)
+        return Consensus.of(views, bags, chosen, len(gaussians), memory=memory)
+
+    return ask
 
 
 def choose_device(device: str) -> str:

@@ -4,20 +4,27 @@ Two trees are offered. *Watershed* is the paper's: connected components of the n
 every threshold of feature distance, that is, single linkage. *Average* first lets the same graph
 grow into superpoints by a watershed on area, and then merges those by average linkage of their
 mean features: blended pixels on a border carry in-between features, through which single linkage
-leaks in small steps and average linkage does not.
+leaks in small steps and average linkage does not. *Consensus* is that with the masks of all photos
+heard as well: superpoints grow along edges that are short where photos and features agree, and
+merge by the mean of consensus and cosine.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import higra as hg
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from splat_uff.features.linkage import average_linkage, join
+from splat_uff.features.linkage import Merges, average_linkage, join
 from splat_uff.hierarchy.config import HierarchyConfig
+from splat_uff.hierarchy.consensus import Consensus, merge_by_ratio
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
 from splat_uff.neighbours import find_nearest
+
+Opinions = Callable[[Int[np.ndarray, "P"]], Consensus]
+"""Asks the photos about some Gaussians, by their numbers, rising."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ def build_hierarchy(
     features: Float[np.ndarray, "N D"],
     largest_weights: Float[np.ndarray, "N"],
     config: HierarchyConfig,
+    opinions: Opinions | None = None,
 ) -> Hierarchy:
     """Build the tree of all granularities.
 
@@ -46,6 +54,8 @@ def build_hierarchy(
         features: One per Gaussian; only their direction counts.
         largest_weights: Largest blend weight of each Gaussian in any view.
         config: Settings.
+        opinions: Asks the photos about the Gaussians that shape the tree, for `consensus`; without,
+            that is `average`.
     """
     shaping = largest_weights >= config.min_weight
     if not shaping.any():
@@ -56,38 +66,72 @@ def build_hierarchy(
     if config.linkage == "watershed":
         group = np.arange(len(points))
         below, heights = _single_linkage(unit, sources, targets)
+    elif config.linkage == "consensus" and opinions is not None:
+        consensus = opinions(np.flatnonzero(shaping))
+        lengths = 1 - consensus.along_edges(sources, targets)
+        lengths += (1 - (unit[sources] * unit[targets]).sum(axis=1)) / 2
+        group = _superpoints(lengths, sources, targets, len(points), config.superpoints)
+        merges = _merge_by_consensus(consensus, unit, group, config.consensus_share)
+        below, heights = _rank_merges(merges, group, config.crumb_exponent)
     else:
-        group = _superpoints(unit, sources, targets, config.superpoints)
-        below, heights = _merge_groups(unit, group, config.crumb_exponent)
+        lengths = np.linalg.norm(unit[sources] - unit[targets], axis=1)
+        group = _superpoints(lengths, sources, targets, len(points), config.superpoints)
+        merges = average_linkage(_mean_features(unit, group), np.bincount(group).astype(float))
+        below, heights = _rank_merges(merges, group, config.crumb_exponent)
     _, nearest = find_nearest(points, means, k=1)
     return Hierarchy(_hang_leaves(group[nearest[:, 0]], below, heights), shaping)
 
 
 def _superpoints(
-    unit: Float[np.ndarray, "P D"], sources: np.ndarray, targets: np.ndarray, most: int
+    lengths: Float[np.ndarray, "E"],
+    sources: Int[np.ndarray, "E"],
+    targets: Int[np.ndarray, "E"],
+    count: int,
+    most: int,
 ) -> Int[np.ndarray, "P"]:
-    """Group of each point, numbered from 0: hierarchical watershed by area (Cousty, Najman 2011).
+    """Group of each of `count` points, from 0: a watershed by area (Cousty, Najman 2011).
 
     Area ranks the basins by how many points they hold when they drown, so that what is left are
     groups of some size rather than stray points.
     """
-    if len(unit) <= 2:
-        return np.zeros(len(unit), np.int64)
-    graph = hg.UndirectedGraph(len(unit))  # pyright: ignore[reportAttributeAccessIssue]
+    if count <= 2:
+        return np.zeros(count, np.int64)
+    graph = hg.UndirectedGraph(count)  # pyright: ignore[reportAttributeAccessIssue]
     graph.add_edges(sources, targets)
-    lengths = np.linalg.norm(unit[sources] - unit[targets], axis=1)
-    tree, areas = hg.watershed_hierarchy_by_area(graph, lengths, vertex_area=np.ones(len(unit)))
+    tree, areas = hg.watershed_hierarchy_by_area(graph, lengths, vertex_area=np.ones(count))
     labels = hg.labelisation_horizontal_cut_from_num_regions(tree, areas, most)
     return np.unique(labels, return_inverse=True)[1]
 
 
-def _merge_groups(
-    unit: Float[np.ndarray, "P D"], group: Int[np.ndarray, "P"], crumb_exponent: float
-) -> tuple[Int[np.ndarray, "K 2"], Float[np.ndarray, "K"]]:
-    """Average linkage of the groups' mean features: which nodes merge, and how high."""
+def _mean_features(
+    unit: Float[np.ndarray, "P D"], group: Int[np.ndarray, "P"]
+) -> Float[np.ndarray, "G D"]:
     sizes = np.bincount(group).astype(np.float64)
-    vectors = np.stack([np.bincount(group, column) for column in unit.T], axis=1) / sizes[:, None]
-    merges = average_linkage(vectors, sizes)
+    return np.stack([np.bincount(group, column) for column in unit.T], axis=1) / sizes[:, None]
+
+
+def _merge_by_consensus(
+    consensus: Consensus, unit: Float[np.ndarray, "P D"], group: Int[np.ndarray, "P"], share: float
+) -> Merges:
+    """Average linkage of superpoints by consensus and by the cosine of their mean features.
+
+    Pairs that no photo sees together are as alike as their features. All pairs of members count
+    alike, so that merging adds sums over pairs.
+    """
+    vectors = _mean_features(unit, group)
+    cosine = vectors @ vectors.T
+    total, weight = consensus.between_groups(group)
+    agreed = np.divide(total, weight, out=cosine.copy(), where=weight > 0)
+    sizes = np.bincount(group).astype(np.float64)
+    pairs = sizes[:, None] * sizes[None]
+    return merge_by_ratio((share * agreed + (1 - share) * cosine) * pairs, pairs)
+
+
+def _rank_merges(
+    merges: Merges, group: Int[np.ndarray, "P"], crumb_exponent: float
+) -> tuple[Int[np.ndarray, "K 2"], Float[np.ndarray, "K"]]:
+    """Which nodes merge, and how high, ranked so that crumbs are no segments."""
+    sizes = np.bincount(group).astype(np.float64)
     below = join(merges)
     count = len(sizes)
     sizes = np.concatenate([sizes, np.zeros(len(below))])

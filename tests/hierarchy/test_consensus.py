@@ -1,0 +1,215 @@
+"""What photos agree on: exact against brute force, and independent of what must not matter."""
+
+import numba
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from splat_uff.features.linkage import average_linkage
+from splat_uff.hierarchy.build import build_hierarchy
+from splat_uff.hierarchy.config import HierarchyConfig
+from splat_uff.hierarchy.consensus import (
+    LEAST_GROUP,
+    LEAST_MASKED,
+    LEAST_SEEN,
+    LEAST_SHARE,
+    MOST_GROUP,
+    MOST_SEEN,
+    Consensus,
+    merge_by_ratio,
+)
+from splat_uff.hierarchy.dendrogram import cut_into
+from splat_uff.masks.records import MaskSet
+from splat_uff.masks.tree import build_tree
+from splat_uff.memory import Memory
+from tests.hierarchy.test_build import same_partition
+
+HEIGHT, WIDTH, POINTS = 6, 8, 30
+
+
+class Given:
+    """Views whose blend weights are known."""
+
+    def __init__(self, matrices):
+        self.matrices = matrices
+
+    def matrix(self, view, count):
+        assert self.matrices[view].shape[1] == count
+        return self.matrices[view]
+
+
+def bag(masks):
+    packed = MaskSet.of(masks)
+    return packed, build_tree(packed)
+
+
+def random_scene(seed, views=5):
+    rng = np.random.default_rng(seed)
+    weights, bags = [], []
+    for _ in range(views):
+        dense = rng.random((HEIGHT * WIDTH, POINTS)) * (rng.random((HEIGHT * WIDTH, POINTS)) < 0.05)
+        weights.append(csr_matrix(dense.astype(np.float32)))
+        bags.append(bag(rng.random((int(rng.integers(1, 6)), HEIGHT, WIDTH)) < 0.5))
+    return weights, bags
+
+
+def ask(weights, bags, **options):
+    return Consensus.of(Given(weights), bags, np.arange(POINTS), POINTS, **options)
+
+
+def shares_of(matrix, masks):
+    dense = matrix.toarray().astype(np.float64)
+    seen = dense.sum(axis=0)
+    inside = masks.flat().astype(np.float64) @ dense
+    shares = (inside / np.maximum(seen, 1e-12)).T
+    return np.where(shares > LEAST_SHARE, shares, 0), seen
+
+
+def edges_by_hand(weights, bags, sources, targets):
+    values = []
+    for a, b in zip(sources, targets, strict=True):
+        total = trust = 0.0
+        for matrix, (masks, tree) in zip(weights, bags, strict=True):
+            if not len(masks):
+                continue
+            shares, seen = shares_of(matrix, masks)
+            counts = 1 / tree.same.sum(axis=1)
+            if min(seen[a], seen[b]) < LEAST_SEEN:
+                continue
+            sums = (counts * shares[a]).sum(), (counts * shares[b]).sum()
+            if max(sums) < LEAST_MASKED:
+                continue
+            overlap = (counts * np.minimum(shares[a], shares[b])).sum()
+            weight = min(seen[a], MOST_SEEN) * min(seen[b], MOST_SEEN)
+            total += weight * overlap / (sum(sums) - overlap)
+            trust += weight
+        values.append(total / trust if trust else 0.0)
+    return np.array(values)
+
+
+ALL = np.triu_indices(POINTS, 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_along_edges_is_the_weighted_mean_over_photos(seed):
+    weights, bags = random_scene(seed)
+    found = ask(weights, bags).along_edges(*ALL)
+    np.testing.assert_allclose(found, edges_by_hand(weights, bags, *ALL), atol=1e-5)
+    assert 0 <= found.min() < found.max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_between_groups_is_the_weighted_sum_over_photos(seed):
+    weights, bags = random_scene(seed)
+    group = np.random.default_rng(seed).permutation(np.arange(POINTS) % 7)
+    total, weight = ask(weights, bags).between_groups(group)
+    joined = csr_matrix((np.ones(POINTS), (np.arange(POINTS), group)))
+    expected = np.zeros((2, 7, 7))
+    for matrix, (masks, tree) in zip(weights, bags, strict=True):
+        dense = matrix.toarray().astype(np.float64)
+        dense[:, dense.sum(axis=0) < LEAST_SEEN] = 0
+        shares, seen = shares_of(csr_matrix(dense @ joined.toarray()), masks)
+        counts = 1 / tree.same.sum(axis=1)
+        sums = (counts * shares).sum(axis=1)
+        overlap = (counts * shares) @ shares.T
+        alike = overlap / np.maximum(sums[:, None] + sums - overlap, 1e-6)
+        speaks = (seen > LEAST_GROUP) & (sums > LEAST_MASKED)
+        level = np.minimum(seen, MOST_GROUP) / MOST_GROUP * speaks
+        expected += np.stack([np.outer(level, level) * alike, np.outer(level, level)])
+    np.testing.assert_allclose(total, expected[0], atol=5e-3)
+    np.testing.assert_allclose(weight, expected[1], atol=1e-4)
+
+
+def test_the_order_of_views_and_masks_changes_nothing():
+    weights, bags = random_scene(7)
+    expected = ask(weights, bags).along_edges(*ALL)
+    order = np.random.default_rng(0).permutation(len(bags))
+    turned = [bag(bags[v][0].unpack()[::-1].copy()) for v in order]
+    found = ask([weights[v] for v in order], turned).along_edges(*ALL)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_view_without_masks_changes_nothing():
+    weights, bags = random_scene(8)
+    expected = ask(weights, bags).along_edges(*ALL)
+    nothing = bag(np.zeros((0, HEIGHT, WIDTH), bool))
+    found = ask([*weights, weights[0]], [*bags, nothing]).along_edges(*ALL)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_masks_that_are_the_same_count_once():
+    weights, bags = random_scene(9)
+    twice = [bag(np.concatenate([m.unpack(), m.unpack()[:1]])) for m, _ in bags]
+    first = ask(weights, bags).along_edges(*ALL)
+    np.testing.assert_allclose(ask(weights, twice).along_edges(*ALL), first, atol=1e-6)
+
+
+def test_points_that_no_photo_sees_together_have_no_consensus():
+    weights, bags = random_scene(10, views=2)
+    alone = []
+    for view, matrix in enumerate(weights):
+        dense = matrix.toarray()
+        dense[:, (POINTS // 2) * (1 - view) : (POINTS // 2) * (2 - view)] = 0
+        alone.append(csr_matrix(dense))
+    consensus = ask(alone, bags)
+    apart = consensus.along_edges(np.arange(15), np.arange(15, 30))
+    assert (apart == 0).all()
+    _, weight = consensus.between_groups((np.arange(POINTS) >= 15).astype(int))
+    assert weight[0, 1] == weight[1, 0] == 0 < weight[0, 0]
+
+
+def test_neither_memory_nor_threads_change_a_bit():
+    weights, bags = random_scene(11)
+    group = np.arange(POINTS) % 7
+    results = []
+    for threads, memory in ((1, None), (2, Memory(0))):
+        before = numba.get_num_threads()
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        consensus = ask(weights, bags, memory=memory)
+        results.append((consensus.along_edges(*ALL), *consensus.between_groups(group)))
+        numba.set_num_threads(before)
+    for first, second in zip(*results, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_merge_by_ratio_of_sums_over_pairs_is_average_linkage(seed):
+    rng = np.random.default_rng(seed)
+    vectors, sizes = rng.normal(size=(25, 4)), rng.integers(1, 9, 25).astype(float)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    expected = average_linkage(vectors, sizes)
+    pairs = sizes[:, None] * sizes[None]
+    found = merge_by_ratio(vectors @ vectors.T * pairs, pairs)
+    np.testing.assert_allclose(found.similarities, expected.similarities, atol=1e-5)
+    assert found.lefts.tolist() == expected.lefts.tolist()
+    assert found.rights.tolist() == expected.rights.tolist()
+
+
+def test_merge_by_ratio_joins_what_has_no_weight_last():
+    totals = np.array([[1, 0.2, 0], [0.2, 1, 0], [0, 0, 1.0]])
+    merges = merge_by_ratio(totals, (totals > 0).astype(float))
+    assert (merges.lefts[0], merges.rights[0]) == (0, 1)
+    assert merges.similarities.tolist() == pytest.approx([0.2, -1])
+
+
+def test_nested_masks_in_every_view_give_exactly_their_tree():
+    """Rows of pixels, one Gaussian each; parts of 6, objects of 12, all of 24."""
+    count = 48
+    rng = np.random.default_rng(0)
+    means = np.stack([np.arange(count), *rng.uniform(0, 0.3, (2, count))], axis=1).astype(float)
+    part = np.arange(count) // 6
+    features = np.ones((count, 4), np.float32)  # They know nothing.
+    views, bags = [], []
+    for _ in range(4):
+        order = rng.permutation(count)
+        views.append(csr_matrix(np.eye(count, dtype=np.float32)[order]))
+        masks = [(part // size == k)[order] for size in (1, 2, 4) for k in range(8 // size)]
+        bags.append(bag(np.stack(masks).reshape(-1, 6, 8)))
+
+    def opinions(chosen):
+        return Consensus.of(Given(views), bags, chosen, count)
+
+    config = HierarchyConfig(linkage="consensus", consensus_share=1.0, superpoints=8, neighbours=4)
+    tree = build_hierarchy(means, features, np.ones(count, np.float32), config, opinions).tree
+    for segments, size in ((8, 1), (4, 2), (2, 4)):
+        assert same_partition(cut_into(tree, segments), part // size)
