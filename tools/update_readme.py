@@ -21,6 +21,7 @@ README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results.json"
 ABLATION = ROOT / "benchmarks" / "ablation.json"
 DENSITY = ROOT / "benchmarks" / "density.json"
+CONSENSUS = ROOT / "benchmarks" / "consensus.json"
 REAL = ROOT / "benchmarks" / "real.json"
 SCALE = ROOT / "benchmarks" / "scale.json"
 VIEWER = ROOT / "benchmarks" / "viewer.json"
@@ -76,6 +77,7 @@ def parts() -> dict[str, str]:
         "measured": measured(ablation),
         "viewer": viewer_text(json.loads(VIEWER.read_text(encoding="utf-8-sig"))),
         "modules": module_tree(),
+        "consensus": consensus_table(json.loads(CONSENSUS.read_text(encoding="utf-8-sig"))),
         "density": density_table(json.loads(DENSITY.read_text(encoding="utf-8-sig"))),
         **baseline_tables(json.loads(BASELINES.read_text(encoding="utf-8-sig"))),
         **rasterizer_tables(json.loads(RASTERIZER.read_text(encoding="utf-8-sig"))),
@@ -258,6 +260,26 @@ def ablation_table(rows: list[dict[str, Any]], key: str, *, timed: bool = False)
         seconds = sum(entries[scene]["seconds"] for scene in scenes) / len(scenes)
         lines.append(row([name, *scores, mean, *([f"{seconds:.0f}"] if timed else [])]))
     return "\n".join(lines)
+
+
+def consensus_table(record: dict[str, Any]) -> str:
+    """One row for each tree, one column for each scene."""
+    rows = record["rows"]
+    scenes = list(dict.fromkeys(row["scene"] for row in rows))
+    lines = [f"| tree | {' | '.join(scenes)} |", "| --- |" + " --- |" * len(scenes)]
+    for tree in dict.fromkeys(row["tree"] for row in rows):
+        cells = []
+        for scene in scenes:
+            found = [row for row in rows if (row["scene"], row["tree"]) == (scene, tree)]
+            nc, fixed = (
+                sum(row[name]["mean"] for row in found) / len(found) for name in ("nc", "nc_fixed")
+            )
+            seconds = sum(row["seconds"] for row in found) / len(found)
+            cells.append(f"{nc:.3f} / {fixed:.3f}, {seconds:.1f} s")
+        lines.append(f"| {tree} | {' | '.join(cells)} |")
+    seeds = sorted({row["seed"] for row in rows})
+    what = f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of seeds {', '.join(map(str, seeds))}"
+    return "\n".join([*lines, "", f"{what}; {measured(record)}"])
 
 
 def density_table(measured_rows: dict[str, Any]) -> str:
