@@ -77,21 +77,17 @@ def read_nerfstudio(folder: Path, *, size: int = 200, memory: Memory | None = No
         )
         for name, (frame, photo) in zip(names, there, strict=True)
     ]
-    held_out = None
-    if lists:
-        kept_back = lists.get("val", set()) | lists.get("test", set())
-        held_out = [
-            photo.name
-            for photo, (frame, _) in zip(photos, there, strict=True)
-            if _key(frame.path) in kept_back
-        ]
+    kept_back = lists.get("val", set()) | lists.get("test", set())
+    held_out = [
+        name for name, (frame, _) in zip(names, there, strict=True) if _key(frame.path) in kept_back
+    ]
     capture = assemble(
         folder,
         photos,
         size=size,
         memory=memory,
         points=_points(folder, record, path),
-        held_out=held_out,
+        held_out=held_out if lists else None,
         masks=mask_source(folder),
     )
     used = {frame.path for frame, _ in there}

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from splat_uff.cameras import Camera
 from splat_uff.capture.images import (
@@ -171,28 +171,37 @@ def read_views(
     _say_turns(views)
     if not cut_out.any():
         return ViewsRead(views, list(range(len(views))), False)
+    kept = _without_background(photos, cut_out)
+    return ViewsRead([views[number] for number in kept], kept, True)
+
+
+def _without_background(photos: Sequence[Photo], cut_out: Bool[np.ndarray, "V"]) -> list[int]:
+    """Which photos do not show the background that others are cut out of; the rest is said.
+
+    Raises:
+        InputError: If these are the fewer, and by alpha, which they may have by mistake.
+    """
     # One that is opaque all over, but could be otherwise, is a photo that the scene fills.
     shows_background = [
         not cut and photo.mask_path is None and not has_alpha_channel(photo.path)
         for cut, photo in zip(cut_out, photos, strict=True)
     ]
-    left_out = sum(shows_background)
+    count, left_out = len(photos), sum(shows_background)
     by_masks = any(photo.mask_path is not None for photo in photos)
-    if left_out > len(views) / 2 and not by_masks:
+    if left_out > count / 2 and not by_masks:
         raise InputError(
-            f"{len(views) - left_out} of {len(views)} photos have transparent pixels, as "
-            f"{views[shows_background.index(False)].name}, and {left_out} have no alpha; expected "
+            f"{count - left_out} of {count} photos have transparent pixels, as "
+            f"{photos[shows_background.index(False)].name}, and {left_out} have no alpha; expected "
             "all or none to be cut out, so remove the alpha or cut out the others."
         )
     if left_out:
-        first = views[shows_background.index(True)].name
+        first = photos[shows_background.index(True)].name
         what = "a mask that cuts them out" if by_masks else "alpha"
         notice(
-            f"{len(views) - left_out} of {len(views)} photos have {what}; the other {left_out} "
-            f"show the background, and are left out ({first}{', ...' if left_out > 1 else ''})."
+            f"{count - left_out} of {count} photos have {what}; the other {left_out} show the "
+            f"background, and are left out ({first}{', ...' if left_out > 1 else ''})."
         )
-    kept = [number for number, shows in enumerate(shows_background) if not shows]
-    return ViewsRead([views[number] for number in kept], kept, True)
+    return [number for number, shows in enumerate(shows_background) if not shows]
 
 
 def mask_keys(path: PurePosixPath, *short: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Masks of any tool: folders of pictures, label maps, or run-length encoded JSON, one a view."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,20 +88,30 @@ def import_masks(
             f"held-out views have the names of training views, so what is in {source} are the "
             f"masks of these; expected {source / capture.held_out / views[0].name} for the others."
         )
+    if split == "train":
+        _see_coverage(source, views, bags)
+    return bags
+
+
+def _see_coverage(source: Path, views: Sequence[View], bags: Bags) -> None:
+    """Say how many training views have masks, where not all have.
+
+    Raises:
+        InputError: If none has.
+    """
     without = [view.name for view, count in zip(views, bags.counts, strict=True) if not count]
-    if split == "train" and len(without) == len(views):
+    if len(without) == len(views):
         raise InputError(
             f"{source} holds no mask of any of the {len(views)} training views, the first "
             f"{views[0].name} (found {_some_of(source)}); expected {views[0].name}/000.png ..., or "
             f"{views[0].name}.json, .npy or .png, so make masks first."
         )
-    if without and split == "train":
+    if without:
         notice(
             f"masks: {len(views) - len(without)} of {len(views)} training views have some; one "
             f"without is fitted, but teaches nothing about segments ({without[0]}"
             f"{', ...' if len(without) > 1 else ''})."
         )
-    return bags
 
 
 @dataclass(frozen=True)
