@@ -21,6 +21,8 @@ from splat_uff.memory import Memory
 COLUMNS = 17
 """A 3x5 matrix (rotation, position, height width focal) and two bounds of depth."""
 MOST_PHOTOS = 100_000
+MOST_ROUNDING = 1e-4
+"""Rounding of positions, in extents of the cameras, that nobody will see."""
 
 
 def read_llff(folder: Path, *, size: int = 200, memory: Memory | None = None) -> Capture:
@@ -143,5 +145,14 @@ def _read_rows(path: Path) -> Float[np.ndarray, "V 17"]:
     if not ((sizes >= 1) & (sizes < 1e6)).all() or not (rows[:, 15:] > 0).all():
         raise InputError(
             f"{path} has image sizes or bounds of depth that are not positive; export it again."
+        )
+    centres = rows[:, [3, 8, 13]]
+    rounding = float(np.spacing(mapped.dtype.type(np.abs(centres).max()))) / 2
+    spread = float(np.linalg.norm(np.ptp(centres, axis=0)))
+    if rounding > MOST_ROUNDING * spread > 0:
+        raise InputError(
+            f"{path} holds numbers of {8 * mapped.dtype.itemsize} bits, which round positions so "
+            f"far from the origin by up to {rounding:.2g}, where the cameras are within "
+            f"{spread:.3g}; expected 64 bits, so save it as float64, or nearer to the origin."
         )
     return rows

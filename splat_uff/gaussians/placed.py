@@ -13,13 +13,16 @@ from splat_uff.gaussians.agreement import CLEAR_GAIN, Agreement, Probe, make_pro
 from splat_uff.gaussians.foreign import move_gaussians
 from splat_uff.gaussians.frames import KnownFrame, find_frames
 from splat_uff.gaussians.ply import gaussians_of
+from splat_uff.gaussians.precision import Precision, judge_precision
 from splat_uff.gaussians.readings import Reading, frame_readings, read_as, value_readings
-from splat_uff.gaussians.source import SourceSplats
+from splat_uff.gaussians.source import SourceSplats, centres_of
 from splat_uff.progress import notice, track
 from splat_uff.render import Gaussians
 
 MARGIN = 2.0
 """dB by which another reading must be better to be believed."""
+VISIBLE = 1e-3
+"""Rounding of centres, in extents of the scene, that shows in pictures of it."""
 SEARCH_VIEWS = 3
 SEARCH_SIDE = 100
 """Pixels of the longer side of the photos by which readings are told apart."""
@@ -63,7 +66,7 @@ def place_source(
     readings = _search(Trial(gaussians, capture, frame, few, device))
     read = _to_world(read_as(gaussians, readings), capture, frame)
     better = measure(read, probes, device=device) if readings else agreed
-    trouble = _describe(path, capture, agreed, readings, better)
+    trouble = _describe(path, capture, agreed, readings, better, _rounding_of(source))
     if trouble and not force:
         raise InputError(f"{trouble}, or pass --force to take them as they are.")
     if trouble:
@@ -74,6 +77,13 @@ def place_source(
             "finished, and not a little out of place."
         )
     return Placed(_to_world(gaussians, capture, frame), frame)
+
+
+def _rounding_of(source: SourceSplats) -> Precision | None:
+    """How far 32 bits have moved centres, if one sees it."""
+    precision = judge_precision(centres_of(source.drawn))
+    is_seen = precision.rounding > VISIBLE * precision.extent
+    return precision if is_seen and source.table.dtype["x"].itemsize <= 4 else None
 
 
 def _to_world(
@@ -162,6 +172,7 @@ def _describe(
     agreed: Agreement,
     readings: Sequence[Reading],
     better: Agreement,
+    rounding: Precision | None,
 ) -> str:
     """What is wrong and what to do, without its end; empty where all is well."""
     when = " and ".join(reading.words for reading in readings)
@@ -177,6 +188,11 @@ def _describe(
     trouble = f"the Gaussians of {path} do not fit the photos of {capture.folder}: {agreed}"
     if found:
         return f"{trouble}; they fit ({better.psnr:.1f} dB) when {when}; {remedy}"
+    if rounding is not None:
+        return (
+            f"{trouble}; the scene lies {rounding}, which is the likely reason; write x, y, z of "
+            "64 bits, or move splats and poses nearer to the origin"
+        )
     return (
         f"{trouble}; they are likely in another frame, such as the normalised ones that nerfstudio "
         "and gsplat fit in; export them in the frame of the capture's poses, put the fit's "

@@ -616,6 +616,21 @@ def test_georeferenced_poses_keep_their_millimetres(tmp_path):
         np.testing.assert_allclose(back, POSES[index][:3, 3] + SHIFT, atol=1e-6)
 
 
+def test_positions_of_llff_that_were_rounded_are_refused(tmp_path):
+    write_photos(tmp_path / "images")
+
+    def move(rows):
+        rows[:, [3, 8, 13]] += SHIFT
+        return rows
+
+    write_llff(tmp_path, change=move)
+    read_capture(tmp_path, size=WIDTH)
+    rows = np.load(tmp_path / "poses_bounds.npy").astype(np.float32)
+    np.save(tmp_path / "poses_bounds.npy", rows)
+    with pytest.raises(InputError, match=r"numbers of 32 bits, which round positions .* 0\.25"):
+        read_capture(tmp_path, size=WIDTH)
+
+
 def test_a_georeferenced_blender_capture_is_centred(tmp_path, capsys):
     write_split(tmp_path, "train", 9)
     write_split(tmp_path, "val", 3)

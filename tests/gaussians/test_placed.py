@@ -260,3 +260,12 @@ def test_frame_readings_are_all_other_ways_to_name_the_axes(ours):
     places = {tuple(reading.apply(corner).means[0].tolist()) for reading in readings}
     assert len(places) == 47
     assert tuple(corner.means[0].tolist()) not in places
+
+
+def test_place_source_names_the_rounding_of_centres_that_are_far_away(ours, capture, tmp_path):
+    far = SOURCE_FROM_WORLD.copy()
+    far[:3] = np.concatenate([0.5 * np.eye(3), [[4.2e6], [1.7e5], [4.78e6]]], axis=1)
+    given = replace(capture, source_from_world=far)
+    rounded = move_gaussians(ours, far)  # Its means are of 32 bits.
+    with pytest.raises(InputError, match=r"32 bits round centres by up to 0\.25, .* likely reason"):
+        place_file(tmp_path, rounded, given)
