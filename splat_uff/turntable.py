@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import imageio.v2 as imageio
 import numpy as np
@@ -11,7 +12,6 @@ from PIL import Image
 
 from splat_uff.cameras import Camera
 from splat_uff.errors import InputError
-from splat_uff.files import replacing
 from splat_uff.opened import OpenedRun
 from splat_uff.orbit import turntable_cameras
 from splat_uff.progress import track
@@ -64,8 +64,14 @@ def write_turntable(
     most = min(most, opened.hierarchy.tree.most_segments)
     counts = np.geomspace(min(fewest, most), most, frames).round().astype(int)
     images = track(_draw(opened, path, counts, photo), "turntable", frames)
-    with replacing(output) as temporary:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    # In a folder of its own: ffmpeg, cut off before it has begun, would still make its file.
+    with TemporaryDirectory(
+        prefix=f".{output.stem}-", dir=output.parent, ignore_cleanup_errors=True
+    ) as place:
+        temporary = Path(place) / output.name
         write(temporary, images, frames_per_second)
+        temporary.replace(output)
     return output
 
 
