@@ -323,6 +323,19 @@ def test_train_reads_masks_from_another_folder(toy, tmp_path):
     assert scores(tmp_path / "run")["masks"] == "imported"
 
 
+def test_train_builds_a_tree_by_consensus_and_keeps_it_when_resumed(tmp_path, capsys):
+    flags = ("--hierarchy.linkage", "consensus")
+    metrics = train(tmp_path / "run", *flags)
+    assert 0 < metrics["nc"]["mean"] <= 1
+    assert metrics["nesting_violations"] == 0
+    (tmp_path / "run" / "metrics.json").unlink()
+    assert train(tmp_path / "run", *flags, "--resume") == metrics
+    (tmp_path / "run" / "metrics.json").unlink()
+    with pytest.raises(SystemExit):
+        train(tmp_path / "run", "--resume")
+    assert "hierarchy.linkage = consensus (now average)" in capsys.readouterr().err
+
+
 @pytest.fixture
 def unmasked(toy, tmp_path):
     """The toy scene without its masks and ground truth."""
