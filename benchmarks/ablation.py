@@ -30,7 +30,9 @@ from splat_uff.masks.folders import read_masks
 from splat_uff.run import TrainConfig
 
 DEFAULTS = TrainConfig()
-FEW = FeaturesConfig(pixels=1024, neg_ratio=1)
+NOISE = FeaturesConfig(start="noise", steps=1500, ultrametric_weight=0.0)
+"""What the losses were compared from; benchmarks/features.py compares other starts."""
+FEW = replace(NOISE, pixels=1024, neg_ratio=1)
 """Trees over pixels cost their square, so losses are compared on fewer pixels than the default."""
 SPANNING = replace(FEW, ultrametric_weight=1.0, ultrametric="spanning-tree")
 AVERAGE = replace(FEW, ultrametric_weight=1.0, ultrametric="average-linkage")
@@ -41,7 +43,7 @@ LOSSES = {
     "ultrametric only, average linkage": replace(AVERAGE, euclidean_weight=0.0),
     "both, average linkage": AVERAGE,
     "Euclidean only, 4:1 negatives": replace(FEW, neg_ratio=4),
-    "Euclidean only, 4:1 negatives, 4096 pixels (default)": FeaturesConfig(),
+    "Euclidean only, 4:1 negatives, 4096 pixels (default)": NOISE,
 }
 CHOSEN = "Euclidean only, 4:1 negatives, 4096 pixels (default)"
 """The losses that the settings of the tree are compared under."""

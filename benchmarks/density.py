@@ -23,7 +23,9 @@ from splat_uff.gaussians.fit import fit_gaussians
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.machine import commit, describe_machine
 from splat_uff.masks.folders import read_masks
+from splat_uff.memory import Memory
 from splat_uff.run import TrainConfig
+from splat_uff.stages import opinions_of, tree_for_features
 
 DEFAULTS = TrainConfig()
 PLAIN = replace(DEFAULTS.gaussians, density="default", reset_every=0)
@@ -69,12 +71,14 @@ def score(folder: Path, strategy: str) -> dict[str, object]:
     bags = read_masks(capture)
     gaussians = fit_gaussians(capture, STRATEGIES[strategy], bags, seed=DEFAULTS.seed)
     views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
+    opinions = opinions_of(capture, bags, gaussians, Memory(), views)
+    largest = views.largest_weights(len(gaussians))
+    tree = tree_for_features(gaussians, largest, DEFAULTS, opinions)
     features = fit_features(
-        views, len(gaussians), capture, bags, DEFAULTS.features, seed=DEFAULTS.seed
+        views, len(gaussians), capture, bags, DEFAULTS.features, seed=DEFAULTS.seed, tree=tree
     )
     means = gaussians.means.numpy().astype(np.float64)
-    largest = views.largest_weights(len(gaussians))
-    hierarchy = build_hierarchy(means, features, largest, DEFAULTS.hierarchy)
+    hierarchy = build_hierarchy(means, features, largest, DEFAULTS.hierarchy, opinions)
     found = evaluate(capture, gaussians, hierarchy, [], DEFAULTS.evaluate, seed=DEFAULTS.seed)
     kept: dict[str, object] = {
         name: found.metrics[name] for name in ("psnr", "ssim", "nc", "num_gaussians")

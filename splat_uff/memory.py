@@ -83,6 +83,16 @@ class Memory:
             self.on_disk += len(content)
         return Kept(None, self, offset, len(content), array.dtype.str, array.shape, pack)
 
+    def reserve(self, size: int, *, most: float = 0.5) -> bool:
+        """Count `size` bytes as held if no more than a share `most` of the budget is held then.
+
+        For what is not worth writing down, as it is made again as fast as it is read.
+        """
+        with self._lock:
+            fits = self.held + size <= most * self.most
+            self.held += size if fits else 0
+        return fits
+
     def read(self, offset: int, length: int) -> bytearray:
         """Bytes from the file."""
         content = bytearray(length)

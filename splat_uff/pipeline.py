@@ -128,6 +128,7 @@ def train(
         hierarchy_stage,
         keep_placed,
         opinions_of,
+        views_of,
     )
 
     device = choose_device(device)
@@ -160,7 +161,8 @@ def train(
             gaussians = gaussians_stage(
                 capture, bags, run, settings, device, checkpoint("gaussians"), watch
             )
-        opinions = opinions_of(capture, bags, gaussians, memory)
+        views = views_of(capture, gaussians, memory)
+        opinions = opinions_of(capture, bags, gaussians, memory, views)
         with stage("features"):
             features, largest = features_stage(
                 capture,
@@ -171,6 +173,7 @@ def train(
                 device,
                 memory,
                 checkpoint("features"),
+                views,
                 opinions,
                 watch,
             )
@@ -178,6 +181,7 @@ def train(
             hierarchy = hierarchy_stage(
                 gaussians, features, largest, run, provenance, capture, opinions
             )
+        del views, opinions  # Makes room.
         with stage("evaluate"):
             evaluation = evaluate_stage(capture, held_out, gaussians, hierarchy, provenance)
         return finish(

@@ -15,7 +15,7 @@ from splat_uff.checkpoints import Checkpoint, Log
 from splat_uff.errors import InputError
 from splat_uff.evaluate.score import Evaluation, evaluate
 from splat_uff.evaluate.summary import write_pictures
-from splat_uff.features.blend import RenderedViews
+from splat_uff.features.blend import FrozenViews, RenderedViews
 from splat_uff.features.fit import fit_features
 from splat_uff.features.scene_tree import SceneTree
 from splat_uff.files import read_arrays, replacing, write_arrays, write_json
@@ -182,6 +182,7 @@ def features_stage(
     device: str,
     memory: Memory,
     checkpoint: Checkpoint,
+    views: RenderedViews,
     opinions: Opinions,
     watch: Watch = NOBODY,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -189,7 +190,6 @@ def features_stage(
     if not run.features.exists():
         settings = provenance.settings
         watch.gaussians(gaussians)
-        views = RenderedViews(gaussians, [view.camera for view in capture.train])
         largest = views.largest_weights(len(gaussians))
         features = fit_features(
             views,
@@ -283,20 +283,30 @@ def hierarchy_stage(
     return hierarchy
 
 
-def opinions_of(capture: Capture, bags: Bags, gaussians: Gaussians, memory: Memory) -> Opinions:
+def views_of(capture: Capture, gaussians: Gaussians, memory: Memory | None = None) -> RenderedViews:
+    """Blend weights of the training photos, held as far as half the budget reaches."""
+    return RenderedViews(gaussians, [view.camera for view in capture.train], memory)
+
+
+def opinions_of(
+    capture: Capture,
+    bags: Bags,
+    gaussians: Gaussians,
+    memory: Memory,
+    views: FrozenViews | RenderedViews | None = None,
+) -> Opinions:
     """A function that asks the training photos which of some Gaussians belong together.
 
     It remembers its last answer: features and tree ask about the same Gaussians.
     """
-    cameras = [view.camera for view in capture.train]
+    seen = views or views_of(capture, gaussians)
     known: dict[bytes, Consensus] = {}
 
     def ask(chosen: np.ndarray) -> Consensus:
         question = chosen.tobytes()
         if question not in known:
             known.clear()
-            views = RenderedViews(gaussians, cameras)
-            known[question] = Consensus.of(views, bags, chosen, len(gaussians), memory=memory)
+            known[question] = Consensus.of(seen, bags, chosen, len(gaussians), memory=memory)
         return known[question]
 
     return ask

@@ -145,7 +145,7 @@ def test_main_refuses_data_that_cannot_be_trained_on(toy, refused, tmp_path):
         *("--gaussians.sh-degree=4", "--gaussians.sh-degree=-1", "--gaussians.ssim-weight=1.5"),
         *("--gaussians.means-lr=0", "--gaussians.means-lr=nan", "--gaussians.refine-every=0"),
         "--gaussians.refine-stop=-0.1",
-        *("--features.steps=0", "--features.dimension=0", "--features.pixels=0"),
+        *("--features.steps=-1", "--features.dimension=0", "--features.pixels=0"),
         *("--features.tau=0", "--features.tau=-1", "--features.lr=inf", "--features.neg-ratio=0"),
         *("--features.foreground=2", "--features.pairs-per-group=0"),
         *("--features.euclidean-weight=-1", "--features.ultrametric-weight=nan"),

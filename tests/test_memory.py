@@ -38,6 +38,13 @@ def test_memory_is_held_until_it_is_full():
     assert (memory.held, memory.on_disk) == (100, 40)
 
 
+def test_reserve_leaves_the_rest_of_the_budget_to_others():
+    memory = Memory(100)
+    assert [memory.reserve(size) for size in (30, 30, 20)] == [True, False, True]
+    assert memory.held == 50
+    assert memory.keep(np.zeros(50, np.uint8)).array is not None
+
+
 def test_packing_pays():
     memory = Memory(0)
     memory.keep(np.zeros(10_000, np.uint8), pack=True)

@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from splat_uff.cameras import Camera
+from splat_uff.memory import Memory
 from splat_uff.progress import track
 from splat_uff.render import Gaussians, blend_weights
 
@@ -69,19 +70,34 @@ class FrozenViews:
 
 
 class RenderedViews:
-    """Blend weights of views that are too large to hold: made whenever a view is asked for."""
+    """Blend weights of views, made when a view is asked for; held where there is room."""
 
-    def __init__(self, gaussians: Gaussians, cameras: Sequence[Camera]) -> None:
-        self._gaussians, self._cameras = gaussians, cameras
+    def __init__(
+        self, gaussians: Gaussians, cameras: Sequence[Camera], memory: Memory | None = None
+    ) -> None:
+        """Make nothing yet.
+
+        Args:
+            gaussians: Of the scene.
+            cameras: Of the views.
+            memory: Budget, half of which may be held; without, a view is made whenever asked for.
+        """
+        self._gaussians, self._cameras, self._memory = gaussians, cameras, memory
+        self._held: dict[int, csr_matrix] = {}
         self._largest = np.zeros(len(gaussians), np.float32)
         self._left = set(range(len(cameras)))
 
     def matrix(self, view: int, count: int) -> csr_matrix:
         """Blend weights [pixels, count] of one view."""
+        if view in self._held:
+            return self._held[view]
         matrix = blend_weights(self._gaussians, self._cameras[view])
         if view in self._left:
             self._left.remove(view)
             np.maximum.at(self._largest, matrix.indices, matrix.data)
+        size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
+        if self._memory is not None and self._memory.reserve(size):
+            self._held[view] = matrix
         return matrix
 
     def largest_weights(self, count: int) -> Float[np.ndarray, "N"]:

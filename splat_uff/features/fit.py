@@ -1,6 +1,6 @@
 """The contrastive fit: one feature per Gaussian, from the masks of all views, geometry frozen."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ from splat_uff.progress import progress_bar
 from splat_uff.watch import NOBODY, Watch
 
 LOG_EVERY = 25
+Similarity = Callable[[np.ndarray], Tensor]
+"""Of the two pixels of each pair [P, 2]."""
 
 
 def fit_features(
@@ -55,8 +57,9 @@ def fit_features(
         bags: Masks and their tree, one per training view.
         config: Settings.
         seed: Seeds every draw of the stage; every step draws from a stream of its own.
-        tree: What the masks of all photos agree on, to start from and as the scene's tree; without,
-            features start from noise, and average linkage of pixels stands in for the scene's tree.
+        tree: What the masks of all photos agree on, to start from and as the scene's tree. Without,
+            features start from noise, and the term on the scene's tree is left out; where there is
+            no other, average linkage of pixels stands in.
         device: Where tensors live.
         memory: Budget that blend weights and masks of the drawn pixels count towards.
         checkpoint: Where the stage leaves its state.
@@ -140,30 +143,38 @@ def _losses(
     if len(pairs.positives) and config.euclidean_weight > 0:
         losses["euclidean"] = _contrast(pairs, config.tau, lambda ends: pair_cosines(unit, ends))
         total = total + config.euclidean_weight * losses["euclidean"]
-    if len(pairs.positives) and config.ultrametric_weight > 0:
-        if in_scene is not None:
-            weights = sample.weights
-            heaviest = find_heaviest(weights.starts, weights.indices, weights.weights, sample.rows)
-            losses["ultrametric"] = _contrast(
-                pairs, config.tau, lambda ends: in_scene(features, unit, heaviest, ends)
-            )
-        elif config.ultrametric == "spanning-tree":
-            camera = capture.train[sample.view].camera
-            directions = ray_directions(camera, pixel_centres(camera)[sample.pixels])
-            losses["ultrametric"] = _contrast(
-                pairs,
-                config.tau,
-                lambda ends: spanning_tree_similarity(unit, directions, sample.members, ends),
-            )
-        else:
-            losses["ultrametric"] = _contrast(
-                pairs, config.tau, lambda ends: average_linkage_similarity(unit, ends)
-            )
+    similarity = _in_a_tree(features, unit, sample, capture, config, in_scene)
+    if len(pairs.positives) and similarity is not None:
+        losses["ultrametric"] = _contrast(pairs, config.tau, similarity)
         total = total + config.ultrametric_weight * losses["ultrametric"]
     return {"loss": total, **losses}
 
 
-def _contrast(pairs: Pairs, tau: float, similarity) -> Tensor:
+def _in_a_tree(
+    features: Tensor,
+    unit: Tensor,
+    sample: Sample,
+    capture: Capture,
+    config: FeaturesConfig,
+    in_scene: SceneSimilarity | None,
+) -> Similarity | None:
+    """The ultrametric similarity of pixels; None without such a term."""
+    if config.ultrametric_weight == 0:
+        return None
+    if config.ultrametric == "spanning-tree":
+        camera = capture.train[sample.view].camera
+        directions = ray_directions(camera, pixel_centres(camera)[sample.pixels])
+        return lambda ends: spanning_tree_similarity(unit, directions, sample.members, ends)
+    if in_scene is not None:
+        weights = sample.weights
+        heaviest = find_heaviest(weights.starts, weights.indices, weights.weights, sample.rows)
+        return lambda ends: in_scene(features, unit, heaviest, ends)
+    if config.ultrametric == "scene-tree" and config.euclidean_weight > 0:
+        return None  # The scene has none.
+    return lambda ends: average_linkage_similarity(unit, ends)
+
+
+def _contrast(pairs: Pairs, tau: float, similarity: Similarity) -> Tensor:
     """Contrastive loss under a similarity of pairs; one call, since trees are costly to build."""
     count, ratio, _ = pairs.negatives.shape
     both = similarity(np.concatenate([pairs.positives, pairs.negatives.reshape(-1, 2)]))

@@ -45,9 +45,10 @@ from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.gather import gather_held_out, gather_masks
 from splat_uff.masks.sam import SamModel, load_sam
+from splat_uff.memory import Memory
 from splat_uff.progress import notice
 from splat_uff.settings import TrainConfig, read_settings, recipe_file
-from splat_uff.stages import Finished
+from splat_uff.stages import Finished, colours_of, means_of, opinions_of, tree_for_features
 
 SOURCES = 20
 """Views whose masks SAM3D lifts, as in the paper."""
@@ -286,14 +287,18 @@ class Comparison:
         """Features and tree by other settings on the same Gaussians, and the seconds of the fit."""
         found, count = self.found, len(self.found.gaussians)
         views, bags = self.views, self.bags  # Made before the clock starts.
+        opinions = opinions_of(found.capture, bags, found.gaussians, Memory(), views)
+        largest = views.largest_weights(count)
         start = time.perf_counter()
+        tree = tree_for_features(found.gaussians, largest, settings, opinions)
         features = fit_features(
-            views, count, found.capture, bags, settings.features, seed=self.seed
+            views, count, found.capture, bags, settings.features, seed=self.seed, tree=tree
         )
         seconds = time.perf_counter() - start
-        means = found.gaussians.means.numpy().astype(np.float64)
-        largest = views.largest_weights(count)
-        self._last = build_hierarchy(means, features, largest, settings.hierarchy)
+        self._last = build_hierarchy(
+            means_of(found.gaussians), features, largest, settings.hierarchy, opinions,
+            colours=None if settings.features.steps else colours_of(found.gaussians),
+        )  # fmt: skip
         return self._evaluate(self._last, settings, full=full), seconds
 
     def _sam3d(self) -> Scores:

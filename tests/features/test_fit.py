@@ -229,10 +229,13 @@ def test_fit_features_in_the_scenes_tree_lowers_that_loss_and_sets_blobs_apart(s
     assert alike.diagonal().min() > alike[~np.eye(3, dtype=bool)].max() + 0.2
 
 
-def test_fit_features_takes_average_linkage_where_the_scene_has_no_tree(scene, views):
-    config = replace(CONFIG, steps=3, ultrametric_weight=1.0, ultrametric="average-linkage")
-    instead = replace(config, ultrametric="scene-tree")
-    assert (fit(scene, views, instead) == fit(scene, views, config)).all()
+def test_fit_features_leaves_the_scenes_tree_out_where_there_is_none(scene, views):
+    config = replace(CONFIG, steps=3, ultrametric="scene-tree", ultrametric_weight=1.0)
+    without = replace(config, ultrametric_weight=0.0)
+    assert (fit(scene, views, config) == fit(scene, views, without)).all()
+    alone = replace(config, euclidean_weight=0.0)
+    instead = replace(alone, ultrametric="average-linkage")
+    assert (fit(scene, views, alone) == fit(scene, views, instead)).all()
 
 
 @pytest.mark.parametrize("refresh", [0, 1, 10])

@@ -82,3 +82,17 @@ def test_largest_weights_count_views_that_no_step_looks_at(scene, frozen):
     views = RenderedViews(scene.gaussians, scene.cameras)
     Samples(views, count, scene.bags, FeaturesConfig(steps=2, pixels=20), seed=0)
     assert (views.largest_weights(count) == frozen.largest_weights(count)).all()
+
+
+@pytest.mark.parametrize("room", [0, 100_000, float("inf")])
+def test_rendered_views_are_the_same_whether_they_are_held_or_not(scene, frozen, room):
+    count = len(scene.gaussians)
+    memory = Memory(room)
+    views = RenderedViews(scene.gaussians, scene.cameras, memory)
+    for _ in range(2):
+        for view in range(len(scene.cameras)):
+            found, expected = views.matrix(view, count), frozen.matrix(view, count)
+            assert (found != expected).nnz == 0
+    assert memory.held <= room / 2
+    assert (memory.held > 0) == (room > 0)
+    assert (views.largest_weights(count) == frozen.largest_weights(count)).all()
