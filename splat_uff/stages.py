@@ -1,7 +1,7 @@
 """The stages of a run once its capture and masks are read: Gaussians, features, tree, scores."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,8 @@ def read_finished(folder: Path) -> Finished:
     capture = read_capture(data, size=provenance.settings.size)
     if fingerprint_of(data, folder) != provenance.fingerprint:
         notice(f"{data} has changed since this run was trained on it.")
-    gaussians, hierarchy = load_ply(run.gaussians), load_hierarchy(run)
+    gaussians = with_fitted_focal(load_ply(run.gaussians), capture)
+    hierarchy = load_hierarchy(run)
     if len(gaussians) != hierarchy.tree.num_leaves:
         raise InputError(
             f"{run.gaussians} has {len(gaussians)} Gaussians, {run.hierarchy} "
@@ -168,8 +169,15 @@ def gaussians_stage(
             log=_log(run, "gaussians", watch),
             watch=watch,
         )
-        save_ply(run.gaussians, gaussians)
-    return load_ply(run.gaussians)
+        save_ply(run.gaussians, replace(gaussians, fitted_focal=capture.focal))
+    return with_fitted_focal(load_ply(run.gaussians), capture)
+
+
+def with_fitted_focal(gaussians: Gaussians, capture: Capture) -> Gaussians:
+    """Gaussians of a run; of those that an earlier version fitted, no file says at what size."""
+    if gaussians.fitted_focal:
+        return gaussians
+    return replace(gaussians, fitted_focal=capture.focal)
 
 
 def features_stage(

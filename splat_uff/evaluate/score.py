@@ -38,6 +38,7 @@ from splat_uff.hierarchy.labels import Votes, blended_votes, label_maps, nearest
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.progress import notice, track
 from splat_uff.render import Gaussians, render_colours
+from splat_uff.render.fineness import Fineness
 
 STAGE = 4
 """Number of this stage's stream of random draws."""
@@ -269,10 +270,11 @@ def warp_views(
 
 def render_over_white(gaussians: Gaussians, camera: Camera) -> Float[np.ndarray, "H W 3"]:
     """The colours that a camera sees as a photo shows them, opaque photos included."""
+    fineness = Fineness.of(gaussians, camera)
     with torch.no_grad():
-        render = render_colours(gaussians, camera)
+        render = render_colours(gaussians, fineness.camera, eps2d=fineness.eps2d)
         image = render.values + (1 - render.alpha[..., None])
-    return image.clamp(0, 1).cpu().numpy()
+    return fineness.average(image.clamp(0, 1).cpu().numpy())
 
 
 def count_nesting_violations(cuts: Int[np.ndarray, "K N"]) -> int:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,7 @@ class LivePage(Watch):
         self._next_look = float("inf")  # Until that is done.
         if isinstance(seen, Gaussians):
             copies = {name: each.detach().clone().cpu() for name, each in seen.tensors().items()}
-            self._seen = Gaussians(**copies)
+            self._seen = replace(seen, **copies)
         else:
             self._seen = seen.detach().clone().cpu().numpy()
         self._later.ask()
