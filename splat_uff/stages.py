@@ -24,6 +24,7 @@ from splat_uff.gaussians.ply import load_ply, save_ply
 from splat_uff.hierarchy.build import Hierarchy, Opinions, build_hierarchy
 from splat_uff.hierarchy.consensus import Consensus
 from splat_uff.hierarchy.dendrogram import Dendrogram
+from splat_uff.lock import FolderLocked, folder_lock
 from splat_uff.machine import peak_memory
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.gather import gather_held_out
@@ -48,21 +49,71 @@ FRAME = "frame.npz"
 
 
 def score_run(folder: Path) -> dict[str, Any]:
-    """Score a finished run again, from its files and its capture.
+    """Score a finished run again, in full, and keep the scores in its metrics and its report.
+
+    What else `metrics.json` holds, as the seconds of the training, stays as it is. Where the folder
+    cannot be written, or another process writes into it, a notice says that nothing was kept.
 
     Returns:
-        As `metrics.json`, with the seconds of the run.
+        As `metrics.json`.
 
     Raises:
         InputError: If there is no finished run, or its files or capture are missing or damaged.
     """
-    found = read_finished(folder)
-    provenance = found.provenance
+    run, found = Run(folder), read_finished(folder)
+    provenance, metrics = found.provenance, read_metrics(run)
     held_out = gather_held_out(found.capture, provenance.mask_source)
     evaluation = evaluate_stage(
         found.capture, held_out, found.gaussians, found.hierarchy, provenance, full=True
     )
-    return _metrics(provenance, evaluation, found.seconds)
+    try:
+        with folder_lock(folder):
+            if run.finished and read_provenance(run) == provenance:
+                metrics = _rescored(read_metrics(run), provenance, evaluation)
+                write_json(run.metrics, metrics)
+                _draw_again(run, found, evaluation, metrics)
+                return metrics
+        reason = "it was trained anew meanwhile"
+    except FolderLocked as error:
+        reason = f"{error.holder} writes into it"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    notice(f"the scores are not kept in {folder} ({reason}).")
+    return _rescored(metrics, provenance, evaluation)
+
+
+def _rescored(
+    known: dict[str, Any], provenance: Provenance, evaluation: Evaluation
+) -> dict[str, Any]:
+    """Metrics of a run with new scores in place of the old ones; all else as it was."""
+    scores = {"scene": provenance.scene, "masks": provenance.masks, **evaluation.metrics}
+    return scores | {name: value for name, value in known.items() if name not in scores}
+
+
+def _draw_again(
+    run: Run, found: "Finished", evaluation: Evaluation, metrics: dict[str, Any]
+) -> None:
+    """Write the pictures of a finished run anew, where it still has what they show."""
+    try:
+        features = load_arrays(run.features, ("features",))["features"]
+        if len(features) != len(found.gaussians):
+            raise InputError(
+                f"{run.features} has {len(features)} rows, {run.gaussians} "
+                f"{len(found.gaussians)} Gaussians; train again with --overwrite."
+            )
+    except InputError as error:
+        notice(f"{run.report} shows the scores of the training still: {error}")
+        return
+    _draw(
+        run,
+        found.provenance,
+        found.capture,
+        found.gaussians,
+        features,
+        found.hierarchy,
+        evaluation,
+        metrics,
+    )
 
 
 @dataclass(frozen=True)
@@ -311,6 +362,23 @@ def finish(
     peak = peak_memory()
     if peak is not None:
         metrics["peak_memory_gb"] = round(peak, 2)
+    _draw(run, provenance, capture, gaussians, features, hierarchy, evaluation, metrics)
+    write_json(run.metrics, metrics)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    return metrics
+
+
+def _draw(
+    run: Run,
+    provenance: Provenance,
+    capture: Capture,
+    gaussians: Gaussians,
+    features: np.ndarray,
+    hierarchy: Hierarchy,
+    evaluation: Evaluation,
+    metrics: dict[str, Any],
+) -> None:
+    """Write the report and the overview."""
     write_pictures(
         run.report,
         run.overview,
@@ -324,9 +392,6 @@ def finish(
         log=run.log,
         settings=msgspec.to_builtins(provenance),
     )
-    write_json(run.metrics, metrics)
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
-    return metrics
 
 
 def _metrics(
