@@ -160,6 +160,7 @@ def train(
             gaussians = gaussians_stage(
                 capture, bags, run, settings, device, checkpoint("gaussians"), watch
             )
+        opinions = opinions_of(capture, bags, gaussians, memory)
         with stage("features"):
             features, largest = features_stage(
                 capture,
@@ -170,10 +171,10 @@ def train(
                 device,
                 memory,
                 checkpoint("features"),
+                opinions,
                 watch,
             )
         with stage("hierarchy"):
-            opinions = opinions_of(capture, bags, gaussians, memory)
             hierarchy = hierarchy_stage(
                 gaussians, features, largest, run, provenance, capture, opinions
             )

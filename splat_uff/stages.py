@@ -17,11 +17,12 @@ from splat_uff.evaluate.score import Evaluation, evaluate
 from splat_uff.evaluate.summary import write_pictures
 from splat_uff.features.blend import RenderedViews
 from splat_uff.features.fit import fit_features
+from splat_uff.features.scene_tree import SceneTree
 from splat_uff.files import read_arrays, replacing, write_arrays, write_json
 from splat_uff.gaussians.fit import fit_gaussians
 from splat_uff.gaussians.placed import Placed
 from splat_uff.gaussians.ply import load_ply, save_ply
-from splat_uff.hierarchy.build import Hierarchy, Opinions, build_hierarchy
+from splat_uff.hierarchy.build import Hierarchy, Opinions, build_hierarchy, consensus_tree
 from splat_uff.hierarchy.consensus import Consensus
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.lock import FolderLocked, folder_lock
@@ -240,6 +241,7 @@ def features_stage(
     device: str,
     memory: Memory,
     checkpoint: Checkpoint,
+    opinions: Opinions,
     watch: Watch = NOBODY,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features and largest blend weights, fitted unless an earlier part of this run did."""
@@ -247,6 +249,7 @@ def features_stage(
         settings = provenance.settings
         watch.gaussians(gaussians)
         views = RenderedViews(gaussians, [view.camera for view in capture.train])
+        largest = views.largest_weights(len(gaussians))
         features = fit_features(
             views,
             len(gaussians),
@@ -254,16 +257,46 @@ def features_stage(
             bags,
             settings.features,
             seed=settings.seed,
+            tree=tree_for_features(gaussians, largest, settings, opinions),
             device=device,
             memory=memory,
             checkpoint=checkpoint,
             log=_log(run, "features", watch),
             watch=watch,
         )
-        largest = views.largest_weights(len(gaussians))
         save_arrays(run.features, provenance, features=features, largest_weights=largest)
     arrays = load_arrays(run.features, ("features", "largest_weights"))
     return arrays["features"], arrays["largest_weights"]
+
+
+def tree_for_features(
+    gaussians: Gaussians, largest: np.ndarray, settings: TrainConfig, opinions: Opinions
+) -> SceneTree | None:
+    """The tree that features start from, or are compared in; None where neither is wanted or there.
+
+    Args:
+        gaussians: Of the scene.
+        largest: Largest blend weight of each in any view [N].
+        settings: Of the run.
+        opinions: Asks the photos.
+    """
+    config = settings.features
+    in_loss = config.ultrametric_weight > 0 and config.ultrametric == "scene-tree"
+    if config.start != "consensus" and not in_loss:
+        return None
+    means, colours = _means(gaussians), _colours(gaussians)
+    tree = consensus_tree(means, colours, largest, settings.hierarchy, opinions)
+    if tree is None:
+        notice("masks agree on no neighbouring Gaussians; features start from noise.")
+    return tree
+
+
+def _means(gaussians: Gaussians) -> np.ndarray:
+    return gaussians.means.numpy().astype(np.float64)
+
+
+def _colours(gaussians: Gaussians) -> np.ndarray:
+    return gaussians.sh0.numpy().reshape(len(gaussians), 3).astype(np.float64)
 
 
 def _log(run: Run, stage: str, watch: Watch) -> Log:
@@ -287,12 +320,14 @@ def hierarchy_stage(
     opinions: Opinions,
 ) -> Hierarchy:
     """The tree over the Gaussians, built and written."""
+    settings = provenance.settings
     hierarchy = build_hierarchy(
-        gaussians.means.numpy().astype(np.float64),
+        _means(gaussians),
         features,
         largest,
-        provenance.settings.hierarchy,
+        settings.hierarchy,
         opinions,
+        colours=None if settings.features.steps else _colours(gaussians),
     )
     save_arrays(
         run.hierarchy,
@@ -308,12 +343,20 @@ def hierarchy_stage(
 
 
 def opinions_of(capture: Capture, bags: Bags, gaussians: Gaussians, memory: Memory) -> Opinions:
-    """A function that asks the training photos which of some Gaussians belong together."""
+    """A function that asks the training photos which of some Gaussians belong together.
+
+    It remembers its last answer: features and tree ask about the same Gaussians.
+    """
     cameras = [view.camera for view in capture.train]
+    known: dict[bytes, Consensus] = {}
 
     def ask(chosen: np.ndarray) -> Consensus:
-        views = RenderedViews(gaussians, cameras)
-        return Consensus.of(views, bags, chosen, len(gaussians), memory=memory)
+        question = chosen.tobytes()
+        if question not in known:
+            known.clear()
+            views = RenderedViews(gaussians, cameras)
+            known[question] = Consensus.of(views, bags, chosen, len(gaussians), memory=memory)
+        return known[question]
 
     return ask
 

@@ -283,6 +283,26 @@ def test_train_takes_the_settings_of_another_run(copied_run, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--features.steps", "0", "--features.start", "consensus"),
+        ("--features.ultrametric", "scene-tree", "--features.ultrametric-weight", "1"),
+    ],
+)
+def test_train_from_the_consensus_cut_off_gives_the_same_bits(tmp_path, flags):
+    given = ("--hierarchy.linkage", "consensus", *flags)
+    straight = train(tmp_path / "run", *given)
+    files = ("features.npz", "hierarchy.npz")
+    kept = [(tmp_path / "run" / name).read_bytes() for name in files]
+    for again in (files, files[1:]):  # Cut off before the features, and before the tree.
+        for name in ("metrics.json", *again):
+            (tmp_path / "run" / name).unlink()
+        assert train(tmp_path / "run", *given, "--resume") == straight
+        assert [(tmp_path / "run" / name).read_bytes() for name in files] == kept
+
+
+@pytest.mark.slow
 def test_train_takes_gaussians_from_elsewhere_in_their_order(toy, small_run, tmp_path):
     fitted = load_ply(small_run / "gaussians.ply")
     source_from_world = read_capture(toy, size=32).source_from_world

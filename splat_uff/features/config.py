@@ -12,8 +12,11 @@ from splat_uff.ranges import Count, Positive, Share, Weight
 class FeaturesConfig:
     """Settings of the contrastive fit: one feature per Gaussian, from the masks."""
 
-    steps: Count = 1500
-    """Steps of the optimiser, one image each; time grows with them."""
+    steps: Annotated[int, Meta(ge=0, le=100_000_000)] = 1500
+    """Steps of the optimiser, one image each; time grows with them. 0 trains nothing."""
+    start: Literal["consensus", "noise"] = "noise"
+    """Features before the first step: those of the tree that the masks of all photos agree on, in
+    closed form, or noise."""
     dimension: Annotated[int, Meta(ge=1, le=1024)] = 32
     """Length of the feature vectors."""
     pixels: Count = 4096
@@ -30,7 +33,7 @@ class FeaturesConfig:
     """Weight of the loss on the cosine similarity of two pixels."""
     ultrametric_weight: Weight = 0.0
     """Weight of the loss on their similarity in a tree of the drawn pixels; 0 leaves it out."""
-    ultrametric: Literal["spanning-tree", "average-linkage"] = "spanning-tree"
+    ultrametric: Literal["scene-tree", "spanning-tree", "average-linkage"] = "spanning-tree"
     """Which tree that is: the paper's minimum spanning tree, or average linkage."""
     norm_weight: Weight = 1.0
     """Weight of the loss that keeps blended features near length 1."""

@@ -1,7 +1,6 @@
 """The contrastive fit: one feature per Gaussian, from the masks of all views, geometry frozen."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,11 +12,14 @@ from splat_uff.capture import Capture
 from splat_uff.checkpoints import Checkpoint, Log, no_log
 from splat_uff.errors import InputError
 from splat_uff.features.blend import FrozenViews, RenderedViews, blend_pixels
+from splat_uff.features.closed_form import closed_form_start
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.cosines import pair_cosines
 from splat_uff.features.losses import contrastive_loss, norm_loss
+from splat_uff.features.one_thread import one_thread
 from splat_uff.features.pairs import Pairs, draw_pairs
 from splat_uff.features.samples import STAGE, Sample, Samples
+from splat_uff.features.scene_tree import SceneSimilarity, SceneTree, find_heaviest
 from splat_uff.features.ultrametric import average_linkage_similarity, spanning_tree_similarity
 from splat_uff.masks.bags import mask_counts
 from splat_uff.masks.records import MaskSet, MaskTree
@@ -36,6 +38,7 @@ def fit_features(
     config: FeaturesConfig,
     *,
     seed: int,
+    tree: SceneTree | None = None,
     device: str = "cpu",
     memory: Memory | None = None,
     checkpoint: Checkpoint | None = None,
@@ -51,6 +54,8 @@ def fit_features(
         bags: Masks and their tree, one per training view.
         config: Settings.
         seed: Seeds every draw of the stage; every step draws from a stream of its own.
+        tree: What the masks of all photos agree on, to start from and as the scene's tree; without,
+            features start from noise, and average linkage of pixels stands in for the scene's tree.
         device: Where tensors live.
         memory: Budget that blend weights and masks of the drawn pixels count towards.
         checkpoint: Where the stage leaves its state.
@@ -68,17 +73,15 @@ def fit_features(
     if not any(mask_counts(bags)):
         raise InputError("no training view has a mask; make masks first.")
     checkpoint = checkpoint or Checkpoint()
-    rng = np.random.default_rng([seed, STAGE])
-    shape = (num_gaussians, config.dimension)
-    start = rng.standard_normal(shape, dtype=np.float32) / np.sqrt(config.dimension)
-    features = torch.nn.Parameter(torch.from_numpy(start.astype(np.float32)).to(device))
+    features = torch.nn.Parameter(_first(num_gaussians, config, tree, seed).to(device))
     optimizer = torch.optim.Adam([features], lr=config.lr, fused=True)
     step = _restore(checkpoint.restore(), features, optimizer)
+    in_scene = None if tree is None else SceneSimilarity(tree)
     samples = Samples(views, num_gaussians, bags, config, seed=seed, memory=memory)
-    with _one_thread(), progress_bar("features", config.steps, done=step) as bar:
+    with one_thread(), progress_bar("features", config.steps, done=step) as bar:
         while step < config.steps:
             optimizer.param_groups[0]["lr"] = config.lr * _cosine(step / config.steps)
-            losses = _losses(features, samples[step], capture, config)
+            losses = _losses(features, samples[step], capture, config, in_scene)
             optimizer.zero_grad(set_to_none=True)
             losses["loss"].backward()
             optimizer.step()
@@ -92,19 +95,24 @@ def fit_features(
     return features.detach().cpu().numpy()
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch use one thread: a step's tensors are so small that two take three times as long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def _first(
+    num_gaussians: int, config: FeaturesConfig, tree: SceneTree | None, seed: int
+) -> Float[Tensor, "N D"]:
+    """Features before the first step."""
+    if config.start == "consensus" and tree is not None:
+        return torch.from_numpy(closed_form_start(tree, config.dimension))
+    rng = np.random.default_rng([seed, STAGE])
+    shape = (num_gaussians, config.dimension)
+    start = rng.standard_normal(shape, dtype=np.float32) / np.sqrt(config.dimension)
+    return torch.from_numpy(start.astype(np.float32))
 
 
 def _losses(
-    features: Tensor, sample: Sample, capture: Capture, config: FeaturesConfig
+    features: Tensor,
+    sample: Sample,
+    capture: Capture,
+    config: FeaturesConfig,
+    in_scene: SceneSimilarity | None,
 ) -> dict[str, Tensor]:
     """The losses of one step by name, `loss` their weighted sum."""
     blended = blend_pixels(features, sample.weights, sample.rows)
@@ -125,7 +133,13 @@ def _losses(
         losses["euclidean"] = _contrast(pairs, config.tau, lambda ends: pair_cosines(unit, ends))
         total = total + config.euclidean_weight * losses["euclidean"]
     if len(pairs.positives) and config.ultrametric_weight > 0:
-        if config.ultrametric == "spanning-tree":
+        if config.ultrametric == "scene-tree" and in_scene is not None:
+            weights = sample.weights
+            heaviest = find_heaviest(weights.starts, weights.indices, weights.weights, sample.rows)
+            losses["ultrametric"] = _contrast(
+                pairs, config.tau, lambda ends: in_scene(features, unit, heaviest, ends)
+            )
+        elif config.ultrametric == "spanning-tree":
             camera = capture.train[sample.view].camera
             directions = ray_directions(camera, pixel_centres(camera)[sample.pixels])
             losses["ultrametric"] = _contrast(

@@ -61,7 +61,7 @@ def average_linkage_similarity(
     """
     merges = average_linkage(features.detach().cpu().numpy())
     order, spans = lay_out(merges)
-    meetings = _meeting_merges(spans, np.argsort(order), pairs)
+    meetings = meeting_merges(spans, np.argsort(order), pairs)
     running = torch.cat([features.new_zeros(1, features.shape[1]), features[order].cumsum(0)])
     start, middle, end = torch.as_tensor(spans, device=features.device).unbind(1)
     left = (running[middle] - running[start]) / (middle - start)[:, None]
@@ -149,7 +149,7 @@ def _latest_links(up, link, pairs):
 
 @njit(**_options)
 @no_type_check
-def _meeting_merges(spans, position, pairs):
+def meeting_merges(spans, position, pairs):
     """First merge whose run holds both leaves of each pair; -1 for a leaf with itself.
 
     The boundary between neighbouring places i and i + 1 is closed by one merge: the one whose

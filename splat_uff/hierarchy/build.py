@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from splat_uff.features.linkage import Merges, average_linkage, join
+from splat_uff.features.scene_tree import SceneTree
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.consensus import Consensus, merge_by_ratio
 from splat_uff.hierarchy.dendrogram import Dendrogram
@@ -25,6 +26,10 @@ from splat_uff.neighbours import find_nearest
 
 Opinions = Callable[[Int[np.ndarray, "P"]], Consensus]
 """Asks the photos about some Gaussians, by their numbers, rising."""
+
+
+COLOUR = 0.1
+"""What a difference in colour, in units of `sh0`, adds to an edge where there are no features."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ def build_hierarchy(
     largest_weights: Float[np.ndarray, "N"],
     config: HierarchyConfig,
     opinions: Opinions | None = None,
+    *,
+    colours: Float[np.ndarray, "N 3"] | None = None,
 ) -> Hierarchy:
     """Build the tree of all granularities.
 
@@ -56,18 +63,24 @@ def build_hierarchy(
         config: Settings.
         opinions: Asks the photos about the Gaussians that shape the tree, for `consensus`; without,
             that is `average`.
+        colours: `sh0` of each Gaussian, where features were not trained: by `consensus` the tree is
+            then that of `consensus_tree`, without features. None otherwise.
     """
-    shaping = largest_weights >= config.min_weight
-    if not shaping.any():
-        shaping[:] = True
-    shaping[shaping] = ~find_outliers(means[shaping])
+    shaping = _shaping(means, largest_weights, config)
     points, unit = means[shaping], _unit(features[shaping])
     sources, targets = neighbour_graph(points, k=config.neighbours)
-    if config.linkage == "watershed":
+    consensus = grown = None
+    if config.linkage == "consensus" and opinions is not None:
+        consensus = opinions(np.flatnonzero(shaping))
+    if consensus is not None and colours is not None:
+        grown = _grow_by_consensus(points, colours[shaping], consensus, config)
+    if grown is not None:
+        group, merges = grown
+        below, heights = _rank_merges(merges, group, config.crumb_exponent)
+    elif config.linkage == "watershed":
         group = np.arange(len(points))
         below, heights = _single_linkage(unit, sources, targets)
-    elif config.linkage == "consensus" and opinions is not None:
-        consensus = opinions(np.flatnonzero(shaping))
+    elif consensus is not None:
         lengths = 1 - consensus.along_edges(sources, targets)
         lengths += (1 - (unit[sources] * unit[targets]).sum(axis=1)) / 2
         group = _superpoints(lengths, sources, targets, len(points), config.superpoints)
@@ -80,6 +93,66 @@ def build_hierarchy(
         below, heights = _rank_merges(merges, group, config.crumb_exponent)
     _, nearest = find_nearest(points, means, k=1)
     return Hierarchy(_hang_leaves(group[nearest[:, 0]], below, heights), shaping)
+
+
+def consensus_tree(
+    means: Float[np.ndarray, "N 3"],
+    colours: Float[np.ndarray, "N 3"],
+    largest_weights: Float[np.ndarray, "N"],
+    config: HierarchyConfig,
+    opinions: Opinions,
+) -> SceneTree | None:
+    """The tree that the masks of all photos give by themselves, without features.
+
+    Superpoints grow where photos agree and colours differ little, and merge by consensus alone.
+
+    Args:
+        means: Centres, world units.
+        colours: `sh0` of each Gaussian.
+        largest_weights: Largest blend weight of each Gaussian in any view.
+        config: Settings.
+        opinions: Asks the photos about the Gaussians that shape the tree.
+
+    Returns:
+        None where the photos agree on nothing, as masks hold no two neighbours.
+    """
+    shaping = _shaping(means, largest_weights, config)
+    consensus = opinions(np.flatnonzero(shaping))
+    grown = _grow_by_consensus(means[shaping], colours[shaping], consensus, config)
+    if grown is None:
+        return None
+    group, merges = grown
+    _, nearest = find_nearest(means[shaping], means, k=1)
+    return SceneTree(group[nearest[:, 0]], merges)
+
+
+def _grow_by_consensus(
+    points: Float[np.ndarray, "P 3"],
+    colours: Float[np.ndarray, "P 3"],
+    consensus: Consensus,
+    config: HierarchyConfig,
+) -> tuple[Int[np.ndarray, "P"], Merges] | None:
+    """Superpoints by consensus and colour, and their merges by consensus; None without any."""
+    sources, targets = neighbour_graph(points, k=config.neighbours)
+    agreed = consensus.along_edges(sources, targets)
+    if not agreed.any():
+        return None
+    lengths = 1 - agreed + COLOUR * np.linalg.norm(colours[sources] - colours[targets], axis=1)
+    group = _superpoints(lengths, sources, targets, len(points), config.superpoints)
+    return group, merge_by_ratio(*consensus.between_groups(group))
+
+
+def _shaping(
+    means: Float[np.ndarray, "N 3"],
+    largest_weights: Float[np.ndarray, "N"],
+    config: HierarchyConfig,
+) -> Bool[np.ndarray, "N"]:
+    """Gaussians that show, and are not far from all others."""
+    shaping = largest_weights >= config.min_weight
+    if not shaping.any():
+        shaping[:] = True
+    shaping[shaping] = ~find_outliers(means[shaping])
+    return shaping
 
 
 def _superpoints(

@@ -9,8 +9,11 @@ import torch
 from splat_uff.checkpoints import Checkpoint
 from splat_uff.errors import InputError
 from splat_uff.features.blend import FrozenViews
+from splat_uff.features.closed_form import closed_form_start
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.fit import fit_features
+from splat_uff.features.linkage import Merges
+from splat_uff.features.scene_tree import SceneTree
 from splat_uff.masks.records import MaskSet
 from splat_uff.masks.tree import build_tree
 from splat_uff.render import rasterize
@@ -179,3 +182,64 @@ def test_fit_features_refuses_to_fit_without_a_loss(scene, views):
     config = replace(CONFIG, euclidean_weight=0.0, ultrametric_weight=0.0)
     with pytest.raises(InputError, match="both 0"):
         fit(scene, views, config)
+
+
+def scene_tree(scene):
+    """Two superpoints a blob; blobs merge as the masks say."""
+    group = scene.blobs * 2 + np.arange(len(scene.blobs)) % 2
+    lefts, rights = np.array([0, 2, 4, 0, 0]), np.array([1, 3, 5, 2, 4])
+    return SceneTree(group, Merges(lefts, rights, np.array([0.9, 0.9, 0.9, 0.5, 0.1])))
+
+
+FROM_TREE = replace(CONFIG, start="consensus")
+
+
+def test_fit_features_without_steps_is_the_start_in_closed_form(scene, views):
+    features = fit(scene, views, replace(FROM_TREE, steps=0), tree=scene_tree(scene))
+    assert (features == closed_form_start(scene_tree(scene), CONFIG.dimension)).all()
+
+
+def test_fit_features_starts_from_noise_where_there_is_no_tree(scene, views):
+    config = replace(CONFIG, steps=3, start="noise")
+    straight = fit(scene, views, config)
+    assert (fit(scene, views, replace(config, start="consensus")) == straight).all()
+    assert (fit(scene, views, config, tree=scene_tree(scene)) == straight).all()
+
+
+def test_fit_features_from_the_tree_keep_what_it_knows(scene, views):
+    features = fit(scene, views, replace(FROM_TREE, steps=20), tree=scene_tree(scene))
+    alike = similarities(scene, features)
+    assert alike.diagonal().min() > alike[~np.eye(3, dtype=bool)].max() + 0.3
+    assert alike[0, 1] > max(alike[0, 2], alike[1, 2])
+
+
+def test_fit_features_in_the_scenes_tree_lowers_that_loss_and_sets_blobs_apart(scene, views):
+    config = replace(
+        CONFIG, start="noise", euclidean_weight=0.0, ultrametric_weight=1.0,
+        ultrametric="scene-tree",
+    )  # fmt: skip
+    losses = []
+    features = fit(
+        scene, views, config, tree=scene_tree(scene),
+        log=lambda step, **figures: losses.append(figures["ultrametric"]),
+    )  # fmt: skip
+    assert losses[-1] < losses[0]
+    both = replace(config, euclidean_weight=1.0)
+    alike = similarities(scene, fit(scene, views, both, tree=scene_tree(scene)))
+    assert alike.diagonal().min() > alike[~np.eye(3, dtype=bool)].max() + 0.3
+
+
+def test_fit_features_takes_average_linkage_where_the_scene_has_no_tree(scene, views):
+    config = replace(CONFIG, steps=3, ultrametric_weight=1.0, ultrametric="average-linkage")
+    instead = replace(config, ultrametric="scene-tree")
+    assert (fit(scene, views, instead) == fit(scene, views, config)).all()
+
+
+def test_fit_features_from_the_tree_resumed_equals_a_straight_run(scene, views, tmp_path):
+    config = replace(FROM_TREE, steps=60, ultrametric_weight=0.5, ultrametric="scene-tree")
+    straight = fit(scene, views, config, tree=scene_tree(scene))
+    checkpoint = Checkpoint(tmp_path / "features.npz", seconds=0)
+    with pytest.raises(Cut):
+        fit(scene, views, config, tree=scene_tree(scene), checkpoint=checkpoint, log=cut_at(25))
+    resumed = fit(scene, views, config, tree=scene_tree(scene), checkpoint=checkpoint)
+    assert (resumed == straight).all()

@@ -6,7 +6,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from splat_uff.features.linkage import average_linkage
-from splat_uff.hierarchy.build import build_hierarchy
+from splat_uff.hierarchy.build import build_hierarchy, consensus_tree
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.consensus import (
     LEAST_GROUP,
@@ -205,13 +205,12 @@ def test_merge_by_ratio_joins_what_has_no_weight_last():
     assert merges.similarities.tolist() == pytest.approx([0.2, -1])
 
 
-def test_nested_masks_in_every_view_give_exactly_their_tree():
-    """Rows of pixels, one Gaussian each; parts of 6, objects of 12, all of 24."""
+def rows_of_parts():
+    """48 Gaussians in a row, one a pixel, and the bags of four views: parts, objects, halves."""
     count = 48
     rng = np.random.default_rng(0)
     means = np.stack([np.arange(count), *rng.uniform(0, 0.3, (2, count))], axis=1).astype(float)
     part = np.arange(count) // 6
-    features = np.ones((count, 4), np.float32)  # They know nothing.
     views, bags = [], []
     for _ in range(4):
         order = rng.permutation(count)
@@ -222,7 +221,52 @@ def test_nested_masks_in_every_view_give_exactly_their_tree():
     def opinions(chosen):
         return Consensus.of(Given(views), bags, chosen, count)
 
+    return means, part, opinions
+
+
+def test_nested_masks_in_every_view_give_exactly_their_tree():
+    """Rows of pixels, one Gaussian each; parts of 6, objects of 12, all of 24."""
+    means, part, opinions = rows_of_parts()
+    features = np.ones((48, 4), np.float32)  # They know nothing.
     config = HierarchyConfig(linkage="consensus", consensus_share=1.0, superpoints=8, neighbours=4)
-    tree = build_hierarchy(means, features, np.ones(count, np.float32), config, opinions).tree
+    tree = build_hierarchy(means, features, np.ones(48, np.float32), config, opinions).tree
     for segments, size in ((8, 1), (4, 2), (2, 4)):
         assert same_partition(cut_into(tree, segments), part // size)
+
+
+def test_build_hierarchy_of_untrained_features_is_the_consensus_tree():
+    means, part, opinions = rows_of_parts()
+    rng = np.random.default_rng(1)
+    noise, ones = rng.normal(size=(48, 4)).astype(np.float32), np.ones(48, np.float32)
+    colours = rng.uniform(0, 0.1, (48, 3))
+    config = HierarchyConfig(linkage="consensus", superpoints=8, neighbours=4)
+    start = consensus_tree(means, colours, ones, config, opinions)
+    assert start is not None
+    assert same_partition(start.group, part)
+    tree = build_hierarchy(means, noise, ones, config, opinions, colours=colours).tree
+    for segments, size in ((8, 1), (4, 2), (2, 4)):
+        assert same_partition(cut_into(tree, segments), part // size)
+
+
+def test_consensus_tree_is_none_where_no_photo_sees_two_neighbours():
+    means, _, _ = rows_of_parts()
+    ones, colours = np.ones(48, np.float32), np.zeros((48, 3))
+
+    def nothing(chosen):
+        return Consensus(len(chosen), [])
+
+    config = HierarchyConfig(linkage="consensus", neighbours=4)
+    assert consensus_tree(means, colours, ones, config, nothing) is None
+    assert consensus_tree(means[:1], colours[:1], ones[:1], config, nothing) is None
+    features = np.random.default_rng(0).normal(size=(48, 4)).astype(np.float32)
+    hierarchy = build_hierarchy(means, features, ones, config, nothing, colours=colours)
+    assert hierarchy.tree.num_leaves == 48
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_consensus_tree_takes_a_few_gaussians(count):
+    means, _, opinions = rows_of_parts()
+    weights = np.where(np.arange(48) < count, 1, 0).astype(np.float32)
+    tree = consensus_tree(means, np.zeros((48, 3)), weights, HierarchyConfig(), opinions)
+    if tree is not None:
+        assert len(np.unique(tree.group)) == len(tree.merges.similarities) + 1

@@ -1,0 +1,177 @@
+"""A merge tree over the whole scene, and the ultrametric similarity of pixels in it.
+
+The leaves are superpoints, groups of neighbouring Gaussians. A pixel goes by the superpoint of the
+Gaussian that weighs most in it. Two pixels are as alike as the mean features of the two branches in
+which their superpoints part. For unit vectors the dot product of two means is the mean cosine over
+all pairs of members, so the gradient of one pair reaches every Gaussian of both branches.
+"""
+
+from dataclasses import dataclass
+from typing import no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numba import njit
+from torch import Tensor
+
+from splat_uff.features.cosines import pair_cosines
+from splat_uff.features.linkage import Merges, join, lay_out
+from splat_uff.features.ultrametric import meeting_merges
+
+_options = {"cache": True, "error_model": "numpy", "boundscheck": False}
+
+
+@dataclass(frozen=True)
+class SceneTree:
+    """A merge tree over G superpoints of N Gaussians."""
+
+    group: Int[np.ndarray, "N"]
+    """Superpoint of each Gaussian, from 0."""
+    merges: Merges
+    """How the superpoints merge."""
+
+
+class SceneSimilarity:
+    """Similarities of pixels in one tree, which stays while the features change."""
+
+    def __init__(self, tree: SceneTree) -> None:
+        """Lay the tree out once.
+
+        Args:
+            tree: At least one superpoint, none empty.
+        """
+        self.group = tree.group
+        self.below = join(tree.merges)
+        order, self._spans = lay_out(tree.merges)
+        self._position = np.argsort(order)
+        sizes = np.bincount(tree.group, minlength=len(order)).astype(np.float32)
+        self.counts = _add_up(self.below, sizes[:, None])
+
+    def __call__(
+        self,
+        features: Float[Tensor, "N D"],
+        unit: Float[Tensor, "S D"],
+        heaviest: Int[np.ndarray, "S"],
+        pairs: Int[np.ndarray, "P 2"],
+    ) -> Float[Tensor, "P"]:
+        """Mean cosine between the branches in which the superpoints of each pair part.
+
+        Two pixels of one superpoint are as alike as its Gaussians are on average. Where a pixel
+        shows no Gaussian, the two are compared directly.
+
+        Args:
+            features: Of all Gaussians; only their direction counts.
+            unit: Unit features of the pixels.
+            heaviest: Gaussian that weighs most in each pixel, -1 for none.
+            pairs: Indices of pixels.
+        """
+        seen = (heaviest[pairs] >= 0).all(axis=1)
+        ends = self.group[heaviest[pairs[seen]]]
+        meetings = meeting_merges(self._spans, self._position, ends)
+        alone = meetings < 0
+        nodes = (
+            np.where(alone[:, None], ends, self.below[np.maximum(meetings, 0)])
+            if len(self.below)
+            else ends
+        )
+        similarity = unit.new_empty(len(pairs))
+        similarity[torch.from_numpy(seen)] = pair_cosines(_BranchMeans.apply(features, self), nodes)
+        similarity[torch.from_numpy(~seen)] = pair_cosines(unit, pairs[~seen])
+        return similarity
+
+
+class _BranchMeans(torch.autograd.Function):
+    """Mean unit feature of the Gaussians below each node [T, D]."""
+
+    @staticmethod
+    def forward(ctx, features, tree):
+        rows = features.detach().cpu().numpy()
+        unit, lengths = _directions(rows)
+        ctx.saved = tree, unit, lengths
+        sums = _group_sums(unit, tree.group, len(tree.below) + 1)
+        return torch.from_numpy(_add_up(tree.below, sums) / tree.counts).to(features.device)
+
+    @staticmethod
+    def backward(ctx, v_means):  # pyright: ignore[reportIncompatibleMethodOverride]
+        tree, unit, lengths = ctx.saved
+        v_group = _hand_down(tree.below, v_means.cpu().numpy() / tree.counts)
+        gradient = _to_rows(unit, lengths, tree.group, v_group)
+        return torch.from_numpy(gradient).to(v_means.device), None
+
+
+@njit(**_options)
+@no_type_check
+def _group_sums(rows, group, count):
+    sums = np.zeros((count, rows.shape[1]), np.float32)
+    for n in range(len(rows)):
+        for c in range(rows.shape[1]):
+            sums[group[n], c] += rows[n, c]
+    return sums
+
+
+@njit(**_options)
+@no_type_check
+def _add_up(below, leaves):
+    """Sums over the leaves below each node."""
+    count = len(leaves)
+    sums = np.zeros((2 * count - 1, leaves.shape[1]), np.float32)
+    sums[:count] = leaves
+    for merge in range(count - 1):
+        for c in range(leaves.shape[1]):
+            sums[count + merge, c] = sums[below[merge, 0], c] + sums[below[merge, 1], c]
+    return sums
+
+
+@njit(**_options)
+@no_type_check
+def _hand_down(below, nodes):
+    """Sums over the nodes above each node, itself among them."""
+    count = len(below) + 1
+    down = nodes.copy()
+    for merge in range(count - 2, -1, -1):
+        for side in range(2):
+            for c in range(down.shape[1]):
+                down[below[merge, side], c] += down[count + merge, c]
+    return down
+
+
+@njit(fastmath=True, **_options)
+@no_type_check
+def _directions(rows):
+    unit, lengths = np.empty_like(rows), np.empty(len(rows), np.float32)
+    for n in range(len(rows)):
+        total = np.float32(0)
+        for c in range(rows.shape[1]):
+            total += rows[n, c] * rows[n, c]
+        lengths[n] = max(np.sqrt(total), np.float32(1e-12))
+        for c in range(rows.shape[1]):
+            unit[n, c] = rows[n, c] / lengths[n]
+    return unit, lengths
+
+
+@njit(fastmath=True, **_options)
+@no_type_check
+def _to_rows(unit, lengths, group, v_group):
+    """Gradient to rows of a gradient to their directions."""
+    gradient = np.empty_like(unit)
+    for n in range(len(unit)):
+        along = np.float32(0)
+        for c in range(unit.shape[1]):
+            along += unit[n, c] * v_group[group[n], c]
+        for c in range(unit.shape[1]):
+            gradient[n, c] = (v_group[group[n], c] - along * unit[n, c]) / lengths[n]
+    return gradient
+
+
+@njit(**_options)
+@no_type_check
+def find_heaviest(starts, indices, weights, rows):
+    """Gaussian of the largest weight in each row, -1 for a row without."""
+    heaviest = np.full(len(rows), -1)
+    for s in range(len(rows)):
+        most = 0.0
+        for e in range(starts[rows[s]], starts[rows[s] + 1]):
+            if weights[e] > most:
+                most, heaviest[s] = weights[e], indices[e]
+    return heaviest
