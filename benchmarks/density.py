@@ -77,7 +77,7 @@ def score(folder: Path, strategy: str) -> dict[str, object]:
     hierarchy = build_hierarchy(means, features, largest, DEFAULTS.hierarchy)
     found = evaluate(capture, gaussians, hierarchy, [], DEFAULTS.evaluate, seed=DEFAULTS.seed)
     kept: dict[str, object] = {
-        name: found.metrics[name] for name in ("psnr", "ssim", "nc", "num_gaussians")
+        name: found.metrics[name] for name in ("psnr", "ssim", "nc", "nc_fixed", "num_gaussians")
     }
     return kept
 
