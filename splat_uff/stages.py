@@ -284,18 +284,18 @@ def tree_for_features(
     in_loss = config.ultrametric_weight > 0 and config.ultrametric == "scene-tree"
     if config.start != "consensus" and not in_loss:
         return None
-    means, colours = _means(gaussians), _colours(gaussians)
+    means, colours = means_of(gaussians), colours_of(gaussians)
     tree = consensus_tree(means, colours, largest, settings.hierarchy, opinions)
     if tree is None:
         notice("masks agree on no neighbouring Gaussians; features start from noise.")
     return tree
 
 
-def _means(gaussians: Gaussians) -> np.ndarray:
+def means_of(gaussians: Gaussians) -> np.ndarray:
     return gaussians.means.numpy().astype(np.float64)
 
 
-def _colours(gaussians: Gaussians) -> np.ndarray:
+def colours_of(gaussians: Gaussians) -> np.ndarray:
     return gaussians.sh0.numpy().reshape(len(gaussians), 3).astype(np.float64)
 
 
@@ -322,12 +322,12 @@ def hierarchy_stage(
     """The tree over the Gaussians, built and written."""
     settings = provenance.settings
     hierarchy = build_hierarchy(
-        _means(gaussians),
+        means_of(gaussians),
         features,
         largest,
         settings.hierarchy,
         opinions,
-        colours=None if settings.features.steps else _colours(gaussians),
+        colours=None if settings.features.steps else colours_of(gaussians),
     )
     save_arrays(
         run.hierarchy,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from splat_uff.ranges import Count, Positive, Share, Weight
+from splat_uff.ranges import Count, Natural, Positive, Share, Weight
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,9 @@ class FeaturesConfig:
     """Weight of the loss on their similarity in a tree of the drawn pixels; 0 leaves it out."""
     ultrametric: Literal["scene-tree", "spanning-tree", "average-linkage"] = "spanning-tree"
     """Which tree that is: the paper's minimum spanning tree, or average linkage."""
+    ultrametric_refresh: Natural = 25
+    """Steps after which the scene's tree is made anew of the present features; 0 keeps the first,
+    which the masks of all photos agree on."""
     norm_weight: Weight = 1.0
     """Weight of the loss that keeps blended features near length 1."""
     lr: Positive = 1e-2

@@ -15,11 +15,12 @@ from splat_uff.features.blend import FrozenViews, RenderedViews, blend_pixels
 from splat_uff.features.closed_form import closed_form_start
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.cosines import pair_cosines
+from splat_uff.features.linkage import Merges
 from splat_uff.features.losses import contrastive_loss, norm_loss
 from splat_uff.features.one_thread import one_thread
 from splat_uff.features.pairs import Pairs, draw_pairs
 from splat_uff.features.samples import STAGE, Sample, Samples
-from splat_uff.features.scene_tree import SceneSimilarity, SceneTree, find_heaviest
+from splat_uff.features.scene_tree import SceneSimilarity, SceneTree, find_heaviest, regrow
 from splat_uff.features.ultrametric import average_linkage_similarity, spanning_tree_similarity
 from splat_uff.masks.bags import mask_counts
 from splat_uff.masks.records import MaskSet, MaskTree
@@ -75,12 +76,16 @@ def fit_features(
     checkpoint = checkpoint or Checkpoint()
     features = torch.nn.Parameter(_first(num_gaussians, config, tree, seed).to(device))
     optimizer = torch.optim.Adam([features], lr=config.lr, fused=True)
-    step = _restore(checkpoint.restore(), features, optimizer)
-    in_scene = None if tree is None else SceneSimilarity(tree)
+    state = checkpoint.restore()
+    step = _restore(state, features, optimizer)
+    in_scene = _scene_of(tree, state, config)
+    refresh = config.ultrametric_refresh
     samples = Samples(views, num_gaussians, bags, config, seed=seed, memory=memory)
     with one_thread(), progress_bar("features", config.steps, done=step) as bar:
         while step < config.steps:
             optimizer.param_groups[0]["lr"] = config.lr * _cosine(step / config.steps)
+            if in_scene is not None and refresh and step % refresh == 0:
+                in_scene = SceneSimilarity(regrow(in_scene.tree, features.detach().cpu().numpy()))
             losses = _losses(features, samples[step], capture, config, in_scene)
             optimizer.zero_grad(set_to_none=True)
             losses["loss"].backward()
@@ -90,7 +95,10 @@ def fit_features(
                 figures = {name: loss.item() for name, loss in losses.items()}
                 log(step, **figures)
                 bar.advance(LOG_EVERY if step % LOG_EVERY == 0 else 1, **figures)
-            checkpoint.keep(lambda done=step: _state(done, features, optimizer), now=watch.holding)
+            checkpoint.keep(
+                lambda done=step, now=in_scene: _state(done, features, optimizer, now),
+                now=watch.holding,
+            )
             watch.after_step("features", step, config.steps, lambda: features)
     return features.detach().cpu().numpy()
 
@@ -133,7 +141,7 @@ def _losses(
         losses["euclidean"] = _contrast(pairs, config.tau, lambda ends: pair_cosines(unit, ends))
         total = total + config.euclidean_weight * losses["euclidean"]
     if len(pairs.positives) and config.ultrametric_weight > 0:
-        if config.ultrametric == "scene-tree" and in_scene is not None:
+        if in_scene is not None:
             weights = sample.weights
             heaviest = find_heaviest(weights.starts, weights.indices, weights.weights, sample.rows)
             losses["ultrametric"] = _contrast(
@@ -167,11 +175,31 @@ def _cosine(progress: float) -> float:
     return 1 / 30 + (1 - 1 / 30) * 0.5 * (1 + np.cos(np.pi * progress))
 
 
-def _state(step: int, features: Tensor, optimizer: torch.optim.Optimizer) -> dict[str, np.ndarray]:
+def _scene_of(
+    tree: SceneTree | None, state: dict[str, np.ndarray] | None, config: FeaturesConfig
+) -> SceneSimilarity | None:
+    """Similarity in the scene's tree as it was last made; None where it is not wanted or there."""
+    if tree is None or config.ultrametric != "scene-tree" or config.ultrametric_weight == 0:
+        return None
+    if state is not None and "tree.lefts" in state:
+        merges = Merges(*(state[f"tree.{name}"] for name in ("lefts", "rights", "similarities")))
+        tree = SceneTree(tree.group, merges)
+    return SceneSimilarity(tree)
+
+
+def _state(
+    step: int,
+    features: Tensor,
+    optimizer: torch.optim.Optimizer,
+    in_scene: SceneSimilarity | None,
+) -> dict[str, np.ndarray]:
     moments = {name: value.cpu().numpy() for name, value in optimizer.state[features].items()}
-    return {"step": np.array(step), "features": features.detach().cpu().numpy()} | {
+    state = {"step": np.array(step), "features": features.detach().cpu().numpy()} | {
         f"adam.{name}": value for name, value in moments.items()
     }
+    if in_scene is not None:
+        state |= {f"tree.{name}": value for name, value in vars(in_scene.tree.merges).items()}
+    return state
 
 
 def _restore(

@@ -16,7 +16,7 @@ from numba import njit
 from torch import Tensor
 
 from splat_uff.features.cosines import pair_cosines
-from splat_uff.features.linkage import Merges, join, lay_out
+from splat_uff.features.linkage import Merges, average_linkage, join, lay_out
 from splat_uff.features.ultrametric import meeting_merges
 
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
@@ -32,6 +32,14 @@ class SceneTree:
     """How the superpoints merge."""
 
 
+def regrow(tree: SceneTree, features: Float[np.ndarray, "N D"]) -> SceneTree:
+    """The tree of the same superpoints by average linkage of features; only directions count."""
+    count = len(tree.merges.similarities) + 1
+    sums = _group_sums(_directions(features)[0], tree.group, count)
+    sizes = np.bincount(tree.group, minlength=count).astype(np.float64)
+    return SceneTree(tree.group, average_linkage(sums / sizes[:, None], sizes))
+
+
 class SceneSimilarity:
     """Similarities of pixels in one tree, which stays while the features change."""
 
@@ -41,7 +49,7 @@ class SceneSimilarity:
         Args:
             tree: At least one superpoint, none empty.
         """
-        self.group = tree.group
+        self.tree, self.group = tree, tree.group
         self.below = join(tree.merges)
         order, self._spans = lay_out(tree.merges)
         self._position = np.argsort(order)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splat_uff.features.linkage import Merges, join
-from splat_uff.features.scene_tree import SceneSimilarity, SceneTree, find_heaviest
+from splat_uff.features.scene_tree import SceneSimilarity, SceneTree, find_heaviest, regrow
 from tests.features.test_closed_form import random_merges
 
 
@@ -115,3 +115,18 @@ def test_find_heaviest_takes_the_largest_weight_and_the_first_of_equal_ones():
     starts, indices = np.array([0, 2, 2, 5]), np.array([4, 7, 1, 2, 3], np.int32)
     weights = np.array([0.1, 0.6, 0.2, 0.3, 0.3], np.float32)
     assert find_heaviest(starts, indices, weights, np.array([2, 0, 1])).tolist() == [2, 7, -1]
+
+
+def test_regrow_merges_the_same_superpoints_by_their_mean_features():
+    rng = np.random.default_rng(0)
+    tree = random_tree(rng, gaussians=40, superpoints=8)
+    features = rng.normal(size=(40, 5)).astype(np.float32)
+    regrown = regrow(tree, features)
+    directions = features / np.linalg.norm(features, axis=1, keepdims=True)
+    rows = [directions[tree.group == leaf] for leaf in range(8)]
+    for merge, (left, right) in enumerate(join(regrown.merges)):
+        similarity = (rows[left] @ rows[right].T).mean()
+        assert regrown.merges.similarities[merge] == pytest.approx(similarity, abs=1e-5)
+        rows.append(np.concatenate([rows[left], rows[right]]))
+    assert (regrown.group == tree.group).all()
+    assert (regrow(tree, 3 * features).merges.lefts == regrown.merges.lefts).all()

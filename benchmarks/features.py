@@ -1,0 +1,151 @@
+"""Compare starts, steps and ultrametric terms of the features by the tree that they help build.
+
+    python benchmarks/features.py runs/desk runs/truck runs/plant --output benchmarks/features.json
+
+Takes finished runs, fits features to their Gaussians and masks by every variant with the seed of
+the run, builds the tree of features and consensus in equal parts, and scores it on the same clicks.
+One row for each scene, seed and variant; rows that are there are kept, `--again` makes them anew.
+`--table` prints the table in docs/research/features.md.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from splat_uff.evaluate.score import evaluate
+from splat_uff.features.blend import FrozenViews
+from splat_uff.features.config import FeaturesConfig
+from splat_uff.features.fit import fit_features
+from splat_uff.hierarchy.build import build_hierarchy
+from splat_uff.hierarchy.config import HierarchyConfig
+from splat_uff.machine import commit, describe_machine
+from splat_uff.masks.bags import Bags
+from splat_uff.masks.gather import gather_masks
+from splat_uff.memory import Memory
+from splat_uff.settings import TrainConfig
+from splat_uff.stages import colours_of, means_of, opinions_of, read_finished, tree_for_features
+
+TREE = HierarchyConfig(linkage="consensus")
+NOISE = FeaturesConfig(start="noise", steps=1500, ultrametric_weight=0.0, lr=1e-2)
+CLOSED = replace(NOISE, start="consensus", steps=500)
+SCENE = replace(CLOSED, ultrametric="scene-tree", ultrametric_weight=1.0, ultrametric_refresh=0)
+VARIANTS = {
+    "noise, 1500 steps": NOISE,
+    "noise, 500 steps": replace(NOISE, steps=500),
+    "closed form, 0 steps (consensus alone)": replace(CLOSED, steps=0),
+    "closed form, 100 steps": replace(CLOSED, steps=100),
+    "closed form, 300 steps": replace(CLOSED, steps=300),
+    "closed form, 500 steps": CLOSED,
+    "closed form, 1500 steps": replace(CLOSED, steps=1500),
+    "closed form, 300 steps, lr 5e-3": replace(CLOSED, steps=300, lr=5e-3),
+    "closed form, 300 steps, lr 2e-2": replace(CLOSED, steps=300, lr=2e-2),
+    "closed form, 500 steps, lr 2e-2": replace(CLOSED, lr=2e-2),
+    "closed form, 500 steps, D 16": replace(CLOSED, dimension=16),
+    "closed form, 500 steps, D 64": replace(CLOSED, dimension=64),
+    "closed form, 300 steps, scene tree 0.3": replace(SCENE, steps=300, ultrametric_weight=0.3),
+    "closed form, 300 steps, scene tree 1": replace(SCENE, steps=300),
+    "closed form, 500 steps, scene tree 0.3": replace(SCENE, ultrametric_weight=0.3),
+    "closed form, 500 steps, scene tree 1": SCENE,
+    "closed form, 500 steps, scene tree 1, refreshed": replace(SCENE, ultrametric_refresh=25),
+    "noise, 1500 steps, scene tree 1, refreshed": replace(
+        SCENE, start="noise", steps=1500, ultrametric_refresh=25
+    ),
+}
+Key = tuple[str, int, str]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", nargs="*", type=Path, help="finished runs with ground truth")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--again", action="store_true", help="make rows anew that are there")
+    parser.add_argument("--table", action="store_true", help="print the table and measure nothing")
+    options = parser.parse_args()
+    kept = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
+    rows: dict[Key, dict[str, Any]] = {
+        (row["scene"], row["seed"], row["variant"]): row for row in kept
+    }
+    if options.table:
+        print(table(list(rows.values())))
+        return
+    for folder in options.runs:
+        run = _Run(folder)
+        for name in options.variants:
+            key = (run.scene, run.seed, name)
+            if key in rows and not options.again:
+                continue
+            rows[key] = {"scene": run.scene, "seed": run.seed, "variant": name} | run.score(name)
+            print(json.dumps(rows[key]), flush=True)
+            record = {
+                "date": time.strftime("%Y-%m-%d"),
+                "machine": describe_machine(),
+                "commit": commit(),
+                "rows": list(rows.values()),
+            }
+            options.output.write_text(json.dumps(record, indent=2) + "\n")
+
+
+class _Run:
+    """A finished run, its masks and its blend weights, read once for all variants."""
+
+    def __init__(self, folder: Path) -> None:
+        self.found = read_finished(folder)
+        provenance = self.found.provenance
+        self.scene, self.seed = provenance.scene, provenance.settings.seed
+        self.bags = gather_masks(self.found.capture, provenance.mask_source)
+        cameras = [view.camera for view in self.found.capture.train]
+        self.views = FrozenViews.of(self.found.gaussians, cameras)
+        self.largest = self.views.largest_weights(len(self.found.gaussians))
+
+    def score(self, name: str) -> dict[str, Any]:
+        """NC and NC with one cut a level, and the seconds of features and tree."""
+        found, config = self.found, VARIANTS[name]
+        gaussians, capture = found.gaussians, found.capture
+        settings = replace(TrainConfig(), features=config, hierarchy=TREE)
+        start = time.perf_counter()
+        opinions = opinions_of(capture, self.bags, gaussians, Memory())
+        tree = tree_for_features(gaussians, self.largest, settings, opinions)
+        features = fit_features(
+            self.views, len(gaussians), capture, self.bags, config, seed=self.seed, tree=tree
+        )
+        fitted = time.perf_counter()
+        hierarchy = build_hierarchy(
+            means_of(gaussians), features, self.largest, TREE, opinions,
+            colours=None if config.steps else colours_of(gaussians),
+        )  # fmt: skip
+        built = time.perf_counter()
+        view = found.provenance.settings.evaluate
+        metrics = evaluate(capture, gaussians, hierarchy, Bags([]), view, seed=self.seed).metrics
+        return {
+            "nc": metrics["nc"],
+            "nc_fixed": metrics["nc_fixed"],
+            "seconds": {"features": round(fitted - start, 1), "tree": round(built - fitted, 1)},
+        }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: NC mean / NC with one cut a level, by scene; means over seeds."""
+    scenes = list(dict.fromkeys(row["scene"] for row in rows))
+    lines = [f"| variant | {' | '.join(scenes)} |", f"| --- |{' --- |' * len(scenes)}"]
+    for name in VARIANTS:
+        cells = []
+        for scene in scenes:
+            own = [row for row in rows if row["scene"] == scene and row["variant"] == name]
+            means = [
+                np.mean([row[metric]["mean"] for row in own]) if own else None
+                for metric in ("nc", "nc_fixed")
+            ]
+            cells.append(f"{means[0]:.3f} / {means[1]:.3f}" if own else "")
+        if any(cells):
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
