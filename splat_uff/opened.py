@@ -244,7 +244,7 @@ def export_run(
         "origin": origin.tolist(),
         "parts": [],
         "levels": {},
-        "nodes": describe_tree(tree, positions, names),
+        "nodes": describe_tree(tree, positions, names, opened.hierarchy.support),
     }
     ordered = sorted(set(levels), reverse=True)
     ranks = {level: largest_first(opened.nodes(level)) for level in ordered}

@@ -25,6 +25,7 @@ from splat_uff.gaussians.ply import load_ply, save_ply
 from splat_uff.hierarchy.build import Hierarchy, Opinions, build_hierarchy, consensus_tree
 from splat_uff.hierarchy.consensus import Consensus
 from splat_uff.hierarchy.dendrogram import Dendrogram
+from splat_uff.hierarchy.support import STAGE as SUPPORT_STAGE
 from splat_uff.lock import FolderLocked, folder_lock
 from splat_uff.machine import peak_memory
 from splat_uff.masks.bags import Bags
@@ -167,7 +168,19 @@ def load_hierarchy(run: Run) -> Hierarchy:
         and len(shaping) < len(parents)
     ):
         raise InputError(f"{run.hierarchy} holds no tree; train again with --overwrite.")
-    return Hierarchy(Dendrogram(parents, altitudes, len(shaping)), shaping)
+    support = arrays.get("support")  # Only trees by consensus have one.
+    if support is not None and not _are_shares(support, parents):
+        raise InputError(
+            f"{run.hierarchy} holds no support of nodes; train again with --overwrite."
+        )
+    return Hierarchy(Dendrogram(parents, altitudes, len(shaping)), shaping, support)
+
+
+def _are_shares(support: np.ndarray, parents: np.ndarray) -> bool:
+    """Whether there is one number from 0 to 1 a node."""
+    if support.shape != parents.shape or support.dtype.kind != "f":
+        return False
+    return bool(((support >= 0) & (support <= 1)).all())  # Nor does NaN pass.
 
 
 def _are_heights(altitudes: np.ndarray, parents: np.ndarray) -> bool:
@@ -328,7 +341,9 @@ def hierarchy_stage(
         settings.hierarchy,
         opinions,
         colours=None if settings.features.steps else colours_of(gaussians),
+        rng=np.random.default_rng([settings.seed, SUPPORT_STAGE]),
     )
+    support = {} if hierarchy.support is None else {"support": hierarchy.support}
     save_arrays(
         run.hierarchy,
         provenance,
@@ -338,6 +353,7 @@ def hierarchy_stage(
         shaping=hierarchy.shaping,
         source_from_world=capture.source_from_world,
         original_from_source=_original_from_source(run),
+        **support,
     )
     return hierarchy
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from splat_uff.ranges import Count, Share
+from splat_uff.ranges import Count, Draws, Share
 
 
 @dataclass(frozen=True)
@@ -24,3 +24,6 @@ class HierarchyConfig:
     """Gaussians that are nowhere this share of a pixel join the nearest one that is."""
     crumb_exponent: Share = 0.1
     """Keeps crumbs from being segments: merge heights grow as the smaller side to this power."""
+    resamples: Draws = 16
+    """Trees that are built again, by `consensus`, from other draws of the photos and features, to
+    tell how sure each node is; 0 for none."""

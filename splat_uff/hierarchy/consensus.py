@@ -54,7 +54,7 @@ class Views(Protocol):
 
 
 @dataclass(frozen=True)
-class _Opinion:
+class Opinion:
     """What one photo says: shares of the Gaussians that it sees, as compressed sparse rows."""
 
     points: Kept
@@ -76,7 +76,7 @@ class Consensus:
     """The opinions of all photos on P points."""
 
     num_points: int
-    opinions: Sequence[_Opinion]
+    opinions: Sequence[Opinion]
 
     @staticmethod
     def of(
@@ -132,7 +132,7 @@ class Consensus:
         count = int(group.max()) + 1
         total, weight = (np.zeros((count, count), np.float32) for _ in range(2))
         for opinion in self.opinions:
-            _add_groups(*_grouped(opinion, group, count), total, weight)
+            _add_groups(*grouped_shares(opinion, group, count), total, weight)
         _mirror(total)
         _mirror(weight)
         return total, weight
@@ -164,7 +164,7 @@ def _ask(
     chosen: Int[np.ndarray, "P"],
     num_gaussians: int,
     memory: Memory,
-) -> _Opinion:
+) -> Opinion:
     run_of, members = _runs(masks)
     runs, lists = np.nonzero(members.T)
     list_starts = np.searchsorted(runs, np.arange(members.shape[1] + 1))
@@ -181,7 +181,7 @@ def _ask(
     _share(*given, rows, inside, shares)
     counts = (1 / tree.same.sum(axis=1)).astype(np.float32)
     parts = points.astype(np.int32), seen[points].astype(np.float32), rows, inside, shares, counts
-    return _Opinion(*(memory.keep(part) for part in parts))
+    return Opinion(*(memory.keep(part) for part in parts))
 
 
 def _runs(masks: MaskSet) -> tuple[Int[np.ndarray, "_"], Bool[np.ndarray, "M R"]]:
@@ -197,8 +197,8 @@ def _runs(masks: MaskSet) -> tuple[Int[np.ndarray, "_"], Bool[np.ndarray, "M R"]
     return np.cumsum(first, dtype=np.int32) - 1, masks.at(np.flatnonzero(first))
 
 
-def _grouped(
-    opinion: _Opinion, group: Int[np.ndarray, "P"], count: int
+def grouped_shares(
+    opinion: Opinion, group: Int[np.ndarray, "P"], count: int
 ) -> tuple[
     Float[np.ndarray, "S M"], Float[np.ndarray, "S M"], Float[np.ndarray, "S"], Int[np.ndarray, "S"]
 ]:
