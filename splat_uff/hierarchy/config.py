@@ -10,13 +10,13 @@ from splat_uff.ranges import Count, Draws, Share
 class HierarchyConfig:
     """Settings of the tree over all Gaussians."""
 
-    linkage: Literal["average", "consensus", "watershed"] = "average"
-    """How the tree is built: `average` merges superpoints by their features, `consensus` by their
-    features and by what the masks of all photos agree on, `watershed` is the paper's."""
+    linkage: Literal["average", "consensus", "watershed"] = "consensus"
+    """How the tree is built: `consensus` merges superpoints by their features and by what the masks
+    of all photos agree on, `average` by their features alone, `watershed` is the paper's."""
     neighbours: Count = 16
     """Neighbours of each Gaussian in the graph."""
     superpoints: Count = 2000
-    """Most groups of neighbouring Gaussians (superpoints) that average linkage starts from."""
+    """Most groups of neighbouring Gaussians (superpoints) that `consensus` and `average` merge."""
     consensus_share: Share = 0.5
     """Weight of the photos' agreement when superpoints merge by `consensus`: 0 is features alone, 1
     is agreement alone."""
