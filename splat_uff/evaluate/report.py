@@ -314,6 +314,7 @@ figcaption { color: var(--soft); font-size: 13px; margin-top: 4px; }
 .slider output { color: var(--text); font-weight: 600; font-variant-numeric: tabular-nums;
   white-space: nowrap; margin-left: 8px; }
 .wide { overflow-x: auto; }
+.wide + p { margin-top: 28px; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 14px; border-bottom: 1px solid var(--line); text-align: right;
   white-space: nowrap; }
