@@ -1,6 +1,7 @@
 """The stages of a run once its capture and masks are read: Gaussians, features, tree, scores."""
 
 import shutil
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from splat_uff.checkpoints import Checkpoint, Log
 from splat_uff.errors import InputError
 from splat_uff.evaluate.score import Evaluation, evaluate
 from splat_uff.evaluate.summary import write_pictures
-from splat_uff.features.blend import RenderedViews
+from splat_uff.features.blend import FrozenViews, RenderedViews
 from splat_uff.features.fit import fit_features
 from splat_uff.features.scene_tree import SceneTree
 from splat_uff.files import read_arrays, replacing, write_arrays, write_json
@@ -323,6 +324,25 @@ def _log(run: Run, stage: str, watch: Watch) -> Log:
     return log
 
 
+def grow_tree(
+    gaussians: Gaussians,
+    features: np.ndarray,
+    largest: np.ndarray,
+    settings: TrainConfig,
+    opinions: Opinions,
+) -> Hierarchy:
+    """The tree by a run's settings."""
+    return build_hierarchy(
+        means_of(gaussians),
+        features,
+        largest,
+        settings.hierarchy,
+        opinions,
+        colours=None if settings.features.steps else colours_of(gaussians),
+        rng=np.random.default_rng([settings.seed, SUPPORT_STAGE]),
+    )
+
+
 def hierarchy_stage(
     gaussians: Gaussians,
     features: np.ndarray,
@@ -333,16 +353,7 @@ def hierarchy_stage(
     opinions: Opinions,
 ) -> Hierarchy:
     """The tree over the Gaussians, built and written."""
-    settings = provenance.settings
-    hierarchy = build_hierarchy(
-        means_of(gaussians),
-        features,
-        largest,
-        settings.hierarchy,
-        opinions,
-        colours=None if settings.features.steps else colours_of(gaussians),
-        rng=np.random.default_rng([settings.seed, SUPPORT_STAGE]),
-    )
+    hierarchy = grow_tree(gaussians, features, largest, provenance.settings, opinions)
     support = {} if hierarchy.support is None else {"support": hierarchy.support}
     save_arrays(
         run.hierarchy,
@@ -356,6 +367,38 @@ def hierarchy_stage(
         **support,
     )
     return hierarchy
+
+
+def refit(
+    views: FrozenViews,
+    gaussians: Gaussians,
+    capture: Capture,
+    bags: Bags,
+    settings: TrainConfig,
+    memory: Memory | None = None,
+) -> tuple[np.ndarray, Hierarchy, float]:
+    """Features and tree by any settings on Gaussians that stand, without files.
+
+    Args:
+        views: Blend weights of the training views.
+        gaussians: Behind them.
+        capture: Whose training views these are.
+        bags: Their masks.
+        settings: Of features and hierarchy, and the seed.
+        memory: Budget.
+
+    Returns:
+        Features [N, D], the tree, and the seconds that both took.
+    """
+    start = time.perf_counter()
+    opinions = opinions_of(capture, bags, gaussians, memory or Memory())
+    largest = views.largest_weights(len(gaussians))
+    features = fit_features(
+        views, len(gaussians), capture, bags, settings.features, seed=settings.seed,
+        tree=tree_for_features(gaussians, largest, settings, opinions), memory=memory,
+    )  # fmt: skip
+    hierarchy = grow_tree(gaussians, features, largest, settings, opinions)
+    return features, hierarchy, time.perf_counter() - start
 
 
 def opinions_of(capture: Capture, bags: Bags, gaussians: Gaussians, memory: Memory) -> Opinions:

@@ -66,11 +66,13 @@ def build_hierarchy(
         features: One per Gaussian; only their direction counts.
         largest_weights: Largest blend weight of each Gaussian in any view.
         config: Settings.
-        opinions: Asks the photos about the Gaussians that shape the tree, for `consensus`; without,
-            that is `average`.
+        opinions: Asks the photos about the Gaussians that shape the tree; `consensus` needs it.
         colours: `sh0` of each Gaussian, where features were not trained: by `consensus` the tree is
             then that of `consensus_tree`, without features. None otherwise.
         rng: Draws resamples for the support of nodes, for `consensus`; without, there is none.
+
+    Raises:
+        ValueError: If a tree by consensus is asked for and there is nobody to ask.
     """
     shaping = _shaping(means, largest_weights, config)
     points, unit = means[shaping], _unit(features[shaping])
@@ -79,7 +81,9 @@ def build_hierarchy(
     if config.linkage == "watershed":
         group = np.arange(len(points))
         below, heights = _single_linkage(unit, sources, targets)
-    elif config.linkage == "consensus" and opinions is not None:
+    elif config.linkage == "consensus":
+        if opinions is None:
+            raise ValueError("a tree by consensus needs the opinions of the photos")
         consensus, share = opinions(np.flatnonzero(shaping)), config.consensus_share
         grown = None
         if colours is not None:

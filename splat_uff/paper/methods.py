@@ -39,15 +39,14 @@ from splat_uff.evaluate.score import (
     warp_views,
 )
 from splat_uff.features.blend import FrozenViews
-from splat_uff.features.fit import fit_features
 from splat_uff.files import read_arrays, visible_files, write_arrays, write_json
-from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
+from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.gather import gather_held_out, gather_masks
 from splat_uff.masks.sam import SamModel, load_sam
 from splat_uff.progress import notice
 from splat_uff.settings import TrainConfig, read_settings, recipe_file
-from splat_uff.stages import Finished
+from splat_uff.stages import Finished, refit
 
 SOURCES = 20
 """Views whose masks SAM3D lifts, as in the paper."""
@@ -288,17 +287,11 @@ class Comparison:
         return evaluation.metrics
 
     def _fit(self, settings: TrainConfig, *, full: bool = False) -> tuple[Scores, float]:
-        """Features and tree by other settings on the same Gaussians, and the seconds of the fit."""
-        found, count = self.found, len(self.found.gaussians)
+        """Features and tree by other settings on the same Gaussians, and the seconds of both."""
         views, bags = self.views, self.bags  # Made before the clock starts.
-        start = time.perf_counter()
-        features = fit_features(
-            views, count, found.capture, bags, settings.features, seed=self.seed
+        _, self._last, seconds = refit(
+            views, self.found.gaussians, self.found.capture, bags, settings
         )
-        seconds = time.perf_counter() - start
-        means = found.gaussians.means.numpy().astype(np.float64)
-        largest = views.largest_weights(count)
-        self._last = build_hierarchy(means, features, largest, settings.hierarchy)
         return self._evaluate(self._last, settings, full=full), seconds
 
     def _sam3d(self) -> Scores:

@@ -30,7 +30,7 @@ def scene():
     features = np.eye(4, dtype=np.float32)[labels]
     means = gaussians.means.numpy().astype(np.float64)
     ones = np.ones(len(labels), np.float32)
-    hierarchy = build_hierarchy(means, features, ones, HierarchyConfig())
+    hierarchy = build_hierarchy(means, features, ones, HierarchyConfig(linkage="average"))
     seen = label_maps(blended_votes(gaussians, camera), labels[None])[0]
     blank = View("r_0", camera, np.zeros((camera.height, camera.width, 4), np.float32))
     photo = render_over_white(gaussians, blank.camera)
@@ -115,7 +115,7 @@ def test_the_whole_evaluation_of_the_toy_scene(toy, tmp_path):
     means = gaussians.means.numpy().astype(np.float64)
     features = np.concatenate([means, np.ones((len(means), 1))], axis=1).astype(np.float32)
     ones = np.ones(len(means), np.float32)
-    hierarchy = build_hierarchy(means, features, ones, HierarchyConfig())
+    hierarchy = build_hierarchy(means, features, ones, HierarchyConfig(linkage="average"))
     found = evaluate(
         capture, gaussians, hierarchy, [], EvaluateConfig(cuts=10), seed=0, full=True
     ).metrics

@@ -56,7 +56,7 @@ def test_gaussians_that_hardly_show_take_the_nearest_label_and_shape_nothing():
     faint = rng.choice(len(part), 30, replace=False)
     weights[faint] = 0.01
     features[faint] = rng.standard_normal((30, 4))
-    hierarchy = build_hierarchy(means, features, weights, HierarchyConfig())
+    hierarchy = build_hierarchy(means, features, weights, HierarchyConfig(linkage="average"))
     assert same_partition(cut_into(hierarchy.tree, 4), part)
     assert not hierarchy.shaping[faint].any()
 
@@ -118,3 +118,9 @@ def test_neighbour_graph_is_connected_by_the_shortest_bridges():
 def test_find_outliers_names_the_one_far_away():
     points = np.concatenate([np.random.default_rng(0).random((50, 3)), [[30, 30, 30]]])
     assert np.flatnonzero(find_outliers(points)).tolist() == [50]
+
+
+def test_a_tree_by_consensus_needs_somebody_to_ask():
+    means, features, part = scene(np.random.default_rng(0))
+    with pytest.raises(ValueError, match="needs the opinions"):
+        build_hierarchy(means, features, np.ones(len(part), np.float32), HierarchyConfig())
