@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: drums test check bench browser
+.PHONY: drums test check bench results browser
 
 drums: .venv/installed
 	$(BIN)/splat-uff train --scene drums --resume
@@ -24,6 +24,11 @@ check: .venv/installed-dev
 
 bench: .venv/installed
 	$(BIN)/splat-uff bench --compare benchmarks/baseline.json
+
+# The headline table: every built-in scene with three seeds. Hours; cut off, it goes on.
+results: .venv/installed
+	$(BIN)/python benchmarks/results.py runs/headline --output benchmarks/headline.json
+	$(BIN)/python tools/update_readme.py
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

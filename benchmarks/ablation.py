@@ -1,9 +1,10 @@
 """Measure what each choice is worth: losses, negatives, tree and labels, on fixed geometry.
 
-    python benchmarks/ablation.py --scenes desk --output benchmarks/ablation.json
+    python benchmarks/ablation.py --output benchmarks/ablation.json
 
-For every scene the Gaussians are fitted once with the defaults (or taken from a finished run in
-runs/SCENE); every variant then fits its own features, builds its own tree and is scored by NC.
+For every scene the Gaussians are fitted once with its settings (or taken from a finished run in
+runs/SCENE); every variant then fits its own features, builds its own tree and is scored by NC, with
+a cut for each click and with one a level, both also as shares of what true labels score.
 """
 
 import argparse
@@ -14,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from splat_uff.builtin import find_scene
+from splat_uff.builtin import find_scene, list_scenes
 from splat_uff.capture import read_capture
+from splat_uff.evaluate.ceiling import ceiling_ratios
 from splat_uff.evaluate.config import EvaluateConfig
-from splat_uff.evaluate.score import evaluate
+from splat_uff.evaluate.score import ceiling_scores, evaluate
 from splat_uff.features.blend import FrozenViews
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.fit import fit_features
@@ -27,7 +29,9 @@ from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.machine import commit, describe_machine
 from splat_uff.masks.folders import read_masks
-from splat_uff.run import TrainConfig
+from splat_uff.memory import Memory
+from splat_uff.settings import TrainConfig, config_folder, read_settings, scene_presets
+from splat_uff.stages import opinions_of
 
 DEFAULTS = TrainConfig()
 NOISE = FeaturesConfig(start="noise", steps=1500, ultrametric_weight=0.0)
@@ -50,6 +54,7 @@ CHOSEN = "Euclidean only, 4:1 negatives, 4096 pixels (default)"
 PAPERS = "both, spanning tree (the paper's)"
 READINGS = {
     "average linkage, blended": ("average", "blended", "segments"),
+    "consensus and features, blended": ("consensus", "blended", "segments"),
     "average linkage, 5 nearest": ("average", "nearest", "segments"),
     "watershed, blended": ("watershed", "blended", "heights"),
     "watershed, 5 nearest (the paper's)": ("watershed", "nearest", "heights"),
@@ -70,7 +75,8 @@ TREES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", nargs="+", default=["desk"])
+    scenes = [scene.name for scene in list_scenes()]
+    parser.add_argument("--scenes", nargs="+", default=scenes, help="built-in scenes; all of them")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
@@ -91,23 +97,31 @@ def main() -> None:
 
 def ablate(scene: str, runs: Path) -> list[dict[str, object]]:
     """Score every variant on one scene."""
-    capture = read_capture(find_scene(scene).folder, size=DEFAULTS.size)
+    settings = DEFAULTS
+    if scene in scene_presets():
+        settings = read_settings(config_folder() / f"{scene}.toml", DEFAULTS)
+    capture = read_capture(find_scene(scene).folder, size=settings.size)
     bags = read_masks(capture)
     ply = runs / scene / "gaussians.ply"
     gaussians = (
         load_ply(ply)
         if ply.exists()
-        else fit_gaussians(capture, DEFAULTS.gaussians, bags, seed=DEFAULTS.seed)
+        else fit_gaussians(capture, settings.gaussians, bags, seed=DEFAULTS.seed)
     )
+    clicks = DEFAULTS.evaluate.clicks
+    bounds = ceiling_scores(capture, gaussians, None, seed=DEFAULTS.seed, num_clicks=clicks)
+    opinions = opinions_of(capture, bags, gaussians, Memory())
     views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
     largest = views.largest_weights(len(gaussians))
     means = gaussians.means.numpy().astype(np.float64)
 
     def score(
         features: np.ndarray, tree: HierarchyConfig, view: EvaluateConfig
-    ) -> dict[str, float]:
-        hierarchy = build_hierarchy(means, features, largest, tree)
-        return evaluate(capture, gaussians, hierarchy, [], view, seed=DEFAULTS.seed).metrics["nc"]
+    ) -> dict[str, object]:
+        hierarchy = build_hierarchy(means, features, largest, tree, opinions)
+        metrics = evaluate(capture, gaussians, hierarchy, [], view, seed=DEFAULTS.seed).metrics
+        ratios = ceiling_ratios(metrics | bounds)
+        return {"nc": metrics["nc"], "nc_fixed": metrics["nc_fixed"], "ratios": ratios}
 
     rows = []
     for losses, config in LOSSES.items():
@@ -116,7 +130,7 @@ def ablate(scene: str, runs: Path) -> list[dict[str, object]]:
         seconds = round(time.perf_counter() - start, 1)
         for reading, (tree, view) in readings_for(losses).items():
             row = {"scene": scene, "losses": losses, "reading": reading, "seconds": seconds}
-            row["nc"] = score(features, tree, view)
+            row |= score(features, tree, view)
             print(json.dumps(row), flush=True)
             rows.append(row)
     return rows

@@ -74,9 +74,11 @@ def measure_distil(found: Finished) -> list[dict[str, Any]]:
     views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
     truths = [view.truth for view in capture.val if view.truth is not None]
 
-    def covering(seen: list) -> float:
+    def coverings(seen: list) -> tuple[float, float]:
+        """NC, and NC with one distance a level."""
         distances = choose_distances(seen, 50, rng=np.random.default_rng(0))
-        return query_scores(seen, truths, distances, seeds=[0, STAGE])[0].mean
+        covering, _, fixed = query_scores(seen, truths, distances, seeds=[0, STAGE])
+        return covering.mean, fixed.nc["mean"]
 
     rows = []
     for name, (steps, lr) in FITS.items():
@@ -92,15 +94,19 @@ def measure_distil(found: Finished) -> list[dict[str, Any]]:
             errors.append(((blended - known.reshape(len(alpha), -1)[opaque]) ** 2).mean())
         cameras = [scored_camera(view) for view in capture.val]
         shaping = found.hierarchy.shaping
+        rendered = coverings([render_features(features, gaussians, each) for each in cameras])
+        surface = coverings(
+            [surface_features(features, gaussians, each, shaping) for each in cameras]
+        )
         row = {
             "scene": found.provenance.scene,
             "fit": name,
             "seconds": round(seconds, 1),
             "error": float(np.mean(errors)),
-            "rendered": covering([render_features(features, gaussians, each) for each in cameras]),
-            "surface": covering(
-                [surface_features(features, gaussians, each, shaping) for each in cameras]
-            ),
+            "rendered": rendered[0],
+            "rendered_fixed": rendered[1],
+            "surface": surface[0],
+            "surface_fixed": surface[1],
         }
         rows.append(row)
         print(json.dumps(row), flush=True)

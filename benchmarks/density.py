@@ -12,20 +12,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from splat_uff.builtin import find_scene
 from splat_uff.capture import read_capture
 from splat_uff.evaluate.score import evaluate
 from splat_uff.features.blend import FrozenViews
-from splat_uff.features.fit import fit_features
 from splat_uff.gaussians.fit import fit_gaussians
-from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.machine import commit, describe_machine
 from splat_uff.masks.folders import read_masks
-from splat_uff.memory import Memory
 from splat_uff.run import TrainConfig
-from splat_uff.stages import opinions_of, tree_for_features
+from splat_uff.stages import refit
 
 DEFAULTS = TrainConfig()
 PLAIN = replace(DEFAULTS.gaussians, density="default", reset_every=0)
@@ -71,17 +66,10 @@ def score(folder: Path, strategy: str) -> dict[str, object]:
     bags = read_masks(capture)
     gaussians = fit_gaussians(capture, STRATEGIES[strategy], bags, seed=DEFAULTS.seed)
     views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
-    opinions = opinions_of(capture, bags, gaussians, Memory(), views)
-    largest = views.largest_weights(len(gaussians))
-    tree = tree_for_features(gaussians, largest, DEFAULTS, opinions)
-    features = fit_features(
-        views, len(gaussians), capture, bags, DEFAULTS.features, seed=DEFAULTS.seed, tree=tree
-    )
-    means = gaussians.means.numpy().astype(np.float64)
-    hierarchy = build_hierarchy(means, features, largest, DEFAULTS.hierarchy, opinions)
+    _, hierarchy, _ = refit(views, gaussians, capture, bags, DEFAULTS)
     found = evaluate(capture, gaussians, hierarchy, [], DEFAULTS.evaluate, seed=DEFAULTS.seed)
     kept: dict[str, object] = {
-        name: found.metrics[name] for name in ("psnr", "ssim", "nc", "num_gaussians")
+        name: found.metrics[name] for name in ("psnr", "ssim", "nc", "nc_fixed", "num_gaussians")
     }
     return kept
 

@@ -282,7 +282,7 @@ def _points(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _tree(count: int) -> tuple[Call, int]:
     given = _points(count)
-    return lambda: build_hierarchy(*given, HierarchyConfig()), 1
+    return lambda: build_hierarchy(*given, HierarchyConfig(linkage="average")), 1
 
 
 def _metrics() -> tuple[Call, int]:
@@ -309,5 +309,5 @@ def _metrics() -> tuple[Call, int]:
 
 
 def _cut() -> tuple[Call, int]:
-    tree = build_hierarchy(*_points(100_000), HierarchyConfig()).tree
+    tree = build_hierarchy(*_points(100_000), HierarchyConfig(linkage="average")).tree
     return lambda: cut_into(tree, 100), 1

@@ -34,6 +34,11 @@ class Camera:
         return matrix
 
     @property
+    def focal(self) -> float:
+        """Focal length in pixels, the geometric mean of both axes."""
+        return float(np.sqrt(self.K[0, 0] * self.K[1, 1]))
+
+    @property
     def centre(self) -> Float[np.ndarray, "3"]:
         """Position of the pinhole in the world."""
         return self.world_from_cam[:3, 3]

@@ -28,6 +28,18 @@ LOCKED_BYTE = 1 << 30
 """Far behind the content, which Windows lets nobody read while it is locked."""
 
 
+class FolderLocked(InputError):
+    """Another process writes into the folder."""
+
+    def __init__(self, folder: Path, holder: str) -> None:
+        """Say which folder, and by which process: `process 12`."""
+        super().__init__(
+            f"{folder} is being written by {holder}; wait until that ends, stop it, or pass "
+            "another --output."
+        )
+        self.holder = holder
+
+
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder, which is made where it is not there.
@@ -37,7 +49,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     one that a kill leaves behind is not locked and hinders nobody.
 
     Raises:
-        InputError: If another process holds it.
+        FolderLocked: If another process holds it.
         OSError: If the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +72,7 @@ def require_unlocked(folder: Path) -> None:
     """See that no other process writes into a folder, which need not be there; writes nothing.
 
     Raises:
-        InputError: If one does.
+        FolderLocked: If one does.
     """
     try:
         descriptor = os.open(folder / NAME, OPEN)
@@ -130,7 +142,4 @@ def _refuse(descriptor: int, folder: Path) -> NoReturn:
     holder = "another process" if said is None else f"process {said[1]}"
     if said is not None and said[2] != socket.gethostname():
         holder += f" on {said[2]}"
-    raise InputError(
-        f"{folder} is being written by {holder}; wait until that ends, stop it, or pass another "
-        "--output."
-    )
+    raise FolderLocked(folder, holder)

@@ -244,7 +244,7 @@ def export_run(
         "origin": origin.tolist(),
         "parts": [],
         "levels": {},
-        "nodes": describe_tree(tree, positions, names),
+        "nodes": describe_tree(tree, positions, names, opened.hierarchy.support),
     }
     ordered = sorted(set(levels), reverse=True)
     ranks = {level: largest_first(opened.nodes(level)) for level in ordered}
@@ -263,7 +263,10 @@ def export_run(
                 if format == "compressed-ply" and not shows(table[inside]).any():
                     notice(f"no Gaussian of {name} shows, so there is no such file.")
                     continue
-                write_splats(place / name, table[inside], format, origin)
+                write_splats(
+                    place / name, table[inside], format, origin,
+                    fitted_focal=opened.gaussians.fitted_focal,
+                )  # fmt: skip
                 record["parts"].append(
                     {
                         "file": name,
@@ -276,7 +279,9 @@ def export_run(
             source = opened.source
             columns = {f"segment_{level}": labels[level] for level in ordered}
             whole = with_labels(source.table, whole_labels(columns, source.kept))
-            write_splats(place / "scene.ply", whole, "ply")
+            write_splats(
+                place / "scene.ply", whole, "ply", fitted_focal=opened.gaussians.fitted_focal
+            )
         for level in ordered:
             record["levels"][str(level)] = [
                 {"label": rank, "node": node, "colour": colours[level][rank].round(4).tolist()}

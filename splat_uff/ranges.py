@@ -8,6 +8,8 @@ from msgspec import Meta
 Count = Annotated[int, Meta(ge=1, le=100_000_000)]
 """How many; at least one."""
 Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Draws = Annotated[int, Meta(ge=0, le=10_000)]
+"""How often something is drawn; 0 leaves it out."""
 Share = Annotated[float, Meta(ge=0, le=1)]
 Weight = Annotated[float, Meta(ge=0, le=1e6)]
 """Weight of a term; 0 leaves it out."""

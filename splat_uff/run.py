@@ -65,7 +65,8 @@ class Run:
 
     @property
     def hierarchy(self) -> Path:
-        """`parents`, `altitudes`, `num_leaves`, `shaping`, `source_from_world`."""
+        """`parents`, `altitudes`, `num_leaves`, `shaping`, `source_from_world`, and where it was
+        computed `support`."""
         return self.folder / "hierarchy.npz"
 
     @property

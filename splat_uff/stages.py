@@ -1,7 +1,8 @@
 """The stages of a run once its capture and masks are read: Gaussians, features, tree, scores."""
 
 import shutil
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from splat_uff.gaussians.ply import load_ply, save_ply
 from splat_uff.hierarchy.build import Hierarchy, Opinions, build_hierarchy, consensus_tree
 from splat_uff.hierarchy.consensus import Consensus
 from splat_uff.hierarchy.dendrogram import Dendrogram
+from splat_uff.hierarchy.support import STAGE as SUPPORT_STAGE
+from splat_uff.lock import FolderLocked, folder_lock
 from splat_uff.machine import peak_memory
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.gather import gather_held_out
@@ -49,21 +52,71 @@ FRAME = "frame.npz"
 
 
 def score_run(folder: Path) -> dict[str, Any]:
-    """Score a finished run again, from its files and its capture.
+    """Score a finished run again, in full, and keep the scores in its metrics and its report.
+
+    What else `metrics.json` holds, as the seconds of the training, stays as it is. Where the folder
+    cannot be written, or another process writes into it, a notice says that nothing was kept.
 
     Returns:
-        As `metrics.json`, with the seconds of the run.
+        As `metrics.json`.
 
     Raises:
         InputError: If there is no finished run, or its files or capture are missing or damaged.
     """
-    found = read_finished(folder)
-    provenance = found.provenance
+    run, found = Run(folder), read_finished(folder)
+    provenance, metrics = found.provenance, read_metrics(run)
     held_out = gather_held_out(found.capture, provenance.mask_source)
     evaluation = evaluate_stage(
         found.capture, held_out, found.gaussians, found.hierarchy, provenance, full=True
     )
-    return _metrics(provenance, evaluation, found.seconds)
+    try:
+        with folder_lock(folder):
+            if run.finished and read_provenance(run) == provenance:
+                metrics = _rescored(read_metrics(run), provenance, evaluation)
+                write_json(run.metrics, metrics)
+                _draw_again(run, found, evaluation, metrics)
+                return metrics
+        reason = "it was trained anew meanwhile"
+    except FolderLocked as error:
+        reason = f"{error.holder} writes into it"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    notice(f"the scores are not kept in {folder} ({reason}).")
+    return _rescored(metrics, provenance, evaluation)
+
+
+def _rescored(
+    known: dict[str, Any], provenance: Provenance, evaluation: Evaluation
+) -> dict[str, Any]:
+    """Metrics of a run with new scores in place of the old ones; all else as it was."""
+    scores = {"scene": provenance.scene, "masks": provenance.masks, **evaluation.metrics}
+    return scores | {name: value for name, value in known.items() if name not in scores}
+
+
+def _draw_again(
+    run: Run, found: "Finished", evaluation: Evaluation, metrics: dict[str, Any]
+) -> None:
+    """Write the pictures of a finished run anew, where it still has what they show."""
+    try:
+        features = load_arrays(run.features, ("features",))["features"]
+        if len(features) != len(found.gaussians):
+            raise InputError(
+                f"{run.features} has {len(features)} rows, {run.gaussians} "
+                f"{len(found.gaussians)} Gaussians; train again with --overwrite."
+            )
+    except InputError as error:
+        notice(f"{run.report} shows the scores of the training still: {error}")
+        return
+    _draw(
+        run,
+        found.provenance,
+        found.capture,
+        found.gaussians,
+        features,
+        found.hierarchy,
+        evaluation,
+        metrics,
+    )
 
 
 @dataclass(frozen=True)
@@ -90,7 +143,8 @@ def read_finished(folder: Path) -> Finished:
     capture = read_capture(data, size=provenance.settings.size)
     if fingerprint_of(data, folder) != provenance.fingerprint:
         notice(f"{data} has changed since this run was trained on it.")
-    gaussians, hierarchy = load_ply(run.gaussians), load_hierarchy(run)
+    gaussians = with_fitted_focal(load_ply(run.gaussians), capture)
+    hierarchy = load_hierarchy(run)
     if len(gaussians) != hierarchy.tree.num_leaves:
         raise InputError(
             f"{run.gaussians} has {len(gaussians)} Gaussians, {run.hierarchy} "
@@ -115,7 +169,19 @@ def load_hierarchy(run: Run) -> Hierarchy:
         and len(shaping) < len(parents)
     ):
         raise InputError(f"{run.hierarchy} holds no tree; train again with --overwrite.")
-    return Hierarchy(Dendrogram(parents, altitudes, len(shaping)), shaping)
+    support = arrays.get("support")  # Only trees by consensus have one.
+    if support is not None and not _are_shares(support, parents):
+        raise InputError(
+            f"{run.hierarchy} holds no support of nodes; train again with --overwrite."
+        )
+    return Hierarchy(Dendrogram(parents, altitudes, len(shaping)), shaping, support)
+
+
+def _are_shares(support: np.ndarray, parents: np.ndarray) -> bool:
+    """Whether there is one number from 0 to 1 a node."""
+    if support.shape != parents.shape or support.dtype.kind != "f":
+        return False
+    return bool(((support >= 0) & (support <= 1)).all())  # Nor does NaN pass.
 
 
 def _are_heights(altitudes: np.ndarray, parents: np.ndarray) -> bool:
@@ -169,8 +235,15 @@ def gaussians_stage(
             log=_log(run, "gaussians", watch),
             watch=watch,
         )
-        save_ply(run.gaussians, gaussians)
-    return load_ply(run.gaussians)
+        save_ply(run.gaussians, replace(gaussians, fitted_focal=capture.focal))
+    return with_fitted_focal(load_ply(run.gaussians), capture)
+
+
+def with_fitted_focal(gaussians: Gaussians, capture: Capture) -> Gaussians:
+    """Gaussians of a run; of those that an earlier version fitted, no file says at what size."""
+    if gaussians.fitted_focal:
+        return gaussians
+    return replace(gaussians, fitted_focal=capture.focal)
 
 
 def features_stage(
@@ -251,6 +324,25 @@ def _log(run: Run, stage: str, watch: Watch) -> Log:
     return log
 
 
+def grow_tree(
+    gaussians: Gaussians,
+    features: np.ndarray,
+    largest: np.ndarray,
+    settings: TrainConfig,
+    opinions: Opinions,
+) -> Hierarchy:
+    """The tree by a run's settings."""
+    return build_hierarchy(
+        means_of(gaussians),
+        features,
+        largest,
+        settings.hierarchy,
+        opinions,
+        colours=None if settings.features.steps else colours_of(gaussians),
+        rng=np.random.default_rng([settings.seed, SUPPORT_STAGE]),
+    )
+
+
 def hierarchy_stage(
     gaussians: Gaussians,
     features: np.ndarray,
@@ -261,15 +353,8 @@ def hierarchy_stage(
     opinions: Opinions,
 ) -> Hierarchy:
     """The tree over the Gaussians, built and written."""
-    settings = provenance.settings
-    hierarchy = build_hierarchy(
-        means_of(gaussians),
-        features,
-        largest,
-        settings.hierarchy,
-        opinions,
-        colours=None if settings.features.steps else colours_of(gaussians),
-    )
+    hierarchy = grow_tree(gaussians, features, largest, provenance.settings, opinions)
+    support = {} if hierarchy.support is None else {"support": hierarchy.support}
     save_arrays(
         run.hierarchy,
         provenance,
@@ -279,6 +364,7 @@ def hierarchy_stage(
         shaping=hierarchy.shaping,
         source_from_world=capture.source_from_world,
         original_from_source=_original_from_source(run),
+        **support,
     )
     return hierarchy
 
@@ -286,6 +372,38 @@ def hierarchy_stage(
 def views_of(capture: Capture, gaussians: Gaussians, memory: Memory | None = None) -> RenderedViews:
     """Blend weights of the training photos, held as far as half the budget reaches."""
     return RenderedViews(gaussians, [view.camera for view in capture.train], memory)
+
+
+def refit(
+    views: FrozenViews,
+    gaussians: Gaussians,
+    capture: Capture,
+    bags: Bags,
+    settings: TrainConfig,
+    memory: Memory | None = None,
+) -> tuple[np.ndarray, Hierarchy, float]:
+    """Features and tree by any settings on Gaussians that stand, without files.
+
+    Args:
+        views: Blend weights of the training views.
+        gaussians: Behind them.
+        capture: Whose training views these are.
+        bags: Their masks.
+        settings: Of features and hierarchy, and the seed.
+        memory: Budget.
+
+    Returns:
+        Features [N, D], the tree, and the seconds that both took.
+    """
+    start = time.perf_counter()
+    opinions = opinions_of(capture, bags, gaussians, memory or Memory(), views)
+    largest = views.largest_weights(len(gaussians))
+    features = fit_features(
+        views, len(gaussians), capture, bags, settings.features, seed=settings.seed,
+        tree=tree_for_features(gaussians, largest, settings, opinions), memory=memory,
+    )  # fmt: skip
+    hierarchy = grow_tree(gaussians, features, largest, settings, opinions)
+    return features, hierarchy, time.perf_counter() - start
 
 
 def opinions_of(
@@ -356,6 +474,23 @@ def finish(
     peak = peak_memory()
     if peak is not None:
         metrics["peak_memory_gb"] = round(peak, 2)
+    _draw(run, provenance, capture, gaussians, features, hierarchy, evaluation, metrics)
+    write_json(run.metrics, metrics)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    return metrics
+
+
+def _draw(
+    run: Run,
+    provenance: Provenance,
+    capture: Capture,
+    gaussians: Gaussians,
+    features: np.ndarray,
+    hierarchy: Hierarchy,
+    evaluation: Evaluation,
+    metrics: dict[str, Any],
+) -> None:
+    """Write the report and the overview."""
     write_pictures(
         run.report,
         run.overview,
@@ -369,9 +504,6 @@ def finish(
         log=run.log,
         settings=msgspec.to_builtins(provenance),
     )
-    write_json(run.metrics, metrics)
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
-    return metrics
 
 
 def _metrics(

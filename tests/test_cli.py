@@ -285,6 +285,10 @@ def test_metrics_answers_a_damaged_run_in_one_line(name, share, copied_run, refu
         lambda arrays: arrays.update(shaping=arrays["shaping"][:3]),
         lambda arrays: arrays.update(num_leaves=np.array([3, 4])),
         lambda arrays: arrays.update(num_leaves=np.array("many")),
+        lambda arrays: arrays.update(support=np.ones(3)),
+        lambda arrays: arrays.update(support=np.ones(len(arrays["parents"]), int)),
+        lambda arrays: arrays.update(support=np.full(len(arrays["parents"]), np.nan)),
+        lambda arrays: arrays.update(support=np.full(len(arrays["parents"]), 1.5)),
     ],
 )
 def test_metrics_refuses_a_tree_that_is_none(change, copied_run, refused):

@@ -85,7 +85,13 @@ def test_paper_compares_all_methods_at_all_levels(record):
     ]
     for scores in record["methods"].values():
         assert all(0 <= scores["nc"][level] <= 1 for level in ("objects", "collections", "scene"))
-    for name in ("ours", "SAM3D", "DFF, rendered", "DFF, on surfaces", "LSeg, 2D features"):
+    for name in ("ours", "DFF, rendered", "DFF, on surfaces", "LeRF, best scale", tables.CEILING):
+        scores = record["methods"][name]
+        assert 0 < scores["nc_fixed"]["mean"] <= scores["nc"]["mean"]
+    for name in (
+        *("ours", "SAM3D", "DFF, rendered", "DFF, on surfaces", "LSeg, 2D features"),
+        tables.CEILING,
+    ):
         assert list(record["methods"][name]["vc"]) == ["10", "45", "90", "135"]
 
 
@@ -193,6 +199,32 @@ def test_tables_leave_out_what_is_not_known():
     assert "no VC" in consistency_table(methods)
 
 
+def test_covering_table_puts_one_cut_and_shares_of_the_ceiling_beside_nc():
+    levels = ("objects", "collections", "scene", "mean")
+    own, fixed, bound = (dict.fromkeys(levels, value) for value in (0.6, 0.4, 0.8))
+    methods = {
+        "ours": {"nc": own, "nc_fixed": fixed},
+        "masks": {"nc": fixed},
+        tables.CEILING: {"nc": bound, "nc_fixed": own},
+    }
+    table = covering_table(methods)
+    assert "| mean | of the ceiling | one cut | of the ceiling |" in table
+    assert "| ours | 0.600 | 0.600 | 0.600 | 0.600 | 0.750 | 0.400 | 0.667 |" in table
+    assert "| masks | 0.400 | 0.400 | 0.400 | 0.400 | 0.500 | – |" in table  # noqa: RUF001
+
+
+def test_consistency_table_shows_the_ceiling_and_our_share_of_it():
+    found, bound = ({"mean": value, "standard_errors": {}} for value in (0.6, 0.8))
+    methods = {
+        "ours": {"vc": {"10": {"published": found}}, "ratios": {"vc": {"10": 0.75}}},
+        tables.CEILING: {"vc": {"10": {"published": bound, "exact": bound}}},
+    }
+    table = consistency_table(methods)
+    assert "| ceiling, true labels | 0.800 |" in table
+    assert "| ceiling, true labels, exact depth | 0.800 |" in table
+    assert "| ours, as a share of the ceiling | 0.750 |" in table
+
+
 def test_variants_table_quotes_the_published_figure_of_each_variant(monkeypatch):
     nc = dict.fromkeys(("objects", "collections", "scene", "mean"), 0.5)
     methods = {name: {"nc": nc} for name in ("DFF, on surfaces", "DFF, rendered")}
@@ -213,7 +245,9 @@ def test_consistency_table_gives_the_exact_depth_of_ours_wherever_it_stands():
 def test_negatives_table_says_how_much_longer_it_took():
     nc = {"mean": 0.5}
     found = {"1": {"nc": nc, "seconds": 10.0}, "4": {"nc": nc, "seconds": 14.0}}
-    assert "| ours | 0.500 | 0.500 | 10 | 14 | +40 % |" in negatives_table({"ours": found})
+    assert "| ours | 0.500 | 0.500 | – | – | 10 | 14 | +40 % |" in negatives_table(  # noqa: RUF001
+        {"ours": found}
+    )
 
 
 def texts_of(figure) -> dict[str, Bbox]:

@@ -12,10 +12,9 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def load_tool():
-    spec = importlib.util.spec_from_file_location(
-        "update_readme", ROOT / "tools" / "update_readme.py"
-    )
+def load_tool(path=ROOT / "tools" / "update_readme.py"):
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -15,8 +15,10 @@ from plyfile import PlyData
 
 from splat_uff.capture import read_capture
 from splat_uff.cli import main
+from splat_uff.files import read_arrays
 from splat_uff.gaussians.foreign import move_gaussians
 from splat_uff.gaussians.ply import load_ply, save_ply
+from splat_uff.opened import open_run
 
 SMALL = (
     *("--size", "32", "--evaluate.cuts", "10", "--evaluate.clicks", "10"),
@@ -348,6 +350,9 @@ def test_train_builds_a_tree_by_consensus_and_keeps_it_when_resumed(tmp_path, ca
     metrics = train(tmp_path / "run", *flags)
     assert 0 < metrics["nc"]["mean"] <= 1
     assert metrics["nesting_violations"] == 0
+    support = read_arrays(tmp_path / "run" / "hierarchy.npz")["support"]
+    assert 0 <= support.min() <= support.max() == 1
+    np.testing.assert_array_equal(open_run(tmp_path / "run").hierarchy.support, support)
     (tmp_path / "run" / "metrics.json").unlink()
     assert train(tmp_path / "run", *flags, "--resume") == metrics
     (tmp_path / "run" / "metrics.json").unlink()

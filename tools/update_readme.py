@@ -3,7 +3,8 @@
     python tools/update_readme.py                                 # from benchmarks/*.json
     python tools/update_readme.py --record runs/drums runs/radar   # scores of these runs first
 
-Between `<!-- NAME -->` and `<!-- /NAME -->` everything is replaced.
+Between `<!-- NAME -->` and `<!-- /NAME -->` everything is replaced. Once benchmarks/results.py has
+recorded benchmarks/headline.json, the part `headline` takes the place of `results`.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results.json"
+HEADLINE = ROOT / "benchmarks" / "headline.json"
 ABLATION = ROOT / "benchmarks" / "ablation.json"
 DENSITY = ROOT / "benchmarks" / "density.json"
 CONSENSUS = ROOT / "benchmarks" / "consensus.json"
@@ -65,7 +67,11 @@ def parts() -> dict[str, str]:
     readings = [row for row in chosen if "," in row["reading"]]
     papers = [row for row in rows if row["losses"] == PAPERS and "paper" in row["reading"]]
     trees = [row for row in chosen if "," not in row["reading"]]
+    headline = {}
+    if HEADLINE.exists():
+        headline["headline"] = headline_table(json.loads(HEADLINE.read_text(encoding="utf-8-sig")))
     return {
+        **headline,
         "results": results_table(results),
         "methods": methods_table(results),
         "scale": scale_table(json.loads(SCALE.read_text(encoding="utf-8-sig"))),
@@ -86,6 +92,8 @@ def parts() -> dict[str, str]:
 
 def fill(page: str, texts: dict[str, str]) -> str:
     """The page with every marked part made anew."""
+    if "headline" in texts:
+        page = re.sub(r"<!-- (/?)results -->", r"<!-- \1headline -->", page)
     for name, text in texts.items():
         page = re.sub(
             rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
@@ -103,7 +111,8 @@ def record(runs: list[Path]) -> None:
     known = json.loads(RESULTS.read_text(encoding="utf-8-sig")) if RESULTS.exists() else {}
     for run in runs:
         found = json.loads((run / "paper" / "paper.json").read_text(encoding="utf-8-sig"))
-        metrics = {name: found["metrics"][name] for name in ("nc", "psnr", "ssim", "seconds")}
+        names = ("nc", "nc_fixed", "ratios", "psnr", "ssim", "seconds")
+        metrics = {name: found["metrics"][name] for name in names if name in found["metrics"]}
         known[found["scene"]] = {
             "date": found["date"],
             "machine": found["machine"],
@@ -112,6 +121,7 @@ def record(runs: list[Path]) -> None:
             "methods": {
                 name: {
                     "nc": scores["nc"]["mean"],
+                    "nc_fixed": (scores.get("nc_fixed") or {}).get("mean"),
                     "vc": (scores.get("vc") or {}).get("10", {}).get("published", {}).get("mean"),
                     "seconds": scores.get("seconds"),
                 }
@@ -202,19 +212,66 @@ def results_table(results: dict[str, Any]) -> str:
     )
 
 
+def headline_table(record: dict[str, Any]) -> str:
+    """Scores of every scene and size, means over seeds with their spread."""
+    share = "of the ceiling"
+    head = ["scene", "size", *(f"NC {level}" for level in LEVELS), share, "one cut", share]
+    head += ["VC 10°", share, "PSNR", "SSIM", "Gaussians", "training", "peak memory"]
+    lines = [row(head), row(["---"] * len(head))]
+    rows = record["rows"]
+    for entry in rows:
+        levels = [spread(entry, "nc", level) for level in LEVELS]
+        if "nc" in entry:
+            levels[-1] = f"**{levels[-1]}**"
+        scores = [*levels, spread(entry, "ratios", "nc")]
+        scores += [spread(entry, "nc_fixed", "mean"), spread(entry, "ratios", "nc_fixed")]
+        scores += [spread(entry, "vc", "10", "published"), spread(entry, "ratios", "vc", "10")]
+        scores += [spread(entry, "psnr", digits=1, unit=" dB"), spread(entry, "ssim")]
+        cost = [f"{entry['num_gaussians']['mean']:.0f}"]
+        cost += [spread(entry, "seconds", "total", digits=0, unit=" s")]
+        cost += [spread(entry, "peak_memory_gb", digits=1, unit=" GB")]
+        lines.append(row([entry["scene"], str(entry["size"]), *scores, *cost]))
+
+    def every(name: str) -> str:
+        return ", ".join(sorted({str(entry[name]) for entry in rows}))
+
+    machines = {(entry["machine"]["cores"], entry["machine"]["cpu"]) for entry in rows}
+    seeds = "; ".join(sorted({", ".join(map(str, entry["seeds"])) for entry in rows}))
+    places = "; ".join(f"{cores} cores of {cpu}" for cores, cpu in sorted(machines))
+    note = (
+        f"Mean ± sample standard deviation over seeds {seeds}. {places}, no GPU; {every('date')}, "
+        f"commit {every('commit')}; `make results`."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def spread(entry: dict[str, Any], *path: str, digits: int = 3, unit: str = "") -> str:
+    """A figure with its spread over seeds as `0.929 ± 0.002`, or a dash where it is not known."""
+    found: Any = entry
+    for name in path:
+        found = found.get(name, {})
+    if not found:
+        return NONE
+    error = "" if found["spread"] is None else f" ± {found['spread']:.{digits}f}"
+    return f"{found['mean']:.{digits}f}{error}{unit}"
+
+
 def methods_table(results: dict[str, Any]) -> str:
     """Ours beside the baselines on every recorded scene."""
     names = list(dict.fromkeys(name for entry in results.values() for name in entry["methods"]))
+    fixed = any("nc_fixed" in own for each in results.values() for own in each["methods"].values())
     head = [""]
     for scene in results:
-        head += [f"{scene}: NC", "VC 10°", "seconds"]
+        head += [f"{scene}: NC", *(["one cut"] if fixed else []), "VC 10°", "seconds"]
     lines = [row(head), row(["---"] * len(head))]
     for name in names:
         cells = [f"**{name}**" if name == "ours" else name]
         for entry in results.values():
             found = entry["methods"].get(name, {})
             seconds = found.get("seconds")
-            cells += [score(found.get("nc")), score(found.get("vc"))]
+            cells += [score(found.get("nc"))]
+            cells += [score(found.get("nc_fixed"))] if fixed else []
+            cells += [score(found.get("vc"))]
             cells += [NONE if seconds is None else f"{seconds:.0f}"]
         lines.append(row(cells))
     return "\n".join(lines)
@@ -226,11 +283,15 @@ def baseline_tables(known: dict[str, Any]) -> dict[str, str]:
     for entry in known["lift"]:
         scores = [score(entry["nc"][level]) for level in LEVELS]
         lifted.append(row([entry["scene"], str(entry["outside"]), *scores]))
+    kinds = ["rendered", "surface"]
     head = ["scene", "fit", "seconds", "error, held-out views", "NC rendered", "NC on surfaces"]
-    fits = [row(head), row(["---"] * 6)]
+    if all("rendered_fixed" in entry for entry in known["distil"]):
+        kinds = ["rendered", "rendered_fixed", "surface", "surface_fixed"]
+        head[5:] = ["one distance", "NC on surfaces", "one distance"]
+    fits = [row(head), row(["---"] * len(head))]
     for entry in known["distil"]:
         figures = [f"{entry['seconds']:.0f}", f"{entry['error']:.3f}"]
-        figures += [score(entry["rendered"]), score(entry["surface"])]
+        figures += [score(entry[kind]) for kind in kinds]
         fits.append(row([entry["scene"], entry["fit"], *figures]))
     when = measured(known)
     return {"lift": "\n".join([*lifted, "", when]), "distil": "\n".join([*fits, "", when])}
@@ -242,23 +303,38 @@ def score(value: float | None) -> str:
 
 
 def ablation_table(rows: list[dict[str, Any]], key: str, *, timed: bool = False) -> str:
-    """Mean NC by scene for every value of one choice."""
+    """Mean NC by scene for every value of one choice; behind a slash with one cut a level.
+
+    Where ceilings were recorded, the shares of them, means over the scenes, follow.
+    """
     table: dict[str, dict[str, Any]] = defaultdict(dict)
     for entry in rows:
         table[entry[key]][entry["scene"]] = entry
     scenes = list(next(iter(table.values())))
-    head = ["", *scenes, "mean", *(["seconds"] if timed else [])]
+    fixed, shares = (all(name in entry for entry in rows) for name in ("nc_fixed", "ratios"))
+    names = ["nc", *(["nc_fixed"] if fixed else [])]
+    head = ["NC / with one cut" if fixed else "", *scenes, "mean"]
+    head += [*(["of the ceiling"] if shares else []), *(["seconds"] if timed else [])]
     lines = [row(head), row(["---"] * len(head))]
-    means = {
-        name: sum(entries[scene]["nc"]["mean"] for scene in scenes) / len(scenes)
-        for name, entries in table.items()
-    }
+
+    def means(values: Sequence[float]) -> float:
+        return sum(values) / len(values)
+
+    best = max(
+        means([entries[scene]["nc"]["mean"] for scene in scenes]) for entries in table.values()
+    )
     for name, entries in table.items():
-        scores = [f"{entries[scene]['nc']['mean']:.3f}" for scene in scenes]
-        mean = f"{means[name]:.3f}"
-        mean = f"**{mean}**" if means[name] == max(means.values()) else mean
-        seconds = sum(entries[scene]["seconds"] for scene in scenes) / len(scenes)
-        lines.append(row([name, *scores, mean, *([f"{seconds:.0f}"] if timed else [])]))
+        found = [entries[scene] for scene in scenes]
+        scores = [" / ".join(f"{entry[kind]['mean']:.3f}" for kind in names) for entry in found]
+        averages = [means([entry[kind]["mean"] for entry in found]) for kind in names]
+        mean = " / ".join(f"{average:.3f}" for average in averages)
+        cells = [name, *scores, f"**{mean}**" if averages[0] == best else mean]
+        if shares:
+            ratios = (means([entry["ratios"][kind] for entry in found]) for kind in names)
+            cells.append(" / ".join(f"{ratio:.3f}" for ratio in ratios))
+        if timed:
+            cells.append(f"{means([entry['seconds'] for entry in found]):.0f}")
+        lines.append(row(cells))
     return "\n".join(lines)
 
 
@@ -284,10 +360,13 @@ def consensus_table(record: dict[str, Any]) -> str:
 
 def density_table(measured_rows: dict[str, Any]) -> str:
     """Scores of every strategy on every scene."""
-    head = ("scene", "strategy", "PSNR", "SSIM", "NC mean", "Gaussians")
+    fixed = all("nc_fixed" in entry for entry in measured_rows["rows"])
+    head = ("scene", "strategy", "PSNR", "SSIM", "NC mean", *(["one cut"] if fixed else []))
+    head += ("Gaussians",)
     lines = [row(head), row(["---"] * len(head))]
     for entry in measured_rows["rows"]:
-        scores = [f"{entry['psnr']:.2f} dB", f"{entry['ssim']:.4f}", f"{entry['nc']['mean']:.3f}"]
+        scores = [f"{entry['psnr']:.2f} dB", f"{entry['ssim']:.4f}", score(entry["nc"]["mean"])]
+        scores += [score(entry["nc_fixed"]["mean"])] if fixed else []
         lines.append(row([entry["scene"], entry["strategy"], *scores, str(entry["num_gaussians"])]))
     return "\n".join([*lines, "", measured(measured_rows)])
 

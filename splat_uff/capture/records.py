@@ -110,3 +110,20 @@ class Capture:
         """Height and width of the training images."""
         camera = self.train[0].camera
         return camera.height, camera.width
+
+    @property
+    def focal(self) -> float:
+        """Focal length of the training images in pixels, their median."""
+        return float(np.median([view.camera.focal for view in self.train]))
+
+    @property
+    def reduction(self) -> float:
+        """Pixels of the photos' files that went into one, along a side; their median."""
+        return float(
+            np.median(
+                [
+                    max(view.shapes[0]) / max(view.camera.height, view.camera.width)
+                    for view in self.train
+                ]
+            )
+        )

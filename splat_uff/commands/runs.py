@@ -1,7 +1,8 @@
 """What one does with a finished run: score it, look at it, take parts of it away."""
 
+from json import dumps
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -16,8 +17,11 @@ def metrics(
     scene: Name = None,
     data: Folder = None,
     data_root: Folder = None,
+    json: Switch = False,
 ) -> None:
     """Score a finished run in full and print the tables; or the label maps of any other method.
+
+    The scores of a run are kept in its metrics.json and shown by its report.html.
 
     Args:
         run: Run folder, for example runs/drums.
@@ -25,10 +29,8 @@ def metrics(
         scene: Scene that the label maps are of.
         data: Capture that they are of, in place of a scene.
         data_root: Folder of scenes, for --scene; the variable SPLAT_UFF_DATA stands in for it.
+        json: Print JSON, as metrics.json has it, in place of tables.
     """
-    from splat_uff.evaluate.tables import score_table
-    from splat_uff.progress import print_result
-
     if (run is None) == (predictions is None):
         raise InputError(
             "give either a run folder, as runs/drums, or --predictions DIR, and not both; see "
@@ -39,7 +41,7 @@ def metrics(
             raise InputError("a run knows its capture; leave --scene and --data out.")
         from splat_uff.stages import score_run
 
-        print_result(score_table(score_run(run)))
+        _print_scores(score_run(run), as_json=json)
         return
     assert predictions is not None
     if (scene is None) == (data is None):
@@ -51,7 +53,18 @@ def metrics(
     assert data is not None
     from splat_uff.predictions import score_predictions
 
-    print_result(score_table(score_predictions(predictions, data, scene=scene or "")))
+    _print_scores(score_predictions(predictions, data, scene=scene or ""), as_json=json)
+
+
+def _print_scores(metrics: dict[str, Any], *, as_json: bool) -> None:
+    """Print scores as tables, or as JSON and nothing else."""
+    if as_json:
+        print(dumps(metrics, indent=2, allow_nan=False))
+        return
+    from splat_uff.evaluate.tables import score_table
+    from splat_uff.progress import print_result
+
+    print_result(score_table(metrics))
 
 
 def labels(

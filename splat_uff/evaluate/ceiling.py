@@ -1,14 +1,12 @@
 """The ceiling: what these Gaussians could score if each bore its true label."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from splat_uff.capture.records import GroundTruth, View
-from splat_uff.evaluate.covering import normalized_covering
-from splat_uff.evaluate.levels import LevelScores
-from splat_uff.hierarchy.labels import blended_votes, label_maps
 from splat_uff.progress import track
 from splat_uff.render import Gaussians, blend_weights
 
@@ -35,30 +33,32 @@ def oracle_labels(gaussians: Gaussians, views: Sequence[View]) -> Int[np.ndarray
     return np.stack([np.where(found.any(1), found.argmax(1) + 1, 0) for found in votes])
 
 
-def score_ceiling(
-    gaussians: Gaussians,
-    labels: Int[np.ndarray, "3 N"],
-    views: Sequence[View],
-    *,
-    rng: np.random.Generator,
-    num_clicks: int = 100,
-) -> LevelScores:
-    """NC of true labels, blended: of the three labellings each click takes the best.
+def ceiling_ratios(metrics: dict[str, Any]) -> dict[str, Any]:
+    """How near a run comes to its ceilings: means over the levels, as shares of the ceiling's.
 
     Args:
-        gaussians: As fitted.
-        labels: From `oracle_labels`.
-        views: Held-out views with ground truth.
-        rng: Draws the clicks.
-        num_clicks: Clicks per true segment.
+        metrics: As in `metrics.json`. Read here: `nc`, `nc_fixed` and, by degrees and by published
+            depth, `vc`; each with its `_ceiling`.
+
+    Returns:
+        `nc`, `nc_fixed` and, by degrees, `vc`: what is known of them.
+
+    Example:
+        >>> ceiling_ratios({"nc": {"mean": 0.9}, "nc_ceiling": {"mean": 0.9}, "nc_fixed": {}})
+        {'nc': 1.0}
     """
-    truths = [view.truth for view in views if view.truth is not None]
-    maps = []
-    for view, truth in zip(views, truths, strict=True):
-        height, width = truth.objects.shape
-        votes = blended_votes(gaussians, view.camera.resized(width, height))
-        maps.append(label_maps(votes, labels))
-    return normalized_covering(np.stack(maps), truths, rng=rng, num_clicks=num_clicks)
+    found: dict[str, Any] = {}
+    for name in ("nc", "nc_fixed"):
+        bound = metrics.get(f"{name}_ceiling", {}).get("mean")
+        if bound and name in metrics:
+            found[name] = metrics[name]["mean"] / bound
+    angles = {}
+    for angle, bounds in metrics.get("vc_ceiling", {}).items():
+        bound = bounds.get("published", {}).get("mean")
+        score = metrics.get("vc", {}).get(angle, {}).get("published", {}).get("mean")
+        if bound and score is not None:
+            angles[angle] = score / bound
+    return found | ({"vc": angles} if angles else {})
 
 
 def _levels(view: View) -> list[Int[np.ndarray, "H W"]]:

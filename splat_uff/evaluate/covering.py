@@ -149,10 +149,20 @@ def coverings(
         nothing = np.full((1, len(maps)), np.nan)
         means = [[each.mean(axis=1) for each in level] or nothing for level in clicked]
         by_cut.append(np.stack([np.mean(level, axis=0) for level in means]))
-    scores, table = collect(best), np.nanmean(by_cut, axis=0)  # [3, C]
+    return collect(best), best_cuts(np.stack(by_cut))
+
+
+def best_cuts(scores: Float[np.ndarray, "V 3 C"]) -> FixedCovering:
+    """The best cut of each level, over all views, and what it scores.
+
+    Args:
+        scores: NC of each view, level and cut; NaN where a view has no segment to score, which is
+            not so in all views.
+    """
+    table = np.nanmean(scores, axis=0)
     cuts = {level: int(row.argmax()) for level, row in zip(LEVELS, table, strict=True)}
     nc = {level: float(row.max()) for level, row in zip(LEVELS, table, strict=True)}
-    return scores, FixedCovering(nc | {"mean": sum(nc.values()) / len(nc)}, cuts)
+    return FixedCovering(nc | {"mean": sum(nc.values()) / len(nc)}, cuts)
 
 
 def masks_covering(

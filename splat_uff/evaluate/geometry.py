@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from splat_uff.cameras import Camera
-from splat_uff.render import Gaussians, render_colours_and_depth
+from splat_uff.hierarchy.labels import expected_depth
+from splat_uff.render import Gaussians
 
 
 def depth_error(
@@ -25,10 +25,8 @@ def depth_error(
     errors = []
     for camera, true in zip(cameras, depths, strict=True):
         height, width = true.shape
-        with torch.no_grad():
-            render = render_colours_and_depth(gaussians, camera.resized(width, height), degree=0)
-            rendered = render.values[..., 3] / render.alpha.clamp(min=1e-10)
         solid = true > 0
         if solid.any():
-            errors.append(np.abs(rendered.cpu().numpy() - true)[solid].mean())
+            depth, _ = expected_depth(gaussians, camera.resized(width, height))
+            errors.append(np.abs(depth - true)[solid].mean())
     return float(np.mean(errors))

@@ -16,6 +16,7 @@ from numba import njit, prange
 from splat_uff.capture.records import GroundTruth
 from splat_uff.errors import InputError
 from splat_uff.evaluate.consistency import Warp
+from splat_uff.evaluate.covering import FixedCovering, best_cuts
 from splat_uff.evaluate.levels import (
     LevelScores,
     Undefined,
@@ -135,8 +136,8 @@ def query_scores(
     *,
     seeds: Sequence[int],
     num_clicks: int = 100,
-) -> tuple[LevelScores, LevelScores]:
-    """NC and SI of dense features; see `normalized_covering` and `segmentation_injectivity`.
+) -> tuple[LevelScores, LevelScores, FixedCovering]:
+    """NC, SI and NC with one distance a level; see `coverings` and `segmentation_injectivity`.
 
     SI is the IoU of the segments of two clicks, which is no longer 0 or 1.
 
@@ -153,27 +154,30 @@ def query_scores(
     """
     check_sizes(len(views), [view.covered.shape for view in views], truths)
     covering_rng, pairs_rng = (np.random.default_rng(list(seeds)) for _ in range(2))
-    coverings, injectivities = [], []
+    nothing = np.full((1, distances.count), np.nan)
+    coverings, injectivities, by_distance = [], [], []
     for view, truth in zip(views, truths, strict=True):
         known = _Rows.of(view.flat)
-        rows: tuple[list, list] = [], []
+        rows: tuple[list, list, list] = [], [], []
         for level in true_levels(truth):
-            scores: tuple[list, list] = [], []
+            scores: tuple[list, list, list] = [], [], []
             for pixels in level.scored:
                 inside = known.inside(pixels)
                 ranks, back = known.ranks(covering_rng.choice(pixels, num_clicks), distances)
-                best, _ = _best_ious(ranks, inside, known.weight, distances.count)
-                scores[0].append(best[back].mean())
+                ious = _ious(ranks, inside, known.weight, distances.count)[back]
+                scores[0].append(ious.max(axis=1).mean())
+                scores[2].append(ious.mean(axis=0))
                 pairs = pairs_rng.choice(pixels, (2, num_clicks))
                 (one, first), (two, second) = (known.ranks(ends, distances) for ends in pairs)
-                _, cuts = _best_ious(one, inside, known.weight, distances.count)
-                ious = _segment_ious(one, two, first, second, cuts[first], known.weight)
-                scores[1].append(ious.mean())
+                cuts = _ious(one, inside, known.weight, distances.count).argmax(axis=1)
+                alike = _segment_ious(one, two, first, second, cuts[first], known.weight)
+                scores[1].append(alike.mean())
             for row, score in zip(rows, scores, strict=True):
                 row.append(score)
         coverings.append(mean_row(rows[0]))
         injectivities.append(mean_row(rows[1]))
-    return collect(coverings), collect(injectivities)
+        by_distance.append(np.stack([np.mean(level or nothing, axis=0) for level in rows[2]]))
+    return collect(coverings), collect(injectivities), best_cuts(np.stack(by_distance))
 
 
 def query_consistency(
@@ -220,7 +224,8 @@ def query_consistency(
             scores = []
             for pixels in level.scored:
                 ranks, back = known.ranks(rng.choice(pixels, num_clicks), distances)
-                _, cuts = _best_ious(ranks, known.inside(pixels), known.weight, distances.count)
+                ious = _ious(ranks, known.inside(pixels), known.weight, distances.count)
+                cuts = ious.argmax(axis=1)
                 clickable = pixels[allowed[pixels]]
                 if len(clickable) == 0:
                     continue
@@ -260,9 +265,9 @@ def _look_up(products, clicked, lengths, steps):
 
 @njit(parallel=True, cache=True, error_model="numpy", boundscheck=False)
 @no_type_check
-def _best_ious(ranks, inside, weight, count):
-    """Of equally good granularities the finest."""
-    best, cuts = np.zeros(len(ranks)), np.zeros(len(ranks), np.int64)
+def _ious(ranks, inside, weight, count):
+    """IoU of the segment of each click with the true one, by granularity."""
+    ious = np.zeros((len(ranks), count))
     size = inside.sum()
     for c in prange(len(ranks)):
         inner, both = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
@@ -273,10 +278,8 @@ def _best_ious(ranks, inside, weight, count):
         for k in range(count):
             found += inner[k]
             around += both[k] - inner[k]
-            iou = found / (size + around)
-            if iou > best[c]:
-                best[c], cuts[c] = iou, k
-    return best, cuts
+            ious[c, k] = found / (size + around)
+    return ious
 
 
 @njit(parallel=True, cache=True, error_model="numpy", boundscheck=False)

@@ -1,5 +1,6 @@
 """`report.html`: one self-contained page that shows what a run has found."""
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from splat_uff.evaluate.pictures import Report, data_uri, segments_in_words, vie
 from splat_uff.evaluate.tables import (
     COLUMNS,
     CONTEXT_TITLE,
+    VC_ANGLES,
     ScoreRow,
+    consistency_rows,
     fact_rows,
     format_count,
     format_score,
@@ -67,6 +70,8 @@ def _header(report: Report) -> str:
     figures = []
     if "nc" in metrics:
         figures.append(("NC mean", f"{metrics['nc']['mean']:.3f}"))
+    if "nc_fixed" in metrics:
+        figures.append(("NC mean, one cut", f"{metrics['nc_fixed']['mean']:.3f}"))
     if "psnr" in metrics:
         figures.append(("PSNR", f"{metrics['psnr']:.1f} dB"))
     if "num_gaussians" in metrics:
@@ -151,23 +156,38 @@ def _scores_section(report: Report) -> str:
     )
     parts = ["<section><h2>Scores</h2>"]
     if rows:
-        heads = "".join(f"<th>{column}</th>" for column in COLUMNS)
-        own = "".join(_score_html(row) for row in rows if not row.is_context)
-        context = "".join(_score_html(row) for row in rows if row.is_context)
         parts.append(
             "<p>NC, normalized covering: the overlap (IoU) of the best segment that contains a "
             "click with the true one, averaged over clicks, segments and held-out views. "
-            "1 is perfect; ± is the standard error over views.</p>"
-            f'<div class="wide"><table class="scores"><thead><tr><th></th>{heads}</tr></thead>'
-            f"<tbody>{own}</tbody>"
-            f'<tbody class="context"><tr><th colspan="5">{CONTEXT_TITLE}</th></tr>{context}</tbody>'
-            "</table></div>"
+            "1 is perfect; ± is the standard error over views. The ceiling is what these Gaussians "
+            "could score if each bore its true label (splat-uff metrics finds it).</p>"
+            + _scores_html(COLUMNS, rows)
         )
     else:
         parts.append("<p>The scene has no ground truth, so there is no NC to report.</p>")
+    consistency = consistency_rows(report.metrics)
+    if consistency:
+        angles = [f"{angle}°" for angle in VC_ANGLES]
+        parts.append(
+            "<p>VC, view consistency: whether what a click finds from here is the same thing from "
+            "over there, by the angle between the two.</p>" + _scores_html(angles, consistency)
+        )
     if facts:
         parts.append(f'<table class="facts">{facts}</table>')
     return "".join([*parts, "</section>"])
+
+
+def _scores_html(columns: Sequence[str], rows: Sequence[ScoreRow]) -> str:
+    """A table of scores, those from elsewhere below."""
+    heads = "".join(f"<th>{column}</th>" for column in columns)
+    own = "".join(_score_html(row) for row in rows if not row.is_context)
+    context = "".join(_score_html(row) for row in rows if row.is_context)
+    return (
+        f'<div class="wide"><table class="scores"><thead><tr><th></th>{heads}</tr></thead>'
+        f"<tbody>{own}</tbody>"
+        f'<tbody class="context"><tr><th colspan="5">{CONTEXT_TITLE}</th></tr>{context}</tbody>'
+        "</table></div>"
+    )
 
 
 def _score_html(row: ScoreRow) -> str:
@@ -294,6 +314,7 @@ figcaption { color: var(--soft); font-size: 13px; margin-top: 4px; }
 .slider output { color: var(--text); font-weight: 600; font-variant-numeric: tabular-nums;
   white-space: nowrap; margin-left: 8px; }
 .wide { overflow-x: auto; }
+.wide + p { margin-top: 28px; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 14px; border-bottom: 1px solid var(--line); text-align: right;
   white-space: nowrap; }

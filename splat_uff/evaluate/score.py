@@ -1,6 +1,6 @@
 """What a run's Gaussians and tree are worth on the held-out views."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,7 +20,7 @@ from splat_uff.capture.rotated import (
     read_depths,
     read_rotated,
 )
-from splat_uff.evaluate.ceiling import oracle_labels, score_ceiling
+from splat_uff.evaluate.ceiling import ceiling_ratios, oracle_labels
 from splat_uff.evaluate.config import EvaluateConfig
 from splat_uff.evaluate.consistency import Warp, view_consistency, warp_pixels
 from splat_uff.evaluate.covering import (
@@ -38,6 +38,7 @@ from splat_uff.hierarchy.labels import Votes, blended_votes, label_maps, nearest
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.progress import notice, track
 from splat_uff.render import Gaussians, render_colours
+from splat_uff.render.fineness import Fineness
 
 STAGE = 4
 """Number of this stage's stream of random draws."""
@@ -79,7 +80,8 @@ def evaluate(
             empty.
         config: Settings.
         seed: Seeds the clicks.
-        full: Also the ceiling, and VC where the capture has rotated views; takes longer.
+        full: Also VC where the capture has rotated views, the ceilings, and the ratios to them;
+            takes longer.
     """
     cuts = make_cuts(hierarchy, config)
     metrics: dict[str, Any] = {
@@ -111,12 +113,17 @@ def evaluate(
         metrics |= click_scores(maps, truths, seed, config.clicks)
         metrics |= {"granularities": len(np.unique(cuts, axis=0))}
         metrics |= {"nesting_violations": count_nesting_violations(cuts)}
-        if full:
-            metrics["nc_ceiling"] = _ceiling(capture, gaussians, known, seed, config.clicks)
         if full and depths is not None and len(known) == len(capture.val):
+
+            def see(camera: Camera) -> Int[np.ndarray, "K H W"]:
+                return label_view(gaussians, hierarchy, camera, cuts, config)
+
             metrics["vc"] = _consistencies(
-                capture, gaussians, hierarchy, maps, depths, cuts, config, seed
+                capture, see, maps, depths, "labels", seed=seed, num_clicks=config.clicks
             )
+        if full:
+            metrics |= ceiling_scores(capture, gaussians, depths, seed=seed, **clicks)
+            metrics["ratios"] = ceiling_ratios(metrics)
         all_masked = len(val_masks) > 0 and all(len(masks) for masks, _ in val_masks)
         if all_masked and len(known) == len(capture.val):
             rng = np.random.default_rng([seed, STAGE])
@@ -204,6 +211,48 @@ def click_scores(
     }
 
 
+def ceiling_scores(
+    capture: Capture,
+    gaussians: Gaussians,
+    depths: list[TrueDepth] | None,
+    *,
+    seed: int,
+    num_clicks: int,
+) -> dict[str, Any]:
+    """What these Gaussians could score if each bore its true label, as in `metrics.json`.
+
+    The cuts are the three labellings of `oracle_labels`, blended like any others; they are scored
+    as ours are, on the same clicks.
+
+    Args:
+        capture: Its training views give the labels or, *optimistic*, the views that are scored.
+        gaussians: As fitted.
+        depths: True depth of the held-out views, for VC; none without it.
+        seed: Seeds the clicks.
+        num_clicks: Clicks per true segment.
+    """
+    known = [view for view in capture.val if view.truth is not None]
+    trained = [view for view in capture.train if view.truth is not None]
+    labels = oracle_labels(gaussians, trained or known)
+
+    def see(camera: Camera) -> Int[np.ndarray, "3 H W"]:
+        return label_maps(blended_votes(gaussians, camera), labels)
+
+    maps = np.stack([see(scored_camera(view)) for view in known])
+    truths = [view.truth for view in known if view.truth is not None]
+    rng = np.random.default_rng([seed, STAGE])
+    covering, fixed = coverings(maps, truths, rng=rng, num_clicks=num_clicks)
+    found: dict[str, Any] = {
+        "nc_ceiling": {**covering.record(), "optimistic": not trained},
+        "nc_fixed_ceiling": fixed.nc,
+    }
+    if depths is not None and len(known) == len(capture.val):
+        found["vc_ceiling"] = _consistencies(
+            capture, see, maps, depths, "ceiling", seed=seed, num_clicks=num_clicks
+        )
+    return found
+
+
 def scores_by_depth(
     views: Sequence[View],
     rotated: Sequence[RotatedView],
@@ -269,10 +318,11 @@ def warp_views(
 
 def render_over_white(gaussians: Gaussians, camera: Camera) -> Float[np.ndarray, "H W 3"]:
     """The colours that a camera sees as a photo shows them, opaque photos included."""
+    fineness = Fineness.of(gaussians, camera)
     with torch.no_grad():
-        render = render_colours(gaussians, camera)
+        render = render_colours(gaussians, fineness.camera, eps2d=fineness.eps2d)
         image = render.values + (1 - render.alpha[..., None])
-    return image.clamp(0, 1).cpu().numpy()
+    return fineness.average(image.clamp(0, 1).cpu().numpy())
 
 
 def count_nesting_violations(cuts: Int[np.ndarray, "K N"]) -> int:
@@ -324,42 +374,37 @@ def _explained(
     return float(explain_masks(maps, (masks for masks, _ in val_masks)).mean())
 
 
-def _ceiling(
-    capture: Capture, gaussians: Gaussians, known: list[View], seed: int, num_clicks: int
-) -> dict[str, Any]:
-    """NC of true labels; optimistic where they have to come from the views that are scored."""
-    trained = [view for view in capture.train if view.truth is not None]
-    labels = oracle_labels(gaussians, trained or known)
-    rng = np.random.default_rng([seed, STAGE])
-    scores = score_ceiling(gaussians, labels, known, rng=rng, num_clicks=num_clicks)
-    return {**scores.record(), "optimistic": not trained}
-
-
 def _consistencies(
     capture: Capture,
-    gaussians: Gaussians,
-    hierarchy: Hierarchy,
+    see: Callable[[Camera], Int[np.ndarray, "K H W"]],
     maps: Int[np.ndarray, "V K H W"],
     depths: list[TrueDepth],
-    cuts: Int[np.ndarray, "K N"],
-    config: EvaluateConfig,
+    title: str,
+    *,
     seed: int,
+    num_clicks: int,
 ) -> dict[str, Any]:
-    """VC by degrees, by published and by exact depth, each with standard errors."""
+    """VC by degrees, by published and by exact depth, each with standard errors.
+
+    Args:
+        capture: All its held-out views have ground truth.
+        see: Label maps of what a camera sees.
+        maps: Those of the held-out views.
+        depths: True depth of the held-out views.
+        title: Of the bars.
+        seed: Seeds the clicks.
+        num_clicks: Draws per true segment.
+    """
     found: dict[str, Any] = {}
     for degrees in ANGLES:
         views = read_rotated(capture, degrees)
         if views is None:
             continue
-        rotated = np.stack(
-            [
-                label_view(gaussians, hierarchy, view.camera, cuts, config)
-                for view in track(views, f"labels {degrees}", len(views))
-            ]
-        )
+        tracked = track(views, f"{title} {degrees}", len(views))
+        rotated = np.stack([see(view.camera) for view in tracked])
         found[str(degrees)] = scores_by_depth(
             capture.val, views, depths, maps, rotated,
-            seed=seed, degrees=degrees, num_clicks=config.clicks,
+            seed=seed, degrees=degrees, num_clicks=num_clicks,
         )  # fmt: skip
     return found
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from splat_uff.evaluate.levels import LEVELS
 
 COLUMNS = (*LEVELS, "mean")
+SHARE = "share of the ceiling"
 CONTEXT_TITLE = "Published figures: other scenes, real SAM masks, so not like for like"
 STAGES = ("capture", "masks", "gaussians", "features", "hierarchy", "evaluate", "total")
 MASK_ORIGINS = {
@@ -60,18 +61,26 @@ def consistency_rows(metrics: dict[str, Any]) -> list[ScoreRow]:
 
     Args:
         metrics: The content of `metrics.json`. Read here: `vc` by degrees, each with `published`
-            and, where exact depth is known, `exact`.
+            and, where exact depth is known, `exact`; `vc_ceiling`, of true labels, likewise;
+            `ratios`.
     """
-    found = metrics.get("vc") or {}
-    if not found:
+    if not metrics.get("vc"):
         return []
     rows = []
-    for kind, name in (("published", "this run"), ("exact", "by exact depth")):
-        scores = [found.get(angle, {}).get(kind) for angle in VC_ANGLES]
+    for kind, score, name in (
+        ("published", "vc", "this run"),
+        ("exact", "vc", "by exact depth"),
+        ("published", "vc_ceiling", "ceiling"),
+        ("exact", "vc_ceiling", "ceiling, exact depth"),
+    ):
+        scores = [metrics.get(score, {}).get(angle, {}).get(kind) for angle in VC_ANGLES]
         if any(scores):
             means = [score and score["mean"] for score in scores]
             errors = [score and score["standard_errors"].get("mean") for score in scores]
             rows.append(ScoreRow(name, tuple(means), tuple(errors)))
+    shares = metrics.get("ratios", {}).get("vc", {})
+    if shares:
+        rows.append(ScoreRow(SHARE, tuple(shares.get(angle) for angle in VC_ANGLES)))
     return [
         *rows,
         *(ScoreRow(name, values, is_context=True) for name, values in PUBLISHED_VC.items()),
@@ -84,7 +93,8 @@ def score_rows(metrics: dict[str, Any]) -> list[ScoreRow]:
     Args:
         metrics: The content of `metrics.json`. Read here: `nc` and `nc_masks`, each with
             `objects`, `collections`, `scene`, `mean`; `nc_standard_errors` of the same names;
-            `num_cuts`; `masks`, the origin of the masks. All may be missing.
+            `nc_fixed`, `nc_ceiling` and `nc_fixed_ceiling`; `num_cuts`; `masks`, the origin of the
+            masks. All may be missing.
     """
     if "nc" not in metrics:
         return []
@@ -97,10 +107,15 @@ def score_rows(metrics: dict[str, Any]) -> list[ScoreRow]:
     rows = [ours]
     if "nc_fixed" in metrics:
         rows.append(ScoreRow("one cut for all views", _row(metrics["nc_fixed"])))
-    if "nc_ceiling" in metrics:
-        note = " (optimistic)" if metrics["nc_ceiling"].get("optimistic") else ""
-        ceiling = _row(metrics["nc_ceiling"])
-        rows.append(ScoreRow(f"ceiling{note}", ceiling))
+    note = " (optimistic)" if metrics.get("nc_ceiling", {}).get("optimistic") else ""
+    for score, name, share in (
+        ("nc", f"ceiling{note}", SHARE),
+        ("nc_fixed", "ceiling, one cut", "share, one cut"),
+    ):
+        if f"{score}_ceiling" in metrics:
+            bounds = _row(metrics[f"{score}_ceiling"])
+            rows.append(ScoreRow(name, bounds))
+            rows.append(ScoreRow(share, _shares(_row(metrics.get(score, {})), bounds)))
     if "nc_masks" in metrics:
         origin = mask_origin(metrics.get("masks", ""))
         rows.append(ScoreRow(f"its input: {origin}", _row(metrics["nc_masks"])))
@@ -122,9 +137,6 @@ def fact_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("SSIM, held-out views", f"{metrics['ssim']:.4f}"))
     for kind, value in metrics.get("depth_error", {}).items():
         rows.append((f"depth error, {kind} depth", f"{value:.4f}"))
-    if "nc" in metrics and "nc_ceiling" in metrics:
-        ratio = metrics["nc"]["mean"] / metrics["nc_ceiling"]["mean"]
-        rows.append(("NC as a share of the ceiling", f"{ratio:.3f}"))
     if "explained" in metrics:
         rows.append(("unseen masks explained (IoU)", f"{metrics['explained']:.3f}"))
     if "granularities" in metrics:
@@ -197,6 +209,15 @@ def format_score(value: float | None, error: float | None = None) -> str:
     if value is None:
         return "–"  # noqa: RUF001
     return f"{value:.3f}" if error is None else f"{value:.3f} ± {error:.3f}"
+
+
+def _shares(scores: Figures, bounds: Figures) -> Figures:
+    """Scores as shares of what bounds them."""
+    objects, collections, scene, mean = (
+        score / bound if score is not None and bound else None
+        for score, bound in zip(scores, bounds, strict=True)
+    )
+    return objects, collections, scene, mean
 
 
 def _row(scores: dict[str, float]) -> Figures:

@@ -110,6 +110,8 @@ def write_splats(
     table: np.ndarray,
     format: Format,
     origin: Float[np.ndarray, "3"] = NO_ORIGIN,
+    *,
+    fitted_focal: float = 0.0,
 ) -> None:
     """Write some Gaussians.
 
@@ -122,6 +124,7 @@ def write_splats(
             (Niantic's, version 3) is written by gsply, in our order and frame. Those three hold
             centres of 32 bits or fewer, counted from `origin`.
         origin: Is taken from the centres in formats other than `ply`.
+        fitted_focal: Of the Gaussians; a `ply` keeps it in a comment.
 
     Raises:
         InputError: If `spz` is asked for without gsply.
@@ -130,7 +133,7 @@ def write_splats(
         require_gsply()
     with replacing(path) as temporary:
         if format == "ply":
-            write_table(temporary, table)
+            write_table(temporary, table, fitted_focal=fitted_focal)
             return
         gaussians = gaussians_of(table)
         means = gaussians.means.double() - torch.from_numpy(np.array(origin, np.float64))

@@ -13,6 +13,7 @@ def describe_tree(
     tree: Dendrogram,
     positions: Float[np.ndarray, "N 3"],
     names: Mapping[int, str] | None = None,
+    support: Float[np.ndarray, "T"] | None = None,
 ) -> list[dict[str, Any]]:
     """Every node above the leaves, the root first.
 
@@ -20,10 +21,12 @@ def describe_tree(
         tree: Merge tree.
         positions: Centres of the leaves; boxes are in their frame.
         names: Of nodes.
+        support: Of nodes, where it is known.
 
     Returns:
         Of each node `id` and `parent` (None at the root), as the dendrogram numbers them; `height`,
-        `size` (its leaves), `box` (smallest and largest x, y, z of their centres) and `name`.
+        `size` (its leaves), `box` (smallest and largest x, y, z of their centres), `name`, and
+        `support` where it is known.
     """
     count = len(tree.parents)
     sizes = np.zeros(count, np.int64)
@@ -47,6 +50,7 @@ def describe_tree(
             "size": int(sizes[node]),
             "box": [low[node].tolist(), high[node].tolist()],
             "name": (names or {}).get(node, ""),
+            **({} if support is None else {"support": round(float(support[node]), 4)}),
         }
         for node in range(count - 1, tree.num_leaves - 1, -1)
     ]

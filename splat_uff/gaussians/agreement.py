@@ -10,7 +10,7 @@ than a thousandth of the photos do not fit.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from splat_uff.cameras import Camera
 from splat_uff.capture.images import area_resize
 from splat_uff.capture.records import Capture, View
 from splat_uff.render import Gaussians, render_colours
+from splat_uff.render.fineness import Fineness
 
 MOST_VIEWS = 8
 MOST_SIDE = 200
@@ -120,7 +121,7 @@ def measure(gaussians: Gaussians, probes: Iterable[Probe], *, device: str = "cpu
         device: Where to render.
     """
     tensors = {name: tensor.to(device) for name, tensor in gaussians.tensors().items()}
-    moved = Gaussians(**tensors)
+    moved = replace(gaussians, **tensors)
     compared = [_compare(moved, probe) for probe in probes]
     ours, plain = (np.concatenate([each[kind] for each in compared]) for kind in (0, 1))
     pixels, left, there = np.sum([each[2:] for each in compared], axis=0)
@@ -142,10 +143,12 @@ def _compare(
 
     And the number of opaque pixels, with the sums of both errors on all of them.
     """
+    fineness = Fineness.of(gaussians, probe.camera)
     with torch.no_grad():
-        render = render_colours(gaussians, probe.camera)
-    values = np.nan_to_num(render.values.cpu().numpy().astype(np.float64), posinf=1.0)
-    alpha = np.nan_to_num(render.alpha.cpu().numpy().astype(np.float64))[..., None]
+        render = render_colours(gaussians, fineness.camera, eps2d=fineness.eps2d)
+    finer = (each.cpu().numpy().astype(np.float64) for each in (render.values, render.alpha))
+    values, alpha = (fineness.average(each) for each in finer)
+    values, alpha = np.nan_to_num(values, posinf=1.0), np.nan_to_num(alpha)[..., None]
     seen = probe.opaque & (alpha[..., 0] >= OPAQUE)
     photo, whole = probe.colours[seen], probe.colours[probe.opaque]
     shown = np.clip(values[seen] / alpha[seen], 0, 1)

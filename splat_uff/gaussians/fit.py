@@ -87,7 +87,7 @@ class _Fit:
 
     def gaussians(self) -> Gaussians:
         """The Gaussians as they are now, attached to the parameters."""
-        return Gaussians(**{ours: self.params[theirs] for ours, theirs in _OURS.items()})
+        return Gaussians.of({ours: self.params[theirs] for ours, theirs in _OURS.items()})
 
     def advance(self) -> Callable[[], dict[str, float]]:
         """Take one step; returns a function for its figures, since most are never read."""

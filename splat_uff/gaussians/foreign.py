@@ -1,5 +1,6 @@
 """Gaussians from elsewhere: a 3DGS `.ply` in the frame of its capture, brought into our world."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def move_gaussians(gaussians: Gaussians, similarity: Float[np.ndarray, "4 4"]) -
         "means": means.float(),
         "log_scales": gaussians.log_scales + float(np.log(scale)),
     }
-    return Gaussians(**tensors)
+    return replace(turned, **tensors)
 
 
 def move_centres(

@@ -1,7 +1,7 @@
 """Splats from elsewhere brought into our world, or refused where they do not fit the photos."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from splat_uff.gaussians.ply import gaussians_of
 from splat_uff.gaussians.precision import Precision, judge_precision
 from splat_uff.gaussians.readings import Reading, frame_readings, read_as, value_readings
 from splat_uff.gaussians.source import SourceSplats, centres_of
+from splat_uff.gaussians.table import read_fitted_focal
 from splat_uff.progress import notice, track
 from splat_uff.render import Gaussians
 
@@ -23,6 +24,9 @@ MARGIN = 2.0
 """dB by which another reading must be better to be believed."""
 VISIBLE = 1e-3
 """Rounding of centres, in extents of the scene, that shows in pictures of it."""
+MOST_DOUBLES = 3
+SIZE_MARGIN = 0.1
+"""dB by which another size must be better to be believed."""
 SEARCH_VIEWS = 3
 SEARCH_SIDE = 100
 """Pixels of the longer side of the photos by which readings are told apart."""
@@ -61,6 +65,7 @@ def place_source(
     probes = make_probes(capture)
     if not probes:  # Photos without an opaque pixel say nothing.
         return Placed(_to_world(gaussians, capture, np.eye(4)), np.eye(4))
+    gaussians = replace(gaussians, fitted_focal=read_fitted_focal(path))
     frame, agreed = _choose_frame(gaussians, path, capture, probes, device)
     few = make_probes(capture, most=SEARCH_VIEWS, side=SEARCH_SIDE) or probes
     readings = _search(Trial(gaussians, capture, frame, few, device))
@@ -76,7 +81,38 @@ def place_source(
             f"the Gaussians of {path} fit the photos only roughly: {agreed}; see that they are "
             "finished, and not a little out of place."
         )
-    return Placed(_to_world(gaussians, capture, frame), frame)
+    placed = _to_world(gaussians, capture, frame)
+    if not trouble:
+        placed = _with_fitted_focal(placed, path, capture, probes, device)
+    return Placed(placed, frame)
+
+
+def _with_fitted_focal(
+    gaussians: Gaussians, path: Path, capture: Capture, probes: Sequence[Probe], device: str
+) -> Gaussians:
+    """Gaussians that know to what size of photos they were fitted: the one that they fit best.
+
+    Tried are the size that is trained on, and its doubles up to that of the files.
+    """
+    if gaussians.fitted_focal:
+        return gaussians
+    doubles = min(int(np.log2(max(capture.reduction, 1)) + 0.5), MOST_DOUBLES)
+    sizes = [
+        replace(gaussians, fitted_focal=capture.focal * 2**double) for double in range(doubles + 1)
+    ]
+    best, most = sizes[0], measure(sizes[0], probes, device=device).psnr
+    for sized in sizes[1:]:
+        psnr = measure(sized, probes, device=device).psnr
+        if psnr > most + SIZE_MARGIN:
+            best, most = sized, psnr
+    ratio = round(best.fitted_focal / capture.focal)
+    if ratio > 1:
+        height, width = (ratio * side for side in capture.size)
+        notice(
+            f"the Gaussians of {path} fit photos of about {width}x{height} best, and are seen as "
+            "there whatever the size of an image."
+        )
+    return best
 
 
 def _rounding_of(source: SourceSplats) -> Precision | None:

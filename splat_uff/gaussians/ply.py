@@ -1,5 +1,6 @@
 """Gaussians as a standard 3DGS `.ply`, the file that every splat viewer opens."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,14 @@ from jaxtyping import Float
 from splat_uff.errors import InputError
 from splat_uff.files import replacing
 from splat_uff.gaussians.rows import finite_parts, usable_rows
-from splat_uff.gaussians.table import read_table, write_table
+from splat_uff.gaussians.table import read_fitted_focal, read_table, write_table
 from splat_uff.render.records import Gaussians
 
 
 def save_ply(path: Path, gaussians: Gaussians) -> None:
     """Write the columns of the 3DGS reference: x y z nx ny nz f_dc f_rest opacity scale rot."""
     with replacing(path) as temporary:
-        write_table(temporary, table_of(gaussians))
+        write_table(temporary, table_of(gaussians), fitted_focal=gaussians.fitted_focal)
 
 
 def table_of(gaussians: Gaussians, centres: Float[np.ndarray, "N 3"] | None = None) -> np.ndarray:
@@ -51,17 +52,15 @@ def load_ply(path: Path) -> Gaussians:
             f"{path} holds {rows.dropped} Gaussians that cannot be drawn ({rows}); export it again."
         )
     gaussians = gaussians_of(table)
-    return gaussians.moved(gaussians.means.float())
+    return replace(gaussians, means=gaussians.means.float(), fitted_focal=read_fitted_focal(path))
 
 
 def gaussians_of(table: np.ndarray) -> Gaussians:
     """Gaussians of rows that can all be drawn; means are float64 where the columns are."""
     parts = finite_parts(table)
-    return Gaussians(
-        **{
-            name: torch.from_numpy(np.ascontiguousarray(values))
-            for name, values in vars(parts).items()
-        }
+    arrays = vars(parts).items()
+    return Gaussians.of(
+        {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays}
     )
 
 

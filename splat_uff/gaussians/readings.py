@@ -5,7 +5,7 @@ it does. Those about values are tried only where the columns have the range that
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations, product
 
 import numpy as np
@@ -144,4 +144,4 @@ def _describe_mirror(turn: Float[np.ndarray, "3 3"]) -> str:
 
 
 def _with(given: Gaussians, **tensors: torch.Tensor) -> Gaussians:
-    return Gaussians(**(given.tensors() | tensors))
+    return replace(given, **tensors)

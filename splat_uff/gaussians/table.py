@@ -1,15 +1,19 @@
 """The table in a 3DGS `.ply`: read with care, without torch."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 
 from splat_uff.errors import InputError
-from splat_uff.files import check_ply_counts
+from splat_uff.files import MOST_HEADER, check_ply_counts
 from splat_uff.gaussians.formats import refuse_other_formats
 from splat_uff.gaussians.rows import usable_rows
 
 MOST_GAUSSIANS = 50_000_000
+FITTED_FOCAL = "fitted_focal"
+MOST_FOCAL = 1e6
+"""Pixels; no photo has more."""
 REST_COUNTS = (0, 9, 24, 45, 72)
 """Columns of higher harmonics of degree 0 to 4."""
 
@@ -54,11 +58,32 @@ def read_table(path: Path) -> np.ndarray:
     return read
 
 
-def write_table(path: Path, table: np.ndarray) -> None:
-    """Write the rows and columns of a structured array as the vertices of a `.ply`."""
+def write_table(path: Path, table: np.ndarray, *, fitted_focal: float = 0.0) -> None:
+    """Write the rows and columns of a structured array as the vertices of a `.ply`.
+
+    Args:
+        path: File to write.
+        table: One row per Gaussian.
+        fitted_focal: Focal length of the photos behind them in pixels, for a comment in the
+            header; 0 writes none.
+    """
     from plyfile import PlyData, PlyElement
 
-    PlyData([PlyElement.describe(table, "vertex")], byte_order="<").write(str(path))
+    comments = [f"{FITTED_FOCAL} {fitted_focal!r}"] if fitted_focal else []
+    element = PlyElement.describe(table, "vertex")
+    PlyData([element], byte_order="<", comments=comments).write(str(path))
+
+
+def read_fitted_focal(path: Path) -> float:
+    """The focal length that `write_table` put into the header of a `.ply`; 0 if there is none."""
+    with path.open("rb") as file:
+        header = file.read(MOST_HEADER).partition(b"end_header")[0]
+    found = re.search(rf"^comment {FITTED_FOCAL} ([0-9.e+]+)\s*$".encode(), header, re.MULTILINE)
+    try:
+        focal = float(found[1]) if found else 0.0
+    except ValueError:
+        return 0.0
+    return focal if focal < MOST_FOCAL else 0.0
 
 
 def needed_columns(rest: int, scales: int = 3) -> list[str]:

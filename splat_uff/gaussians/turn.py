@@ -1,5 +1,7 @@
 """Gaussians turned about the origin: centres, rotations, and the colours that each side shows."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -33,7 +35,7 @@ def turn_gaussians(gaussians: Gaussians, turn: Float[np.ndarray, "3 3"]) -> Gaus
         "quats": quats.float(),
         "shN": torch.einsum("kj,njc->nkc", mixed.float(), gaussians.shN),
     }
-    return Gaussians(**tensors)
+    return replace(gaussians, **tensors)
 
 
 def harmonics_turn(turn: Float[np.ndarray, "3 3"], degree: int) -> Float[np.ndarray, "K K"]:

@@ -22,6 +22,7 @@ from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.consensus import Consensus, merge_by_ratio
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
+from splat_uff.hierarchy.support import bootstrap_support
 from splat_uff.neighbours import find_nearest
 
 Opinions = Callable[[Int[np.ndarray, "P"]], Consensus]
@@ -39,6 +40,9 @@ class Hierarchy:
     tree: Dendrogram
     shaping: Bool[np.ndarray, "N"]
     """The others hang on the nearest of these."""
+    support: Float[np.ndarray, "T"] | None = None
+    """Share of resampled trees that have each node, 0 to 1; 1 for leaves and superpoints. None
+    where it was not computed (see `splat_uff.hierarchy.support`)."""
 
 
 def build_hierarchy(
@@ -49,6 +53,7 @@ def build_hierarchy(
     opinions: Opinions | None = None,
     *,
     colours: Float[np.ndarray, "N 3"] | None = None,
+    rng: np.random.Generator | None = None,
 ) -> Hierarchy:
     """Build the tree of all granularities.
 
@@ -61,38 +66,49 @@ def build_hierarchy(
         features: One per Gaussian; only their direction counts.
         largest_weights: Largest blend weight of each Gaussian in any view.
         config: Settings.
-        opinions: Asks the photos about the Gaussians that shape the tree, for `consensus`; without,
-            that is `average`.
+        opinions: Asks the photos about the Gaussians that shape the tree; `consensus` needs it.
         colours: `sh0` of each Gaussian, where features were not trained: by `consensus` the tree is
             then that of `consensus_tree`, without features. None otherwise.
+        rng: Draws resamples for the support of nodes, for `consensus`; without, there is none.
+
+    Raises:
+        ValueError: If a tree by consensus is asked for and there is nobody to ask.
     """
     shaping = _shaping(means, largest_weights, config)
     points, unit = means[shaping], _unit(features[shaping])
     sources, targets = neighbour_graph(points, k=config.neighbours)
-    consensus = grown = None
-    if config.linkage == "consensus" and opinions is not None:
-        consensus = opinions(np.flatnonzero(shaping))
-    if consensus is not None and colours is not None:
-        grown = _grow_by_consensus(points, colours[shaping], consensus, config)
-    if grown is not None:
-        group, merges = grown
-        below, heights = _rank_merges(merges, group, config.crumb_exponent)
-    elif config.linkage == "watershed":
+    support = None
+    if config.linkage == "watershed":
         group = np.arange(len(points))
         below, heights = _single_linkage(unit, sources, targets)
-    elif consensus is not None:
-        lengths = 1 - consensus.along_edges(sources, targets)
-        lengths += (1 - (unit[sources] * unit[targets]).sum(axis=1)) / 2
-        group = _superpoints(lengths, sources, targets, len(points), config.superpoints)
-        merges = _merge_by_consensus(consensus, unit, group, config.consensus_share)
+    elif config.linkage == "consensus":
+        if opinions is None:
+            raise ValueError("a tree by consensus needs the opinions of the photos")
+        consensus, share = opinions(np.flatnonzero(shaping)), config.consensus_share
+        grown = None
+        if colours is not None:
+            grown = _grow_by_consensus(points, colours[shaping], consensus, config)
+        if grown is not None:
+            (group, merges), share = grown, 1.0
+        else:
+            lengths = 1 - consensus.along_edges(sources, targets)
+            lengths += (1 - (unit[sources] * unit[targets]).sum(axis=1)) / 2
+            group = _superpoints(lengths, sources, targets, len(points), config.superpoints)
+            merges = _merge_by_consensus(consensus, _mean_features(unit, group), group, share)
         below, heights = _rank_merges(merges, group, config.crumb_exponent)
+        if rng is not None and config.resamples > 0:
+            support = bootstrap_support(
+                consensus, _mean_features(unit, group), group, share, merges,
+                resamples=config.resamples, rng=rng,
+            )  # fmt: skip
     else:
         lengths = np.linalg.norm(unit[sources] - unit[targets], axis=1)
         group = _superpoints(lengths, sources, targets, len(points), config.superpoints)
         merges = average_linkage(_mean_features(unit, group), np.bincount(group).astype(float))
         below, heights = _rank_merges(merges, group, config.crumb_exponent)
     _, nearest = find_nearest(points, means, k=1)
-    return Hierarchy(_hang_leaves(group[nearest[:, 0]], below, heights), shaping)
+    tree = _hang_leaves(group[nearest[:, 0]], below, heights)
+    return Hierarchy(tree, shaping, None if support is None else _of_nodes(tree, support, heights))
 
 
 def consensus_tree(
@@ -165,15 +181,27 @@ def _superpoints(
     """Group of each of `count` points, from 0: a watershed by area (Cousty, Najman 2011).
 
     Area ranks the basins by how many points they hold when they drown, so that what is left are
-    groups of some size rather than stray points.
+    groups of some size rather than stray points. Many drown at the same area; where all of them
+    would be too many, those go first that come first in the tree.
     """
     if count <= 2:
         return np.zeros(count, np.int64)
     graph = hg.UndirectedGraph(count)  # pyright: ignore[reportAttributeAccessIssue]
     graph.add_edges(sources, targets)
     tree, areas = hg.watershed_hierarchy_by_area(graph, lengths, vertex_area=np.ones(count))
-    labels = hg.labelisation_horizontal_cut_from_num_regions(tree, areas, most)
-    return np.unique(labels, return_inverse=True)[1]
+    parents = tree.parents()
+    merged = areas == 0  # Leaves, and what makes a basin.
+    nodes = np.flatnonzero(~merged)
+    nodes = nodes[np.argsort(areas[nodes], kind="stable")]
+    # What is left once all basins are there, and again after each node that joins some.
+    fewer = np.bincount(parents[:-1], minlength=len(parents)) - 1
+    basins = count - fewer[count:][merged[count:]].sum()
+    left = basins - np.concatenate([[0], np.cumsum(fewer[nodes])])
+    merged[nodes[: int(np.argmax(left <= most))]] = True
+    top = np.where(merged[parents], parents, np.arange(len(parents)))
+    while (top[top] != top).any():
+        top = top[top]
+    return np.unique(top[:count], return_inverse=True)[1]
 
 
 def _mean_features(
@@ -184,14 +212,16 @@ def _mean_features(
 
 
 def _merge_by_consensus(
-    consensus: Consensus, unit: Float[np.ndarray, "P D"], group: Int[np.ndarray, "P"], share: float
+    consensus: Consensus,
+    vectors: Float[np.ndarray, "G D"],
+    group: Int[np.ndarray, "P"],
+    share: float,
 ) -> Merges:
     """Average linkage of superpoints by consensus and by the cosine of their mean features.
 
     Pairs that no photo sees together are as alike as their features. All pairs of members count
     alike, so that merging adds sums over pairs.
     """
-    vectors = _mean_features(unit, group)
     cosine = vectors @ vectors.T
     total, weight = consensus.between_groups(group)
     agreed = np.divide(total, weight, out=cosine.copy(), where=weight > 0)
@@ -248,6 +278,15 @@ def _hang_leaves(
         parents[number[below[:, side]]] = leaves + groups + rank
     altitudes = np.concatenate([np.zeros(leaves + groups), heights[order]])
     return Dendrogram(parents, altitudes, leaves)
+
+
+def _of_nodes(
+    tree: Dendrogram, support: Float[np.ndarray, "K"], heights: Float[np.ndarray, "K"]
+) -> Float[np.ndarray, "T"]:
+    """Support of merges as that of nodes, in the order of `_hang_leaves`."""
+    found = np.ones(len(tree.parents))
+    found[len(found) - len(support) :] = support[np.argsort(heights, kind="stable")]
+    return found
 
 
 def _unit(features: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:

@@ -42,14 +42,22 @@ def blended_votes(gaussians: Gaussians, camera: Camera) -> Votes:
     return Votes(weights.indptr, weights.indices, weights.data, alpha >= OPAQUE)
 
 
-def surface_points(
+def expected_depth(
     gaussians: Gaussians, camera: Camera
-) -> tuple[Float[np.ndarray, "P 3"], Float[np.ndarray, "P"]]:
-    """The point of each pixel at the mean depth of what it blends, and its accumulated opacity."""
+) -> tuple[Float[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
+    """Mean depth (z) of what each pixel blends, in world units, and its accumulated opacity."""
     weights = blend_weights(gaussians, camera)
     alpha = np.asarray(weights.sum(axis=1)).ravel()
     _, depths = project(camera, gaussians.means.detach().cpu().numpy().astype(np.float64))
     depth = weights @ depths / np.maximum(alpha, 1e-9)
+    return depth.reshape(camera.height, -1), alpha.reshape(camera.height, -1)
+
+
+def surface_points(
+    gaussians: Gaussians, camera: Camera
+) -> tuple[Float[np.ndarray, "P 3"], Float[np.ndarray, "P"]]:
+    """The point of each pixel at the mean depth of what it blends, and its accumulated opacity."""
+    depth, alpha = (each.ravel() for each in expected_depth(gaussians, camera))
     return unproject(camera, pixel_centres(camera), depth), alpha
 
 

@@ -16,7 +16,7 @@ from splat_uff.paper.figures import (
     write_segments,
 )
 from splat_uff.paper.methods import Choices, Comparison, Scores
-from splat_uff.paper.tables import write_page
+from splat_uff.paper.tables import CEILING, write_page
 from splat_uff.run import Run, load_arrays
 from splat_uff.stages import read_finished
 
@@ -97,8 +97,11 @@ def _methods(comparison: Comparison, ours: Scores, recipe: Scores) -> dict[str, 
         "LeRF, best scale": distilled.get("scales", {}),
         "LSeg, 2D features": comparison.dense(),
     }
-    if "nc_ceiling" in ours:
-        found["ceiling, true labels"] = {"nc": ours["nc_ceiling"]}
+    found[CEILING] = {
+        name: ours[f"{name}_ceiling"]
+        for name in ("nc", "nc_fixed", "vc")
+        if f"{name}_ceiling" in ours
+    }
     return {name: scores for name, scores in found.items() if scores}
 
 

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splat_uff.cameras import Camera
+from splat_uff.render.cpu import EPS2D
 from splat_uff.render.rasterization import rasterization
 from splat_uff.render.records import Gaussians, Render
 from splat_uff.render.weights import blend_weights
@@ -33,14 +34,22 @@ def rasterize(gaussians: Gaussians, camera: Camera, values: Float[Tensor, "N C"]
     return _render(gaussians, camera, values)
 
 
-def render_colours(gaussians: Gaussians, camera: Camera, *, degree: int | None = None) -> Render:
+def render_colours(
+    gaussians: Gaussians, camera: Camera, *, degree: int | None = None, eps2d: float = EPS2D
+) -> Render:
     """Composite the colours of the Gaussians, with spherical harmonics up to `degree`.
+
+    Args:
+        gaussians: What is looked at.
+        camera: Where from; the render has its size.
+        degree: All that are stored unless given.
+        eps2d: Blur in pixels squared.
 
     Raises:
         ValueError: If `degree` asks for more than is stored.
     """
     degree = gaussians.sh_degree if degree is None else degree
-    return _render(gaussians, camera, _coefficients(gaussians), sh_degree=degree)
+    return _render(gaussians, camera, _coefficients(gaussians), sh_degree=degree, eps2d=eps2d)
 
 
 def render_colours_and_depth(

@@ -130,9 +130,14 @@ def rasterize_on_cpu(
 
 
 def pixel_weights(
-    gaussians: Gaussians, camera: Camera
+    gaussians: Gaussians, camera: Camera, *, eps2d: float = EPS2D
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Blend weights of a camera as compressed sparse rows.
+
+    Args:
+        gaussians: On the CPU.
+        camera: Where from.
+        eps2d: Blur in pixels squared.
 
     Returns:
         Row starts, int64 [H * W + 1]; Gaussians, int32, front to back in a row; weights, float32.
@@ -142,7 +147,7 @@ def pixel_weights(
     means2d, conics, depths, opacities, extents = projection.project_forward(
         *(_array(t) for t in (gaussians.means, gaussians.quats, gaussians.scales)),
         _array(gaussians.opacities), camera.cam_from_world[None], camera.K[None], 1,
-        width, height, EPS2D, NEAR, FAR, 0.0, False,
+        width, height, eps2d, NEAR, FAR, 0.0, False,
     )  # fmt: skip
     tile_starts, entries, _, _ = bin_into_tiles(means2d, extents, depths, width, height, TILE)
     starts = np.zeros(height * width + 1, np.int64)

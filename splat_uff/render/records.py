@@ -1,6 +1,7 @@
 """The Gaussians that a camera looks at, and what it gets to see."""
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -21,6 +22,17 @@ class Gaussians:
     """Spherical harmonics of degree 0; colour is 0.5 + 0.2821 * sh0."""
     shN: Float[Tensor, "N K 3"]
     """The higher degrees; K is (degree + 1)**2 - 1 and may be 0."""
+    fitted_focal: float = field(default=0.0, kw_only=True)
+    """Focal length, in pixels, of the photos that they were fitted to; 0 if unknown.
+
+    They are right for pixels of that size: each was blurred by a fixed part of one when it was
+    fitted. `blend_weights` looks at them so, whatever the size of its camera.
+    """
+
+    @staticmethod
+    def of(tensors: Mapping[str, Tensor]) -> "Gaussians":
+        """Put the stored tensors together by name."""
+        return Gaussians(*(tensors[each.name] for each in fields(Gaussians) if not each.kw_only))
 
     def __len__(self) -> int:
         return len(self.means)
@@ -42,15 +54,15 @@ class Gaussians:
 
     def tensors(self) -> dict[str, Tensor]:
         """The stored fields by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {each.name: getattr(self, each.name) for each in fields(self) if not each.kw_only}
 
     def detach(self) -> "Gaussians":
         """The same numbers, cut off from any graph."""
-        return Gaussians(**{name: tensor.detach() for name, tensor in self.tensors().items()})
+        return replace(self, **{name: each.detach() for name, each in self.tensors().items()})
 
     def subset(self, chosen: Bool[Tensor, "N"] | Int[Tensor, "M"]) -> "Gaussians":
         """The chosen Gaussians, in order."""
-        return Gaussians(**{name: tensor[chosen] for name, tensor in self.tensors().items()})
+        return replace(self, **{name: each[chosen] for name, each in self.tensors().items()})
 
     def moved(self, means: Float[Tensor, "N 3"]) -> "Gaussians":
         """The same Gaussians around other centres."""

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,13 @@ class LivePage(Watch):
 
     Args:
         server: Whose scene and panels are empty.
-        hierarchy: Settings of the tree that segments are shown by.
+        hierarchy: Settings of the tree that segments are shown by. While it trains that tree is by
+            features alone; the run's own hears the photos as well.
     """
 
     def __init__(self, server: viser.ViserServer, hierarchy: HierarchyConfig) -> None:
-        self._server, self._hierarchy = server, hierarchy
+        self._server = server
+        self._hierarchy = replace(hierarchy, linkage="average")  # Photos are not at hand.
         self._go, self._stopping, self._saved = threading.Event(), False, False
         self._go.set()
         self._next_look, self._pauses = 0.0, 0.0
@@ -145,7 +148,7 @@ class LivePage(Watch):
         self._next_look = float("inf")  # Until that is done.
         if isinstance(seen, Gaussians):
             copies = {name: each.detach().clone().cpu() for name, each in seen.tensors().items()}
-            self._seen = Gaussians(**copies)
+            self._seen = replace(seen, **copies)
         else:
             self._seen = seen.detach().clone().cpu().numpy()
         self._later.ask()

@@ -114,12 +114,14 @@ class TreePanel:
         walk, number = page.walk, len(session.state.selected)
         first, last = walk.levels(node)
         total = int(session.selected.sum())
+        support = page.opened.hierarchy.support
+        sure = "" if support is None else f"; in {support[node]:.0%} of resampled trees"
         more = f"{number} parts, {total:,} Gaussians selected; the last: " if number > 1 else ""
         return (
             f"{more}**{escape(session.called(node))}**, {int(walk.sizes[node]):,} Gaussians, a "
             f"segment at {first} to {last} segments, formed at height "
             f"{walk.tree.altitudes[node]:.3g}; {len(walk.ancestors(node))} above, "
-            f"{len(walk.children(node))} below"
+            f"{len(walk.children(node))} below{sure}"
         )
 
     def _draw(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 from splat_uff.capture.records import GroundTruth
 from splat_uff.errors import InputError
 from splat_uff.evaluate.consistency import Warp
-from splat_uff.evaluate.levels import true_levels
+from splat_uff.evaluate.levels import LEVELS, true_levels
 from splat_uff.evaluate.queries import (
     STEPS,
     DenseView,
@@ -42,28 +42,35 @@ def test_query_scores_equal_brute_force():
     views, truths = [random_view(rng) for _ in range(2)], [random_truth(rng) for _ in range(2)]
     thresholds = np.array([0.05, 0.3, 0.8, 1.5, 3.0])
     distances = Distances.of(thresholds)
-    found = query_scores(views, truths, distances, seeds=[7], num_clicks=15)
+    *found, fixed = query_scores(views, truths, distances, seeds=[7], num_clicks=15)
+    by_distance = np.zeros((2, 3, len(thresholds)))
     covering_rng, pairs_rng = np.random.default_rng([7]), np.random.default_rng([7])
     for row, (view, truth) in enumerate(zip(views, truths, strict=True)):
         flat = view.flat.astype(np.float64)
         for column, level in enumerate(true_levels(truth)):
-            coverings, injectivities = [], []
+            coverings, injectivities, means = [], [], []
             for pixels in level.scored:
                 A = np.isin(np.arange(len(flat)), pixels)
-                best = [
-                    max(iou(segment(flat, click, t), A) for t in thresholds)
+                clicked = [
+                    [iou(segment(flat, click, t), A) for t in thresholds]
                     for click in covering_rng.choice(pixels, 15)
                 ]
-                coverings.append(np.mean(best))
+                coverings.append(np.max(clicked, axis=1).mean())
+                means.append(np.mean(clicked, axis=0))
                 values = []
                 for first, second in zip(*pairs_rng.choice(pixels, (2, 15)), strict=True):
                     ious = [iou(segment(flat, first, t), A) for t in thresholds]
                     t = thresholds[int(np.argmax(ious))]
                     values.append(iou(segment(flat, first, t), segment(flat, second, t)))
                 injectivities.append(np.mean(values))
+            by_distance[row, column] = np.mean(means, axis=0)
             expected = np.mean(coverings), np.mean(injectivities)
             for scores, value in zip(found, expected, strict=True):
                 assert scores.per_view[row, column] == pytest.approx(value, abs=2e-3)
+    best = by_distance.mean(axis=0).max(axis=1)
+    assert [fixed.nc[level] for level in LEVELS] == pytest.approx(best.tolist(), abs=2e-3)
+    assert fixed.nc["mean"] == pytest.approx(best.mean(), abs=2e-3)
+    assert fixed.nc["mean"] < found[0].mean
 
 
 def test_features_that_are_true_labels_score_one():
@@ -73,8 +80,8 @@ def test_features_that_are_true_labels_score_one():
     features = features + np.where(labels > 0, 1.0, 0.0)[..., None]
     view = DenseView.of(features, np.ones(labels.shape, bool))
     distances = choose_distances([view], 50, rng=np.random.default_rng(0))
-    covering, injectivity = query_scores([view], [truth], distances, seeds=[0])
-    assert covering.objects == 1
+    covering, injectivity, fixed = query_scores([view], [truth], distances, seeds=[0])
+    assert covering.objects == fixed.nc["objects"] == 1
     assert injectivity.objects == 1
     still = Warp(np.arange(labels.size), np.ones(labels.size, bool), np.ones(labels.size, bool))
     rng = np.random.default_rng(0)

@@ -90,6 +90,22 @@ def test_write_report_shows_each_figure_under_its_own_name(tmp_path, report, las
     assert '<tr class="total"><th>total</th>' in text
 
 
+def test_write_report_shows_what_metrics_found_later(tmp_path, report):
+    levels = {"objects": 0.7, "collections": 0.8, "scene": 0.9, "mean": 0.8}
+    bound = {"10": {"published": {"mean": 0.8765, "standard_errors": {}}}}
+    metrics = {
+        **report.metrics,
+        **{"nc_fixed": levels, "nc_ceiling": {**levels, "mean": 0.95}, "nc_fixed_ceiling": levels},
+        **{"vc": bound, "vc_ceiling": bound, "ratios": {"vc": {"10": 1.0}}},
+    }
+    before, _ = read_page(tmp_path, report)
+    text, _ = read_page(tmp_path, dataclasses.replace(report, metrics=metrics))
+    assert tiles_of(text)["NC mean, one cut"] == "0.800"
+    for said in ("<th>ceiling</th>", "<th>ceiling, one cut</th>", "0.966", "VC, view", "135°"):
+        assert said in text
+        assert said not in before
+
+
 def test_write_report_makes_no_stage_the_total(tmp_path, report):
     metrics = {**report.metrics, "seconds": {"capture": 1.0, "masks": 2.0}}
     text, _ = read_page(tmp_path, dataclasses.replace(report, metrics=metrics))

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from splat_uff.capture import Capture, GroundTruth, View
+from splat_uff.capture.rotated import RotatedView, TrueDepth
+from splat_uff.evaluate import score
+from splat_uff.evaluate.ceiling import ceiling_ratios
 from splat_uff.evaluate.config import EvaluateConfig
 from splat_uff.evaluate.score import (
     count_nesting_violations,
@@ -27,7 +30,7 @@ def scene():
     features = np.eye(4, dtype=np.float32)[labels]
     means = gaussians.means.numpy().astype(np.float64)
     ones = np.ones(len(labels), np.float32)
-    hierarchy = build_hierarchy(means, features, ones, HierarchyConfig())
+    hierarchy = build_hierarchy(means, features, ones, HierarchyConfig(linkage="average"))
     seen = label_maps(blended_votes(gaussians, camera), labels[None])[0]
     blank = View("r_0", camera, np.zeros((camera.height, camera.width, 4), np.float32))
     photo = render_over_white(gaussians, blank.camera)
@@ -81,10 +84,12 @@ def test_the_ceiling_of_a_tree_that_holds_the_truth_is_what_it_scores():
     config = EvaluateConfig(cuts=5)
     found = evaluate(capture, gaussians, hierarchy, [], config, seed=0, full=True).metrics
     assert found["nc_ceiling"]["mean"] == pytest.approx(found["nc"]["mean"])
+    assert found["nc_fixed_ceiling"]["mean"] == pytest.approx(found["nc_fixed"]["mean"])
     assert not found["nc_ceiling"]["optimistic"]
     assert found["si"]["mean"] == pytest.approx(1)
     assert found["granularities"] == len(make_cuts(hierarchy, config))
-    assert "vc" not in found  # There are no rotated views,
+    assert "vc" not in found
+    assert "vc_ceiling" not in found  # There are no rotated views,
     assert "depth_error" not in found  # and no depth.
     blind = replace(capture.train[0], truth=None)
     unseen = replace(capture, train=(blind,))
@@ -110,7 +115,7 @@ def test_the_whole_evaluation_of_the_toy_scene(toy, tmp_path):
     means = gaussians.means.numpy().astype(np.float64)
     features = np.concatenate([means, np.ones((len(means), 1))], axis=1).astype(np.float32)
     ones = np.ones(len(means), np.float32)
-    hierarchy = build_hierarchy(means, features, ones, HierarchyConfig())
+    hierarchy = build_hierarchy(means, features, ones, HierarchyConfig(linkage="average"))
     found = evaluate(
         capture, gaussians, hierarchy, [], EvaluateConfig(cuts=10), seed=0, full=True
     ).metrics
@@ -124,3 +129,48 @@ def test_the_whole_evaluation_of_the_toy_scene(toy, tmp_path):
         # The half pixel of the published scripts weighs much in images as small as these.
         assert scores["published"]["mean"] < scores["exact"]["mean"] <= 1
     assert found["nc_ceiling"]["mean"] > found["nc"]["mean"] > found["nc_fixed"]["mean"]
+    assert found["nc_ceiling"]["mean"] >= found["nc_fixed_ceiling"]["mean"]
+    assert found["nc_fixed_ceiling"]["mean"] > found["nc_fixed"]["mean"]
+    assert list(found["vc_ceiling"]) == list(found["vc"])
+    for angle, bound in found["vc_ceiling"].items():
+        assert list(bound) == ["published", "exact"]
+        ratio = found["vc"][angle]["published"]["mean"] / bound["published"]["mean"]
+        assert found["ratios"]["vc"][angle] == ratio
+    for name in ("nc", "nc_fixed"):
+        assert found["ratios"][name] == found[name]["mean"] / found[f"{name}_ceiling"]["mean"]
+
+
+def test_the_vc_ceiling_of_a_tree_that_holds_the_truth_is_what_it_scores(monkeypatch):
+    """A twin that is the view itself: true labels agree with themselves, and with the tree's."""
+    capture, gaussians, hierarchy = scene()
+    truth = capture.val[0].truth
+    assert truth is not None
+    depth = np.where(truth.objects > 0, 2.0, 0.0)
+    seen = truth.objects > 0
+    twin = RotatedView(capture.val[0].camera, seen, seen)
+    monkeypatch.setattr(score, "read_depths", lambda _: [TrueDepth(depth, depth)])
+    monkeypatch.setattr(score, "read_rotated", lambda _, degrees: [twin] if degrees == 10 else None)
+    config = EvaluateConfig(cuts=5)
+    found = evaluate(capture, gaussians, hierarchy, [], config, seed=0, full=True).metrics
+    assert list(found["vc_ceiling"]) == ["10"]
+    assert found["vc_ceiling"]["10"]["exact"]["mean"] == pytest.approx(1)
+    assert found["vc_ceiling"] == found["vc"]
+    assert found["ratios"] == {
+        "nc": pytest.approx(1),
+        "nc_fixed": pytest.approx(1),
+        "vc": {"10": 1},
+    }
+
+
+def test_ceiling_ratios_say_what_is_known():
+    level, bound = {"mean": 0.45}, {"mean": 0.9}
+    assert ceiling_ratios({"nc": level}) == {}
+    assert ceiling_ratios({"nc": level, "nc_ceiling": {"mean": 0.0}}) == {}
+    found = ceiling_ratios(
+        {
+            **{"nc_fixed": level, "nc_fixed_ceiling": bound},
+            "vc": {"10": {"published": level}, "45": {"exact": level}},
+            "vc_ceiling": {"10": {"published": bound}, "45": {"exact": bound}, "90": {}},
+        }
+    )
+    assert found == {"nc_fixed": 0.5, "vc": {"10": 0.5}}

@@ -1,3 +1,4 @@
+import pytest
 from rich.console import Console
 
 from splat_uff.evaluate.tables import (
@@ -50,6 +51,9 @@ def full(metrics: dict) -> dict:
         **metrics,
         "nc_fixed": levels,
         "nc_ceiling": {**levels, "mean": 0.95, "optimistic": True},
+        "nc_fixed_ceiling": {**levels, "mean": 0.9},
+        "vc_ceiling": {"10": {"published": {**vc, "mean": 0.9123}, "exact": vc}},
+        "ratios": {"nc": 0.9663, "nc_fixed": 0.8889, "vc": {"10": 0.9607}},
         "si": levels,
         "si_standard_errors": levels,
         "vc": {"10": {"published": vc, "exact": vc}, "90": {"published": vc}},
@@ -63,18 +67,38 @@ def test_score_table_shows_the_whole_evaluation_within_80_columns(report):
     text = printed(full(report.metrics))
     for expected in (
         *("one cut for all views", "ceiling (optimistic)", "SI, segmentation injectivity"),
-        *("0.876±0.012", "10°", "0.0099", "NC as a share of the ceiling", "0.966"),
+        *("0.876±0.012", "10°", "0.0099", "ceiling, one cut", "0.912±0.012", "0.961"),
     ):
         assert expected in text
     assert max(map(len, text.splitlines())) <= 80
 
 
 def test_consistency_rows_leave_out_what_is_not_known(report):
-    ours, exact, *published = consistency_rows(full(report.metrics))
+    ours, exact, bound, exact_bound, share, *published = consistency_rows(full(report.metrics))
     assert ours.values == (0.8765, None, 0.8765, None)
-    assert exact.values == (0.8765, None, None, None)
+    assert exact.values == exact_bound.values == (0.8765, None, None, None)
+    assert bound.values == (0.9123, None, None, None)
+    assert share.values == (0.9607, None, None, None)
     assert all(row.is_context for row in published)
     assert consistency_rows(report.metrics) == []
+
+
+def test_score_rows_put_one_cut_and_the_ceilings_beside_nc(report):
+    rows = {row.name: row.values for row in score_rows(full(report.metrics))}
+    assert list(rows)[:6] == [
+        "this run, 50 nested cuts",
+        "one cut for all views",
+        "ceiling (optimistic)",
+        "share of the ceiling",
+        "ceiling, one cut",
+        "share, one cut",
+    ]
+    for score, bound, share in (
+        ("this run, 50 nested cuts", "ceiling (optimistic)", "share of the ceiling"),
+        ("one cut for all views", "ceiling, one cut", "share, one cut"),
+    ):
+        ratios = [own / most for own, most in zip(rows[score], rows[bound], strict=True)]
+        assert rows[share] == pytest.approx(ratios)
 
 
 def test_second_rows_follow_the_pipeline_and_end_with_the_total():

@@ -244,6 +244,13 @@ def test_describe_tree_adds_up():
     assert nodes[6]["box"] == [[0, 0, -3], [1, 2, 0]]
     assert nodes[5]["name"] == "stool"
     assert nodes[5]["height"] == 0.2
+    assert "support" not in nodes[5]
+    support = np.array([1, 1, 1, 1, 0.8125, 0.5, 1])
+    assert [node["support"] for node in describe_tree(TREE, positions, support=support)] == [
+        1,
+        0.5,
+        0.8125,
+    ]
 
 
 def test_largest_first_breaks_ties_by_the_lower_node():

@@ -20,6 +20,7 @@ from splat_uff.gaussians.readings import frame_readings
 from splat_uff.gaussians.source import read_source
 from splat_uff.gaussians.turn import turn_gaussians
 from splat_uff.render import Gaussians, render_colours
+from splat_uff.render.fineness import Fineness
 from splat_uff.render.harmonics import C0
 from tests.gaussians.scenes import look_at_origin
 
@@ -56,10 +57,11 @@ def photograph(gaussians, *, background=None, exposures=(1.0,) * 10):
     views = []
     for k, exposure in enumerate(exposures):
         camera = look_at_origin(2.4 * k, 0.9 * np.sin(1.7 * k), SIZE)
+        fineness = Fineness.of(gaussians, camera)
         with torch.no_grad():
-            render = render_colours(gaussians, camera)
-        alpha = render.alpha.numpy()[..., None]
-        colours = np.clip(exposure * render.values.numpy(), 0, 1)
+            render = render_colours(gaussians, fineness.camera, eps2d=fineness.eps2d)
+        alpha = fineness.average(render.alpha.numpy())[..., None]
+        colours = np.clip(exposure * fineness.average(render.values.numpy()), 0, 1)
         if background is not None:
             colours, alpha = colours + (1 - alpha) * background, np.ones_like(alpha)
         image = np.concatenate([np.minimum(colours, 1), alpha], axis=2).astype(np.float32)
@@ -269,3 +271,20 @@ def test_place_source_names_the_rounding_of_centres_that_are_far_away(ours, capt
     rounded = move_gaussians(ours, far)  # Its means are of 32 bits.
     with pytest.raises(InputError, match=r"32 bits round centres by up to 0\.25, .* likely reason"):
         place_file(tmp_path, rounded, given)
+
+
+def test_place_source_finds_out_at_what_size_gaussians_were_fitted(ours, tmp_path, capsys):
+    """The photos in their files are 4 times as large as those that are trained on."""
+    shot = photograph(replace(ours, fitted_focal=4 * look_at_origin(0, 0, SIZE).focal))
+    large = [replace(view, source_size=(4 * SIZE, 4 * SIZE)) for view in shot.train]
+    capture = replace(shot, folder=tmp_path, train=tuple(large))
+    placed = place(tmp_path, ours, capture)
+    assert placed.gaussians.fitted_focal == pytest.approx(4 * capture.focal)
+    assert "fit photos of about 192x192 best" in capsys.readouterr().err
+    small = place(tmp_path, ours, replace(capture, train=shot.train))
+    assert small.gaussians.fitted_focal == pytest.approx(capture.focal)
+
+
+def test_place_source_believes_a_file_that_says_at_what_size_it_was_fitted(ours, capture, tmp_path):
+    placed = place(tmp_path, replace(ours, fitted_focal=123.5), capture)
+    assert placed.gaussians.fitted_focal == 123.5

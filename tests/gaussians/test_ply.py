@@ -1,6 +1,7 @@
 """PLY files: exact there and back, and one line of answer to anything malformed."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,3 +165,19 @@ def test_load_ply_reads_the_table_wherever_it_stands(tmp_path):
     elements = [PlyElement.describe(faces, "face"), PlyElement.describe(table, "vertex")]
     PlyData(elements).write(str(tmp_path / "splats.ply"))
     assert len(load_ply(tmp_path / "splats.ply")) == 2
+
+
+def test_save_ply_keeps_the_size_that_gaussians_were_fitted_at(tmp_path):
+    path = tmp_path / "splats.ply"
+    save_ply(path, replace(random_gaussians(3), fitted_focal=277.125))
+    assert load_ply(path).fitted_focal == 277.125
+    save_ply(path, random_gaussians(3))
+    assert load_ply(path).fitted_focal == 0
+
+
+@pytest.mark.parametrize("stated", ["1e999", "0", "nan", "-3", "e", "7e8", "1 2", ""])
+def test_load_ply_takes_no_odd_size_for_one(stated, tmp_path):
+    path = tmp_path / "splats.ply"
+    save_ply(path, replace(random_gaussians(3), fitted_focal=277.125))
+    path.write_bytes(path.read_bytes().replace(b"277.125", stated.encode()))
+    assert load_ply(path).fitted_focal == 0

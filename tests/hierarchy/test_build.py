@@ -5,7 +5,7 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from splat_uff.hierarchy.build import build_hierarchy
+from splat_uff.hierarchy.build import _superpoints, build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.dendrogram import cut, cut_into
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
@@ -56,7 +56,7 @@ def test_gaussians_that_hardly_show_take_the_nearest_label_and_shape_nothing():
     faint = rng.choice(len(part), 30, replace=False)
     weights[faint] = 0.01
     features[faint] = rng.standard_normal((30, 4))
-    hierarchy = build_hierarchy(means, features, weights, HierarchyConfig())
+    hierarchy = build_hierarchy(means, features, weights, HierarchyConfig(linkage="average"))
     assert same_partition(cut_into(hierarchy.tree, 4), part)
     assert not hierarchy.shaping[faint].any()
 
@@ -87,6 +87,23 @@ def test_build_hierarchy_takes_very_few_gaussians(count):
         assert cut_into(tree, 1).tolist() == [1] * count
 
 
+def test_superpoints_are_at_most_as_many_as_asked_for_and_nest():
+    rng = np.random.default_rng(0)
+    sources, targets = neighbour_graph(rng.random((3000, 3)), k=6)
+    lengths = rng.random(len(sources))  # Hundreds of basins of the same small areas.
+    finer = _superpoints(lengths, sources, targets, 3000, 3000)
+    basins = int(finer.max()) + 1
+    for most in (basins, basins - 1, 300, 100, 10, 2, 1):
+        group = _superpoints(lengths, sources, targets, 3000, most)
+        assert 0.95 * most <= group.max() + 1 <= most
+        assert all(len(np.unique(group[finer == one])) == 1 for one in range(finer.max() + 1))
+        graph = coo_array((np.ones(len(sources)), (sources, targets)), shape=(3000, 3000)).tocsr()
+        for one in range(group.max() + 1):
+            inside = np.flatnonzero(group == one)
+            assert connected_components(graph[inside][:, inside], directed=False)[0] == 1
+        finer = group
+
+
 def test_neighbour_graph_is_connected_by_the_shortest_bridges():
     clusters = [np.random.default_rng(i).random((20, 3)) + 100 * i for i in range(4)]
     points = np.concatenate(clusters)
@@ -101,3 +118,9 @@ def test_neighbour_graph_is_connected_by_the_shortest_bridges():
 def test_find_outliers_names_the_one_far_away():
     points = np.concatenate([np.random.default_rng(0).random((50, 3)), [[30, 30, 30]]])
     assert np.flatnonzero(find_outliers(points)).tolist() == [50]
+
+
+def test_a_tree_by_consensus_needs_somebody_to_ask():
+    means, features, part = scene(np.random.default_rng(0))
+    with pytest.raises(ValueError, match="needs the opinions"):
+        build_hierarchy(means, features, np.ones(len(part), np.float32), HierarchyConfig())
