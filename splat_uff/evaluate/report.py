@@ -137,15 +137,35 @@ def _granularity_section(report: Report) -> str:
         )
     shown = segments_in_words(report.num_segments[middle])
     words = ",".join(segments_in_words(number) for number in reversed(report.num_segments))
+    marks = natural_marks(report)
+    levels = ", ".join(str(number) for number in marks)
+    note = (
+        f" Natural levels, at which it is most stable: {levels} segments; marks below the slider "
+        "are the granularities nearest to them."
+        if marks
+        else ""
+    )
+    ticks = "".join(f'<option value="{place}"></option>' for place in marks.values())
     return (
         "<section><h2>Granularity</h2>"
-        "<p>All granularities are cuts of one tree, so segments only ever split.</p>"
+        f"<p>All granularities are cuts of one tree, so segments only ever split.{note}</p>"
+        f'<datalist id="levels">{ticks}</datalist>'
         '<label class="slider"><span>coarse</span>'
         f'<input id="granularity" type="range" min="0" max="{count - 1}" '
-        f'value="{count - 1 - middle}" data-words="{words}" aria-label="granularity">'
+        f'value="{count - 1 - middle}" data-words="{words}" list="levels" '
+        'aria-label="granularity">'
         f'<span>fine</span><output id="segments">{shown}</output>'
         f'</label><div class="row" style="--columns: 4">{"".join(stacks)}</div></section>'
     )
+
+
+def natural_marks(report: Report) -> dict[int, int]:
+    """By the segments of each natural level, the place on the slider that is nearest in ratio."""
+    segments = np.log(np.maximum(report.num_segments[::-1], 1))  # Coarse is on the left.
+    return {
+        int(level["segments"]): int(np.abs(segments - np.log(level["segments"])).argmin())
+        for level in report.metrics.get("natural_levels", ())
+    }
 
 
 def _scores_section(report: Report) -> str:

@@ -35,6 +35,7 @@ from splat_uff.evaluate.levels import Undefined
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.dendrogram import cut, cut_into, height_of, segment_counts
 from splat_uff.hierarchy.labels import Votes, blended_votes, label_maps, nearest_votes
+from splat_uff.hierarchy.natural import describe_levels
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.progress import notice, track
 from splat_uff.render import Gaussians, render_colours
@@ -88,6 +89,7 @@ def evaluate(
         "num_gaussians": len(gaussians),
         "num_segments": hierarchy.tree.most_segments,
         "num_cuts": len(cuts),
+        "natural_levels": describe_levels(hierarchy, most_segments=config.most_segments),
     }
     if capture.val:
         scores = score_images(

@@ -127,8 +127,8 @@ def fact_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
 
     Args:
         metrics: The content of `metrics.json`. Read here: `psnr` in dB, `ssim`,
-            `num_gaussians`, `num_segments`, `peak_memory_gb`, `seconds` by stage. All may be
-            missing.
+            `num_gaussians`, `num_segments`, `natural_levels`, `peak_memory_gb`, `seconds` by stage.
+            All may be missing.
     """
     rows = []
     if "psnr" in metrics:
@@ -146,6 +146,9 @@ def fact_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("Gaussians", format_count(metrics["num_gaussians"])))
     if "num_segments" in metrics:
         rows.append(("segments, finest", format_count(metrics["num_segments"])))
+    if metrics.get("natural_levels"):
+        numbers = ", ".join(str(level["segments"]) for level in metrics["natural_levels"])
+        rows.append(("natural levels, segments", numbers))
     if "peak_memory_gb" in metrics:
         rows.append(("peak memory", f"{metrics['peak_memory_gb']:.1f} GB"))
     return rows

@@ -1,6 +1,7 @@
 """The hierarchy in the panel: granularity, what is selected and what is around it in the tree."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import viser
 
 from splat_uff.errors import InputError
 from splat_uff.hierarchy.dendrogram import height_of, segment_counts
+from splat_uff.hierarchy.natural import natural_levels
 from splat_uff.view.dendrogram import dendrogram_figure, largest_nodes
 from splat_uff.view.later import Later
 
@@ -41,6 +43,14 @@ class TreePanel:
         self._number = gui.add_number(
             "segments", page.num_segments, min=1, max=page.most_segments, step=1
         )
+        opened = page.opened
+        levels = natural_levels(
+            page.walk.tree, opened.hierarchy.support,
+            most_segments=opened.provenance.settings.evaluate.most_segments,
+        )  # fmt: skip
+        if levels:
+            cuts = {str(each.segments): partial(page.cut, each.segments) for each in levels}
+            self._group("natural levels", cuts)
         self._cut = gui.add_markdown("")
         self._said = gui.add_markdown("")
         self._group("walk", {"wider": self._wider, "narrower": self._narrower})

@@ -213,3 +213,17 @@ def test_write_sheet_keeps_every_title_over_its_own_column(tmp_path, numbers):
         left = MARGIN + column * (TILE + GAP)
         assert (band[:, left : left + TILE] < 100).any()
         assert (band[:, left + TILE : left + TILE + GAP] == 255).all(), "titles touch"
+
+
+def test_report_marks_natural_levels_on_the_slider(report, tmp_path):
+    coarse_first = report.num_segments[::-1]
+    levels = [
+        {"segments": n, "height": 0.1, "persistence": 0.1}
+        for n in (coarse_first[0], coarse_first[-1])
+    ]
+    marked = dataclasses.replace(report, metrics={**report.metrics, "natural_levels": levels})
+    text, _ = read_page(tmp_path, marked)
+    assert f"{coarse_first[0]}, {coarse_first[-1]} segments" in text
+    source = (tmp_path / "report.html").read_text()
+    assert '<option value="0">' in source
+    assert f'<option value="{len(coarse_first) - 1}">' in source

@@ -109,3 +109,9 @@ def test_second_rows_follow_the_pipeline_and_end_with_the_total():
         "export",
         "total",
     ]
+
+
+def test_fact_rows_list_natural_levels():
+    levels = [{"segments": n, "height": 1 / n, "persistence": 0.1} for n in (3, 11, 42)]
+    assert ("natural levels, segments", "3, 11, 42") in fact_rows({"natural_levels": levels})
+    assert fact_rows({"natural_levels": []}) == []

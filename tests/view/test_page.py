@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -439,3 +440,13 @@ def test_rays_that_lead_nowhere_select_nothing(page, browser, direction):
     page.session.select([page.walk.root])
     page.select_at(browser.camera, [0.0] * 3, direction, "replace")
     assert page.session.state.selected == (page.walk.root,)
+
+
+def test_support_of_what_is_selected_is_told_where_it_is_known(page):
+    page.session.select([page.walk.root])
+    page.changed()
+    assert "resampled trees" not in page.tree_panel._said.content
+    support = np.full(len(page.walk.tree.parents), 0.8125)
+    page.opened = replace(page.opened, hierarchy=replace(page.opened.hierarchy, support=support))
+    page.changed()
+    assert "in 81% of resampled trees" in page.tree_panel._said.content

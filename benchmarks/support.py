@@ -1,0 +1,218 @@
+"""Is the support of nodes calibrated, what does it cost, and how good are the natural levels?
+
+    python benchmarks/support.py runs/desk runs/truck runs/plant --output benchmarks/support.json
+
+Takes finished runs with ground truth and builds their trees by consensus. A node is *right* if it
+matches, with an IoU of at least 0.75, a true object, collection or the foreground (by Gaussians,
+labelled as for the ceiling), or a mask of a held-out view, which the run has never seen (by pixels,
+in a view where the node has at least 20). Asked about are the nodes that are segments of any of the
+scored cuts and have 20 pixels in a held-out view; superpoints, sure by definition, are left out.
+Writes a JSON file and, with --picture, the share of nodes that are right by their support.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from splat_uff.evaluate.ceiling import oracle_labels
+from splat_uff.evaluate.covering import coverings
+from splat_uff.evaluate.levels import MIN_PIXELS
+from splat_uff.evaluate.score import STAGE, click_scores, label_view, make_cuts, scored_camera
+from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
+from splat_uff.hierarchy.config import HierarchyConfig
+from splat_uff.hierarchy.dendrogram import cut_into, segment_counts
+from splat_uff.hierarchy.labels import blended_votes, label_maps
+from splat_uff.hierarchy.natural import natural_levels
+from splat_uff.hierarchy.support import SAME
+from splat_uff.hierarchy.support import STAGE as SUPPORT_STAGE
+from splat_uff.hierarchy.walk import Walk
+from splat_uff.machine import commit, describe_machine
+from splat_uff.masks.gather import gather_held_out, gather_masks
+from splat_uff.memory import Memory
+from splat_uff.run import Run, load_arrays
+from splat_uff.stages import Finished, opinions_of, read_finished
+
+BINS = 10
+CONFIG = HierarchyConfig(linkage="consensus")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path, help="finished runs with ground truth")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--picture", type=Path)
+    options = parser.parse_args()
+    kept = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
+    rows = {(row["scene"], row["seed"]): row for row in kept}
+    for folder in options.runs:
+        row = judge(folder)
+        rows[row["scene"], row["seed"]] = row
+        print(json.dumps({name: value for name, value in row.items() if name != "bins"}))
+        record = {
+            "date": time.strftime("%Y-%m-%d"),
+            "machine": describe_machine(),
+            "commit": commit(),
+            "rows": list(rows.values()),
+        }
+        options.output.write_text(json.dumps(record, indent=2) + "\n")
+    if options.picture:
+        draw(options.picture, list(rows.values()))
+
+
+def judge(folder: Path) -> dict:
+    """One row for a run."""
+    found = read_finished(folder)
+    seed = found.provenance.settings.seed
+    hierarchy, seconds = build(found, folder, seed)
+    assert hierarchy.support is not None
+    nodes, right = right_nodes(found, hierarchy)
+    support = hierarchy.support[nodes]
+    bins = np.minimum((support * BINS).astype(int), BINS - 1)
+    table = [
+        {
+            "nodes": int((bins == each).sum()),
+            "support": round(float(support[bins == each].mean()), 4),
+            "right": round(float(right[bins == each].mean()), 4),
+        }
+        for each in np.unique(bins)
+    ]
+    return {
+        "scene": found.provenance.scene,
+        "seed": seed,
+        "seconds": seconds,
+        "nodes": len(nodes),
+        "mean_support": round(float(support.mean()), 4),
+        "right": round(float(right.mean()), 4),
+        "ece": round(calibration_error(table), 4),
+        "bins": table,
+        "natural": natural(found, hierarchy, seed),
+    }
+
+
+def build(found: Finished, folder: Path, seed: int) -> tuple[Hierarchy, dict[str, float]]:
+    """The tree by consensus, and its seconds with and without support."""
+    arrays = load_arrays(Run(folder).features, ("features", "largest_weights"))
+    bags = gather_masks(found.capture, found.provenance.mask_source)
+    opinions = opinions_of(found.capture, bags, found.gaussians, Memory())
+    means = found.gaussians.means.numpy().astype(np.float64)
+    given = means, arrays["features"], arrays["largest_weights"]
+
+    def timed(resamples: int) -> tuple[Hierarchy, float]:
+        start = time.perf_counter()
+        config, rng = (
+            replace(CONFIG, resamples=resamples),
+            np.random.default_rng([seed, SUPPORT_STAGE]),
+        )
+        hierarchy = build_hierarchy(*given, config, opinions, rng=rng)
+        return hierarchy, time.perf_counter() - start
+
+    timed(1)  # Compiles.
+    (_, without), (hierarchy, both) = timed(0), timed(CONFIG.resamples)
+    return hierarchy, {"tree": round(without, 2), "support": round(both - without, 2)}
+
+
+def right_nodes(found: Finished, hierarchy: Hierarchy) -> tuple[np.ndarray, np.ndarray]:
+    """The nodes that are asked about, and which of them are right."""
+    tree, walk = hierarchy.tree, Walk(hierarchy.tree)
+    config = found.provenance.settings.evaluate
+    counts = segment_counts(most=min(config.most_segments, tree.most_segments), count=config.cuts)
+    cuts = np.stack([walk.cut(int(count)) for count in counts])
+    nodes = np.unique(cuts)
+    number = np.zeros(len(tree.parents), np.int32)
+    number[nodes] = np.arange(1, len(nodes) + 1)
+    shown, matched = np.zeros(len(nodes), bool), np.zeros(len(nodes), bool)
+    bags = gather_held_out(found.capture, found.provenance.mask_source)
+    for view, (masks, _) in zip(found.capture.val, bags, strict=True):
+        camera = view.camera.resized(masks.width, masks.height)
+        maps = label_maps(blended_votes(found.gaussians, camera), number[cuts])
+        inside = masks.flat()
+        areas = inside.sum(axis=1)
+        seen = np.zeros(len(nodes) + 1, bool)
+        for labels in maps.reshape(len(maps), -1):
+            sizes = np.bincount(labels, minlength=len(nodes) + 1)
+            new = np.flatnonzero((sizes >= MIN_PIXELS) & ~seen)
+            new = new[new > 0]
+            seen[new] = True
+            if len(masks):
+                joint = np.stack(
+                    [np.bincount(labels[each], minlength=len(sizes)) for each in inside]
+                )
+                ious = joint[:, new] / (areas[:, None] + sizes[new] - joint[:, new])
+                matched[new - 1] |= ious.max(axis=0) >= SAME
+        shown |= seen[1:]
+    labels = oracle_labels(found.gaussians, found.capture.train)
+    for place, node in enumerate(nodes):
+        matched[place] |= any(
+            is_true(level, walk.leaves(node), number == 2) for number, level in enumerate(labels)
+        )
+    merges = np.isin(nodes, tree.parents[: tree.num_leaves], invert=True)
+    return nodes[shown & merges], matched[shown & merges]
+
+
+def is_true(level: np.ndarray, leaves: np.ndarray, of_scene: bool) -> bool:
+    """Whether some leaves are a true segment, of which 0 is none and 1 the background."""
+    joint, sizes = np.bincount(level[leaves], minlength=level.max() + 1), np.bincount(level)
+    ious = joint / np.maximum(sizes + len(leaves) - joint, 1)
+    return bool((ious[1 if of_scene else 2 :] >= SAME).any())
+
+
+def calibration_error(table: list[dict]) -> float:
+    """Expected calibration error: mean of |support - share that is right| over nodes, in bins."""
+    nodes = sum(row["nodes"] for row in table)
+    return sum(row["nodes"] * abs(row["support"] - row["right"]) for row in table) / nodes
+
+
+def natural(found: Finished, hierarchy: Hierarchy, seed: int) -> dict:
+    """NC of the best natural level for each true level, beside that of the best scored cut."""
+    config, gaussians = found.provenance.settings.evaluate, found.gaussians
+    levels = natural_levels(hierarchy.tree, hierarchy.support, most_segments=config.most_segments)
+    chosen = np.stack([cut_into(hierarchy.tree, level.segments) for level in levels])
+    truths = [view.truth for view in found.capture.val if view.truth is not None]
+    scored, few = (
+        np.stack(
+            [
+                label_view(gaussians, hierarchy, scored_camera(view), cuts, config)
+                for view in found.capture.val
+            ]
+        )
+        for cuts in (make_cuts(hierarchy, config), chosen)
+    )
+    rng = np.random.default_rng([seed, STAGE])
+    return {
+        "segments": [level.segments for level in levels],
+        "nc_fixed": click_scores(scored, truths, seed, config.clicks)["nc_fixed"],
+        "nc_natural": coverings(few, truths, rng=rng, num_clicks=config.clicks)[1].nc,
+    }
+
+
+def draw(path: Path, rows: list[dict]) -> None:
+    """The share of nodes that are right by their support, one line a scene."""
+    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], "--", color="#888", linewidth=1, label="as sure as right")
+    colours = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#4a5568", "#975a16")
+    for row, colour in zip(rows, colours * len(rows), strict=False):
+        bins = row["bins"]
+        x, y = [each["support"] for each in bins], [each["right"] for each in bins]
+        name = f"{row['scene']}" + (f", seed {row['seed']}" if row["seed"] else "")
+        axes.plot(x, y, color=colour, linewidth=1.2, label=f"{name}: error {row['ece']:.2f}")
+        axes.scatter(x, y, s=[4 + each["nodes"] for each in bins], color=colour, alpha=0.75)
+    axes.set_xlabel("support: share of resampled trees that have the node")
+    axes.set_ylabel("share that match a true segment or an unseen mask")
+    axes.set_xlim(-0.03, 1.05)
+    axes.set_ylim(-0.03, 1.05)
+    axes.grid(color="#eee")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

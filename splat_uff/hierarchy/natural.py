@@ -1,0 +1,101 @@
+"""Natural levels: the few cuts of a tree whose segments last.
+
+A segment that is there in many cuts, from high above the heights at which its parts merge, is there
+by itself and not because somebody cut there. Of a segment that merges at height h, with a parent
+that merges at H, 1 - h/H is the share of the way up to H for which it lasts, and with its support
+also that is sure. The persistence of a cut is the mean of support times share over its segments,
+less the mean of that over the cuts around it, as finer segments last longer or shorter in all
+trees. Superpoints are no merges, and are left out. `docs/research/natural-levels.md` has what else
+was tried.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from splat_uff.hierarchy.build import Hierarchy
+from splat_uff.hierarchy.dendrogram import Dendrogram, height_of, highest_merges
+from splat_uff.hierarchy.walk import Walk
+
+MOST_LEVELS = 6
+AROUND = 3.0
+"""A cut is compared with those of a third to three times as many segments."""
+APART = 4 / 3
+"""Least ratio between the numbers of segments of two natural levels."""
+
+
+@dataclass(frozen=True)
+class NaturalLevel:
+    """A cut at which a tree is stable."""
+
+    segments: int
+    height: float
+    """Height from which on there are no more segments than that."""
+    persistence: float
+    """Above 0; how much longer its segments last than those of the cuts around it."""
+
+
+def natural_levels(
+    tree: Dendrogram,
+    support: Float[np.ndarray, "T"] | None = None,
+    *,
+    most_segments: int = 300,
+) -> list[NaturalLevel]:
+    """At most `MOST_LEVELS` cuts that persist, coarse to fine.
+
+    Args:
+        tree: Merge tree.
+        support: Of nodes, 0 to 1; as if all were sure unless given.
+        most_segments: Of the finest cut that is looked at.
+
+    Example:
+        >>> parents = np.array([8, 8, 8, 9, 9, 10, 10, 11, 12, 12, 13, 13, 14, 14, 14])
+        >>> tree = Dendrogram(parents, np.array([0.0] * 12 + [0.1, 0.1, 1]), 8)
+        >>> [level.segments for level in natural_levels(tree)]
+        [2]
+    """
+    merges = highest_merges(tree)
+    scores = _persistences(tree, support, min(most_segments, len(merges) + 1))
+    numbers = np.arange(len(scores)) + 2
+    excess = np.empty_like(scores)
+    for place, number in enumerate(numbers):
+        near = (numbers * AROUND >= number) & (numbers <= number * AROUND)
+        excess[place] = scores[place] - scores[near].mean()
+    heights = np.append(tree.altitudes[merges], 0.0)
+    excess[heights[numbers - 2] == heights[numbers - 1]] = 0  # There is no height for that cut.
+    levels = []
+    for place in np.argsort(-excess, kind="stable"):
+        ratios = [max(numbers[place] / n.segments, n.segments / numbers[place]) for n in levels]
+        if excess[place] <= 0 or len(levels) == MOST_LEVELS:
+            break
+        if min(ratios, default=np.inf) > APART:
+            number = int(numbers[place])
+            levels.append(NaturalLevel(number, height_of(tree, number), float(excess[place])))
+    return sorted(levels, key=lambda level: level.segments)
+
+
+def describe_levels(hierarchy: Hierarchy, *, most_segments: int) -> list[dict[str, float]]:
+    """The natural levels of a run as `metrics.json` keeps them, see `NaturalLevel`."""
+    levels = natural_levels(hierarchy.tree, hierarchy.support, most_segments=most_segments)
+    return [asdict(level) for level in levels]
+
+
+def _persistences(
+    tree: Dendrogram, support: Float[np.ndarray, "T"] | None, most_segments: int
+) -> Float[np.ndarray, "K"]:
+    """Mean of support times share that lasts, by cut from 2 segments on; 0 where all are groups."""
+    walk, merges = Walk(tree), highest_merges(tree)
+    above = tree.altitudes[tree.parents]
+    lasting = 1 - np.divide(tree.altitudes, above, out=np.ones_like(above), where=above > 0)
+    lasting = lasting if support is None else lasting * support
+    splits = set(merges.tolist())
+    held: set[int] = {walk.root}
+    total, scores = 0.0, []
+    for merge in merges[: most_segments - 1].tolist():
+        children = [child for child in walk.children(merge) if child in splits]
+        total += float(lasting[children].sum()) - float(lasting[merge])
+        held.remove(merge)
+        held.update(children)
+        scores.append(total / len(held) if held else 0.0)
+    return np.array(scores)
