@@ -16,7 +16,7 @@ from splat_uff import __version__
 from splat_uff.errors import InputError
 from splat_uff.files import is_hidden, read_arrays, replacing, visible_entries, write_arrays
 from splat_uff.lock import folder_lock, require_unlocked
-from splat_uff.settings import TrainConfig, convert, flatten, read_toml
+from splat_uff.settings import TrainConfig, add_former, convert, flatten, read_toml
 
 
 @dataclass(frozen=True)
@@ -211,6 +211,8 @@ def read_provenance(run: Run) -> Provenance:
             f"{run.config} has {found} settings and says {expected}, so it is damaged; train again "
             "with another --output."
         )
+    if isinstance(settings, dict):
+        add_former(settings)
     return convert(record, Provenance, source=f"{run.config}: ")
 
 

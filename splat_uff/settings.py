@@ -45,12 +45,21 @@ def read_settings(path: Path, base: TrainConfig) -> TrainConfig:
     merged = msgspec.to_builtins(base)
     record = read_toml(path)
     settings = record.get("settings")
+    if isinstance(settings, dict):
+        add_former(settings)
     for name, value in (settings if isinstance(settings, dict) else record).items():
         if isinstance(value, dict) and isinstance(merged.get(name), dict):
             merged[name] = {**merged[name], **value}
         else:
             merged[name] = value
     return convert(merged, TrainConfig, source=f"{path}: ")
+
+
+def add_former(settings: dict[str, Any]) -> None:
+    """Add to the settings of a run of an earlier version what was not a choice then."""
+    features = settings.get("features")
+    if isinstance(features, dict):
+        features.setdefault("start", "noise")
 
 
 def config_folder() -> Path:
