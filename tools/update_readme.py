@@ -24,6 +24,7 @@ HEADLINE = ROOT / "benchmarks" / "headline.json"
 ABLATION = ROOT / "benchmarks" / "ablation.json"
 DENSITY = ROOT / "benchmarks" / "density.json"
 CONSENSUS = ROOT / "benchmarks" / "consensus.json"
+SUPPORT = ROOT / "benchmarks" / "support.json"
 REAL = ROOT / "benchmarks" / "real.json"
 SCALE = ROOT / "benchmarks" / "scale.json"
 VIEWER = ROOT / "benchmarks" / "viewer.json"
@@ -33,6 +34,7 @@ PAGES = (
     README,
     ROOT / "docs" / "choices.md",
     ROOT / "docs" / "input.md",
+    ROOT / "docs" / "metrics.md",
     ROOT / "docs" / "view.md",
     ROOT / "benchmarks" / "RASTERIZER.md",
 )
@@ -83,6 +85,7 @@ def parts() -> dict[str, str]:
         "measured": measured(ablation),
         "viewer": viewer_text(json.loads(VIEWER.read_text(encoding="utf-8-sig"))),
         "modules": module_tree(),
+        "support": support_table(json.loads(SUPPORT.read_text(encoding="utf-8-sig"))),
         "consensus": consensus_table(json.loads(CONSENSUS.read_text(encoding="utf-8-sig"))),
         "density": density_table(json.loads(DENSITY.read_text(encoding="utf-8-sig"))),
         **baseline_tables(json.loads(BASELINES.read_text(encoding="utf-8-sig"))),
@@ -336,6 +339,26 @@ def ablation_table(rows: list[dict[str, Any]], key: str, *, timed: bool = False)
             cells.append(f"{means([entry['seconds'] for entry in found]):.0f}")
         lines.append(row(cells))
     return "\n".join(lines)
+
+
+def support_table(record: dict[str, Any]) -> str:
+    """Calibration of support, and NC of natural levels beside that of the best cuts."""
+    head = (
+        "scene, seed", "nodes", "mean support", "right", "calibration error",
+        "natural levels, segments", "NC objects: natural / best", "NC collections: natural / best",
+    )  # fmt: skip
+    lines = [row(head), row(["---"] * len(head))]
+    for entry in record["rows"]:
+        shares = [f"{entry[name]:.3f}" for name in ("mean_support", "right", "ece")]
+        found = entry["natural"]
+        nc = [
+            f"{found['nc_natural'][level]:.3f} / {found['nc_fixed'][level]:.3f}"
+            for level in ("objects", "collections")
+        ]
+        name = f"{entry['scene']}, {entry['seed']}"
+        levels = ", ".join(map(str, found["segments"]))
+        lines.append(row([name, str(entry["nodes"]), *shares, levels, *nc]))
+    return "\n".join([*lines, "", measured(record)])
 
 
 def consensus_table(record: dict[str, Any]) -> str:
