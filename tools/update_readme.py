@@ -344,12 +344,20 @@ def ablation_table(rows: list[dict[str, Any]], key: str, *, timed: bool = False)
 def support_table(record: dict[str, Any]) -> str:
     """Calibration of support, and NC of natural levels beside that of the best cuts."""
     head = (
-        "scene, seed", "nodes", "mean support", "right", "calibration error",
-        "natural levels, segments", "NC objects: natural / best", "NC collections: natural / best",
-    )  # fmt: skip
+        "scene, seed",
+        "nodes",
+        "mean support",
+        "right",
+        "calibration error",
+        "smoothed",
+        "support / tree, processor seconds",
+        "natural levels, segments",
+        "NC objects: natural / best cut",
+        "NC collections: natural / best cut",
+    )
     lines = [row(head), row(["---"] * len(head))]
     for entry in record["rows"]:
-        shares = [f"{entry[name]:.3f}" for name in ("mean_support", "right", "ece")]
+        shares = [f"{entry[name]:.3f}" for name in ("mean_support", "right", "ece", "ece_smoothed")]
         found = entry["natural"]
         nc = [
             f"{found['nc_natural'][level]:.3f} / {found['nc_fixed'][level]:.3f}"
@@ -357,7 +365,8 @@ def support_table(record: dict[str, Any]) -> str:
         ]
         name = f"{entry['scene']}, {entry['seed']}"
         levels = ", ".join(map(str, found["segments"]))
-        lines.append(row([name, str(entry["nodes"]), *shares, levels, *nc]))
+        seconds = f"{entry['seconds']['support']:.1f} / {entry['seconds']['tree']:.1f}"
+        lines.append(row([name, str(entry["nodes"]), *shares, seconds, levels, *nc]))
     return "\n".join([*lines, "", measured(record)])
 
 
