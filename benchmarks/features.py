@@ -5,7 +5,7 @@
 Takes finished runs, fits features to their Gaussians and masks by every variant with the seed of
 the run, builds the tree of features and consensus in equal parts, and scores it on the same clicks.
 One row for each scene, seed and variant; rows that are there are kept, `--again` makes them anew.
-`--table` prints the table in docs/research/features.md.
+`python tools/update_readme.py` puts the JSON into docs/research/features.md.
 """
 
 import argparse
@@ -14,8 +14,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from splat_uff.evaluate.score import evaluate
 from splat_uff.features.blend import FrozenViews
@@ -62,15 +60,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--again", action="store_true", help="make rows anew that are there")
-    parser.add_argument("--table", action="store_true", help="print the table and measure nothing")
     options = parser.parse_args()
     kept = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
     rows: dict[Key, dict[str, Any]] = {
         (row["scene"], row["seed"], row["variant"]): row for row in kept
     }
-    if options.table:
-        print(table(list(rows.values())))
-        return
     for folder in options.runs:
         run = _Run(folder)
         for name in options.variants:
@@ -108,24 +102,6 @@ class _Run:
         view = found.provenance.settings.evaluate
         metrics = evaluate(capture, gaussians, hierarchy, Bags([]), view, seed=self.seed).metrics
         return {"nc": metrics["nc"], "nc_fixed": metrics["nc_fixed"], "seconds": round(seconds, 1)}
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: NC mean / NC with one cut a level, by scene; means over seeds."""
-    scenes = list(dict.fromkeys(row["scene"] for row in rows))
-    lines = [f"| variant | {' | '.join(scenes)} |", f"| --- |{' --- |' * len(scenes)}"]
-    for name in VARIANTS:
-        cells = []
-        for scene in scenes:
-            own = [row for row in rows if row["scene"] == scene and row["variant"] == name]
-            means = [
-                np.mean([row[metric]["mean"] for row in own]) if own else None
-                for metric in ("nc", "nc_fixed")
-            ]
-            cells.append(f"{means[0]:.3f} / {means[1]:.3f}" if own else "")
-        if any(cells):
-            lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

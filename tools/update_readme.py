@@ -23,6 +23,7 @@ RESULTS = ROOT / "benchmarks" / "results.json"
 HEADLINE = ROOT / "benchmarks" / "headline.json"
 ABLATION = ROOT / "benchmarks" / "ablation.json"
 DENSITY = ROOT / "benchmarks" / "density.json"
+FEATURES = ROOT / "benchmarks" / "features.json"
 CONSENSUS = ROOT / "benchmarks" / "consensus.json"
 SUPPORT = ROOT / "benchmarks" / "support.json"
 REAL = ROOT / "benchmarks" / "real.json"
@@ -36,6 +37,7 @@ PAGES = (
     ROOT / "docs" / "input.md",
     ROOT / "docs" / "metrics.md",
     ROOT / "docs" / "view.md",
+    ROOT / "docs" / "research" / "features.md",
     ROOT / "benchmarks" / "RASTERIZER.md",
 )
 CHOSEN = "Euclidean only, 4:1 negatives, 4096 pixels (default)"
@@ -87,6 +89,7 @@ def parts() -> dict[str, str]:
         "modules": module_tree(),
         "support": support_table(json.loads(SUPPORT.read_text(encoding="utf-8-sig"))),
         "consensus": consensus_table(json.loads(CONSENSUS.read_text(encoding="utf-8-sig"))),
+        "features": features_table(json.loads(FEATURES.read_text(encoding="utf-8-sig"))),
         "density": density_table(json.loads(DENSITY.read_text(encoding="utf-8-sig"))),
         **baseline_tables(json.loads(BASELINES.read_text(encoding="utf-8-sig"))),
         **rasterizer_tables(json.loads(RASTERIZER.read_text(encoding="utf-8-sig"))),
@@ -385,6 +388,26 @@ def consensus_table(record: dict[str, Any]) -> str:
             seconds = sum(row["seconds"] for row in found) / len(found)
             cells.append(f"{nc:.3f} / {fixed:.3f}, {seconds:.1f} s")
         lines.append(f"| {tree} | {' | '.join(cells)} |")
+    seeds = sorted({row["seed"] for row in rows})
+    what = f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of seeds {', '.join(map(str, seeds))}"
+    return "\n".join([*lines, "", f"{what}; {measured(record)}"])
+
+
+def features_table(record: dict[str, Any]) -> str:
+    """One row for each variant, one column for each scene; means over seeds."""
+    rows = record["rows"]
+    scenes = list(dict.fromkeys(row["scene"] for row in rows))
+    lines = [f"| variant | {' | '.join(scenes)} |", "| --- |" + " --- |" * len(scenes)]
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        cells = []
+        for scene in scenes:
+            found = [row for row in rows if (row["scene"], row["variant"]) == (scene, variant)]
+            means = (
+                sum(row[name]["mean"] for row in found) / len(found) if found else None
+                for name in ("nc", "nc_fixed")
+            )
+            cells.append(" / ".join(NONE if mean is None else f"{mean:.3f}" for mean in means))
+        lines.append(f"| {variant} | {' | '.join(cells)} |")
     seeds = sorted({row["seed"] for row in rows})
     what = f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of seeds {', '.join(map(str, seeds))}"
     return "\n".join([*lines, "", f"{what}; {measured(record)}"])

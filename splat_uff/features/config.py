@@ -12,11 +12,12 @@ from splat_uff.ranges import Count, Natural, Positive, Share, Weight
 class FeaturesConfig:
     """Settings of the contrastive fit: one feature per Gaussian, from the masks."""
 
-    steps: Annotated[int, Meta(ge=0, le=100_000_000)] = 1500
-    """Steps of the optimiser, one image each; time grows with them. 0 trains nothing."""
-    start: Literal["consensus", "noise"] = "noise"
+    steps: Annotated[int, Meta(ge=0, le=100_000_000)] = 500
+    """Steps of the optimiser, one image each; time grows with them. 0 trains nothing: features are
+    those of the start, and a tree by `consensus` is that of the masks alone."""
+    start: Literal["consensus", "noise"] = "consensus"
     """Features before the first step: those of the tree that the masks of all photos agree on, in
-    closed form, or noise."""
+    closed form, or noise, which takes 1500 steps or more."""
     dimension: Annotated[int, Meta(ge=1, le=1024)] = 32
     """Length of the feature vectors."""
     pixels: Count = 4096
@@ -31,13 +32,13 @@ class FeaturesConfig:
     """Temperature of the contrastive losses; lower is stricter with the hardest pairs."""
     euclidean_weight: Weight = 1.0
     """Weight of the loss on the cosine similarity of two pixels."""
-    ultrametric_weight: Weight = 0.0
-    """Weight of the loss on their similarity in a tree of the drawn pixels; 0 leaves it out."""
-    ultrametric: Literal["scene-tree", "spanning-tree", "average-linkage"] = "spanning-tree"
-    """Which tree that is: the paper's minimum spanning tree, or average linkage."""
-    ultrametric_refresh: Natural = 25
-    """Steps after which the scene's tree is made anew of the present features; 0 keeps the first,
-    which the masks of all photos agree on."""
+    ultrametric_weight: Weight = 0.3
+    """Weight of the loss on their similarity in a tree; 0 leaves it out."""
+    ultrametric: Literal["scene-tree", "spanning-tree", "average-linkage"] = "scene-tree"
+    """Which tree that is: that of the scene, which the masks of all photos agree on; or a tree of
+    the drawn pixels, by the paper's minimum spanning tree or by average linkage."""
+    ultrametric_refresh: Natural = 0
+    """Steps after which the scene's tree is made anew of the present features; 0 keeps the first."""
     norm_weight: Weight = 1.0
     """Weight of the loss that keeps blended features near length 1."""
     lr: Positive = 1e-2
