@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Protocol, no_type_check, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numba import njit, prange
 from scipy.sparse import csr_matrix
 
@@ -38,6 +38,8 @@ LEAST_MASKED = 0.3
 """A Gaussian of which less lies in masks, by the sum of its shares, is not spoken of."""
 LEAST_SHARE = 1e-3
 """Smaller shares are taken for none."""
+PART = 256
+"""Points that one thread takes at a time."""
 
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 
@@ -62,7 +64,7 @@ class _Opinion:
     starts: Kept
     """int64 [S + 1]."""
     masks: Kept
-    """int32 [E]."""
+    """uint16 [E], or uint32 where a photo has more masks than that can count."""
     shares: Kept
     """float32 [E], in each row by rising mask."""
     counts: Kept
@@ -100,7 +102,7 @@ class Consensus:
             masks, tree = bags[view]
             if len(masks):
                 matrix = views.matrix(view, num_gaussians)
-                opinions.append(_ask(matrix, masks, tree, chosen, budget))
+                opinions.append(_ask(matrix, masks, tree, chosen, num_gaussians, budget))
         return Consensus(len(chosen), opinions)
 
     def along_edges(
@@ -130,8 +132,7 @@ class Consensus:
         count = int(group.max()) + 1
         total, weight = (np.zeros((count, count), np.float32) for _ in range(2))
         for opinion in self.opinions:
-            shares, seen, which = _grouped(opinion, group, count)
-            _add_groups(shares, seen, which, opinion.counts.load(), total, weight)
+            _add_groups(*_grouped(opinion, group, count), total, weight)
         _mirror(total)
         _mirror(weight)
         return total, weight
@@ -161,65 +162,150 @@ def _ask(
     masks: MaskSet,
     tree: MaskTree,
     chosen: Int[np.ndarray, "P"],
+    num_gaussians: int,
     memory: Memory,
 ) -> _Opinion:
-    weights = matrix.tocsc()[:, chosen].T.tocsr()  # Points by pixels.
-    seen = np.asarray(weights.sum(axis=1), np.float64).ravel()
+    run_of, members = _runs(masks)
+    runs, lists = np.nonzero(members.T)
+    list_starts = np.searchsorted(runs, np.arange(members.shape[1] + 1))
+    starts, runs, weights = _by_column(
+        matrix.indptr, matrix.indices, matrix.data, run_of, num_gaussians
+    )
+    seen = _seen(chosen, starts, weights)
     points = np.flatnonzero(seen >= LEAST_SEEN)
-    inside = csr_matrix(masks.flat().T.astype(np.float32))
-    product = (weights[points] @ inside).tocsr()
-    product.sort_indices()
-    rows = np.repeat(np.arange(len(points)), np.diff(product.indptr))
-    shares = product.data / seen[points][rows]
-    kept = shares > LEAST_SHARE
-    starts = np.concatenate([[0], np.cumsum(np.bincount(rows[kept], minlength=len(points)))])
-    counts = 1 / tree.same.sum(axis=1)
-    parts = (
-        points.astype(np.int32), seen[points].astype(np.float32), starts.astype(np.int64),
-        product.indices[kept].astype(np.int32), shares[kept].astype(np.float32),
-        counts.astype(np.float32),
-    )  # fmt: skip
+    kind = np.uint16 if len(masks) <= np.iinfo(np.uint16).max else np.uint32
+    given = chosen[points], starts, runs, weights, seen[points], list_starts, lists, len(masks)
+    rows = np.zeros(len(points) + 1, np.int64)
+    np.cumsum(_share(*given, rows, np.empty(0, kind), np.empty(0, np.float32)), out=rows[1:])
+    inside, shares = np.empty(rows[-1], kind), np.empty(rows[-1], np.float32)
+    _share(*given, rows, inside, shares)
+    counts = (1 / tree.same.sum(axis=1)).astype(np.float32)
+    parts = points.astype(np.int32), seen[points].astype(np.float32), rows, inside, shares, counts
     return _Opinion(*(memory.keep(part) for part in parts))
+
+
+def _runs(masks: MaskSet) -> tuple[Int[np.ndarray, "_"], Bool[np.ndarray, "M R"]]:
+    """Runs of row-major pixels that lie in the same masks: run of each pixel, masks of each run.
+
+    There are far fewer runs than pixels, and finding them takes a few operations on packed bits.
+    """
+    before = masks.packed >> 1
+    before[:, 1:] |= masks.packed[:, :-1] << 7
+    changes = np.bitwise_or.reduce(masks.packed ^ before, axis=0)
+    first = np.unpackbits(changes, count=masks.height * masks.width)
+    first[:1] = 1
+    return np.cumsum(first, dtype=np.int32) - 1, masks.at(np.flatnonzero(first))
 
 
 def _grouped(
     opinion: _Opinion, group: Int[np.ndarray, "P"], count: int
-) -> tuple[Float[np.ndarray, "S M"], Float[np.ndarray, "S"], Int[np.ndarray, "S"]]:
-    """Mean shares of the superpoints that a photo sees, their weight, and which they are."""
+) -> tuple[
+    Float[np.ndarray, "S M"], Float[np.ndarray, "S M"], Float[np.ndarray, "S"], Int[np.ndarray, "S"]
+]:
+    """The superpoints of which a photo speaks.
+
+    Returns:
+        Their mean shares [S, M], the same by how much each mask counts, their trust [S], and which
+        they are, rising.
+    """
     points, seen, starts = opinion.points.load(), opinion.seen.load(), opinion.starts.load()
-    masks, shares = opinion.masks.load(), opinion.shares.load()
+    masks, shares, counts = opinion.masks.load(), opinion.shares.load(), opinion.counts.load()
     of_row = group[points]
     total = np.bincount(of_row, seen, minlength=count)
-    which = np.flatnonzero(total > LEAST_GROUP)
-    place = np.full(count, -1)
-    place[which] = np.arange(len(which))
-    rows = np.repeat(np.arange(len(points)), np.diff(starts))
-    at = place[of_row[rows]]
-    known = at >= 0
-    num_masks = len(opinion.counts.load())
-    flat = np.bincount(
-        at[known] * num_masks + masks[known],
-        shares[known].astype(np.float64) * seen[rows[known]],
-        minlength=len(which) * num_masks,
-    )
-    means = flat.reshape(len(which), num_masks) / total[which][:, None]
-    return means.astype(np.float32), total[which].astype(np.float32), which
+    sums = _group_sums(of_row, starts, masks, shares, seen, np.zeros((count, len(counts))))
+    means = (sums / np.maximum(total, 1e-12)[:, None]).astype(np.float32)
+    counted = means * counts
+    which = np.flatnonzero((total > LEAST_GROUP) & (counted.sum(axis=1) > LEAST_MASKED))
+    trust = np.minimum(total[which], MOST_GROUP) / MOST_GROUP
+    return means[which], counted[which], trust.astype(np.float32), which
+
+
+@njit(**_options)
+@no_type_check
+def _by_column(starts, columns, weights, run_of, count):
+    """Weights of each of `count` columns by rising pixel, and the run of each pixel."""
+    column_starts = np.zeros(count + 1, np.int64)
+    for e in range(starts[-1]):
+        column_starts[columns[e] + 1] += 1
+    column_starts = np.cumsum(column_starts)
+    cursor = column_starts[:-1].copy()
+    runs = np.empty(column_starts[-1], np.int32)
+    ordered = np.empty(column_starts[-1], np.float32)
+    for pixel in range(len(starts) - 1):
+        run = run_of[pixel]
+        for e in range(starts[pixel], starts[pixel + 1]):
+            at = cursor[columns[e]]
+            cursor[columns[e]] = at + 1
+            runs[at], ordered[at] = run, weights[e]
+    return column_starts, runs, ordered
+
+
+@njit(parallel=True, **_options)
+@no_type_check
+def _seen(chosen, starts, weights):
+    seen = np.zeros(len(chosen), np.float64)
+    for point in prange(len(chosen)):
+        for e in range(starts[chosen[point]], starts[chosen[point] + 1]):
+            seen[point] += weights[e]
+    return seen
+
+
+@njit(parallel=True, **_options)
+@no_type_check
+def _share(
+    columns, starts, runs, weights, seen, list_starts, lists, num_masks, rows, inside, shares
+):
+    """Count the shares of every point and, where there is room, write them from `rows` on."""
+    counts = np.zeros(len(columns), np.int64)
+    writing = len(inside) > 0
+    parts = (len(columns) + PART - 1) // PART
+    for part in prange(parts):
+        within = np.zeros(num_masks, np.float64)
+        for row in range(part * PART, min(len(columns), (part + 1) * PART)):
+            e, end = starts[columns[row]], starts[columns[row] + 1]
+            while e < end:
+                run, weight = runs[e], 0.0
+                while e < end and runs[e] == run:
+                    weight += weights[e]
+                    e += 1
+                for i in range(list_starts[run], list_starts[run + 1]):
+                    within[lists[i]] += weight
+            found = 0
+            for mask in range(num_masks):
+                if within[mask] == 0.0:
+                    continue
+                share = np.float32(within[mask] / seen[row])
+                within[mask] = 0.0
+                if share > LEAST_SHARE:
+                    if writing:
+                        inside[rows[row] + found] = mask
+                        shares[rows[row] + found] = share
+                    found += 1
+            counts[row] = found
+    return counts
+
+
+@njit(**_options)
+@no_type_check
+def _group_sums(of_row, starts, masks, shares, seen, sums):
+    for row in range(len(of_row)):
+        for i in range(starts[row], starts[row + 1]):
+            sums[of_row[row], masks[i]] += np.float64(shares[i]) * seen[row]
+    return sums
 
 
 @njit(parallel=True, **_options)
 @no_type_check
 def _add_edges(row, sources, targets, starts, masks, shares, seen, counts, total, weight):
+    sums = np.zeros(len(seen), np.float64)
+    for a in prange(len(seen)):
+        for i in range(starts[a], starts[a + 1]):
+            sums[a] += counts[masks[i]] * shares[i]
     for e in prange(len(sources)):
         a, b = row[sources[e]], row[targets[e]]
-        if a < 0 or b < 0:
+        if a < 0 or b < 0 or (sums[a] < LEAST_MASKED and sums[b] < LEAST_MASKED):
             continue
-        overlap, sum_a, sum_b = 0.0, 0.0, 0.0
-        for i in range(starts[a], starts[a + 1]):
-            sum_a += counts[masks[i]] * shares[i]
-        for j in range(starts[b], starts[b + 1]):
-            sum_b += counts[masks[j]] * shares[j]
-        if sum_a < LEAST_MASKED and sum_b < LEAST_MASKED:
-            continue
+        overlap = 0.0
         i, j = starts[a], starts[b]
         while i < starts[a + 1] and j < starts[b + 1]:
             if masks[i] == masks[j]:
@@ -231,34 +317,46 @@ def _add_edges(row, sources, targets, starts, masks, shares, seen, counts, total
             else:
                 j += 1
         trust = min(seen[a], MOST_SEEN) * min(seen[b], MOST_SEEN)
-        total[e] += trust * overlap / (sum_a + sum_b - overlap)
+        total[e] += trust * overlap / (sums[a] + sums[b] - overlap)
         weight[e] += trust
 
 
-@njit(parallel=True, fastmath=True, **_options)
+@njit(parallel=True, **_options)
 @no_type_check
-def _add_groups(shares, seen, which, counts, total, weight):
-    """Add to the lower triangles; every entry is one thread's own."""
+def _add_groups(shares, counted, trust, which, total, weight):
+    """Add to the lower triangles; every entry is one thread's own.
+
+    A superpoint lies in few of the masks, and along the others there is nothing to add.
+    """
     count, num_masks = shares.shape
+    by_mask = np.ascontiguousarray(counted.T)
     sums = np.zeros(count, np.float32)
-    weighted = np.empty_like(shares)
-    for a in range(count):
-        for m in range(num_masks):
-            weighted[a, m] = counts[m] * shares[a, m]
-            sums[a] += weighted[a, m]
-    for a in prange(count):
-        if sums[a] <= LEAST_MASKED:
-            continue
-        for b in range(a + 1):
-            if sums[b] <= LEAST_MASKED:
-                continue
-            overlap = np.float32(0)
-            for m in range(num_masks):
-                overlap += weighted[a, m] * shares[b, m]
-            trust = min(seen[a], MOST_GROUP) * min(seen[b], MOST_GROUP) / MOST_GROUP**2
-            alike = overlap / max(sums[a] + sums[b] - overlap, np.float32(1e-6))
-            total[which[a], which[b]] += trust * alike
-            weight[which[a], which[b]] += trust
+    for mask in range(num_masks):
+        for a in range(count):
+            sums[a] += by_mask[mask, a]
+    for turn in prange((count + 1) // 2):  # A short row and a long one, to keep all threads busy.
+        short = np.int64(turn)
+        long = count - 1 - short
+        _add_row(short, shares, by_mask, sums, trust, which, total, weight)
+        if long > short:
+            _add_row(long, shares, by_mask, sums, trust, which, total, weight)
+
+
+@njit(**_options)
+@no_type_check
+def _add_row(a, shares, by_mask, sums, trust, which, total, weight):
+    overlap = np.zeros(a + 1, np.float32)
+    for mask in range(len(by_mask)):
+        share = shares[a, mask]
+        if share > 0:
+            for b in range(a + 1):
+                overlap[b] += share * by_mask[mask, b]
+    for b in range(a + 1):
+        either = max(sums[a] + sums[b] - overlap[b], np.float32(1e-6))
+        overlap[b] = trust[a] * trust[b] * (overlap[b] / either)
+    for b in range(a + 1):
+        total[which[a], which[b]] += overlap[b]
+        weight[which[a], which[b]] += trust[a] * trust[b]
 
 
 @njit(**_options)

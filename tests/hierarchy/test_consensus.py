@@ -16,6 +16,7 @@ from splat_uff.hierarchy.consensus import (
     MOST_GROUP,
     MOST_SEEN,
     Consensus,
+    _runs,
     merge_by_ratio,
 )
 from splat_uff.hierarchy.dendrogram import cut_into
@@ -118,6 +119,18 @@ def test_between_groups_is_the_weighted_sum_over_photos(seed):
         expected += np.stack([np.outer(level, level) * alike, np.outer(level, level)])
     np.testing.assert_allclose(total, expected[0], atol=5e-3)
     np.testing.assert_allclose(weight, expected[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_runs_of_pixels_lie_in_the_masks_of_their_pixels(seed):
+    rng = np.random.default_rng(seed)
+    height, width = (int(side) for side in rng.integers(3, 14, 2))
+    coarse = rng.random((int(rng.integers(1, 5)), height, width // 2 + 1)) < 0.5
+    masks = MaskSet.of(np.repeat(coarse, 2, axis=2)[:, :, :width])
+    run_of, members = _runs(masks)
+    np.testing.assert_array_equal(members[:, run_of], masks.flat())
+    changes = (np.diff(masks.flat(), axis=1) != 0).any(axis=0).sum()
+    assert members.shape[1] == run_of[-1] + 1 == changes + 1  # No run is cut in two.
 
 
 def test_the_order_of_views_and_masks_changes_nothing():
