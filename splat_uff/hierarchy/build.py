@@ -92,15 +92,27 @@ def _superpoints(
     """Group of each of `count` points, from 0: a watershed by area (Cousty, Najman 2011).
 
     Area ranks the basins by how many points they hold when they drown, so that what is left are
-    groups of some size rather than stray points.
+    groups of some size rather than stray points. Many drown at the same area; where all of them
+    would be too many, those go first that come first in the tree.
     """
     if count <= 2:
         return np.zeros(count, np.int64)
     graph = hg.UndirectedGraph(count)  # pyright: ignore[reportAttributeAccessIssue]
     graph.add_edges(sources, targets)
     tree, areas = hg.watershed_hierarchy_by_area(graph, lengths, vertex_area=np.ones(count))
-    labels = hg.labelisation_horizontal_cut_from_num_regions(tree, areas, most)
-    return np.unique(labels, return_inverse=True)[1]
+    parents = tree.parents()
+    merged = areas == 0  # Leaves, and what makes a basin.
+    nodes = np.flatnonzero(~merged)
+    nodes = nodes[np.argsort(areas[nodes], kind="stable")]
+    # What is left once all basins are there, and again after each node that joins some.
+    fewer = np.bincount(parents[:-1], minlength=len(parents)) - 1
+    basins = count - fewer[count:][merged[count:]].sum()
+    left = basins - np.concatenate([[0], np.cumsum(fewer[nodes])])
+    merged[nodes[: int(np.argmax(left <= most))]] = True
+    top = np.where(merged[parents], parents, np.arange(len(parents)))
+    while (top[top] != top).any():
+        top = top[top]
+    return np.unique(top[:count], return_inverse=True)[1]
 
 
 def _mean_features(

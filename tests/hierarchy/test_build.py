@@ -5,7 +5,7 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from splat_uff.hierarchy.build import build_hierarchy
+from splat_uff.hierarchy.build import _superpoints, build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.dendrogram import cut, cut_into
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
@@ -85,6 +85,23 @@ def test_build_hierarchy_takes_very_few_gaussians(count):
         config = HierarchyConfig(linkage=linkage)
         tree = build_hierarchy(means, features, np.ones(count, np.float32), config).tree
         assert cut_into(tree, 1).tolist() == [1] * count
+
+
+def test_superpoints_are_at_most_as_many_as_asked_for_and_nest():
+    rng = np.random.default_rng(0)
+    sources, targets = neighbour_graph(rng.random((3000, 3)), k=6)
+    lengths = rng.random(len(sources))  # Hundreds of basins of the same small areas.
+    finer = _superpoints(lengths, sources, targets, 3000, 3000)
+    basins = int(finer.max()) + 1
+    for most in (basins, basins - 1, 300, 100, 10, 2, 1):
+        group = _superpoints(lengths, sources, targets, 3000, most)
+        assert 0.95 * most <= group.max() + 1 <= most
+        assert all(len(np.unique(group[finer == one])) == 1 for one in range(finer.max() + 1))
+        graph = coo_array((np.ones(len(sources)), (sources, targets)), shape=(3000, 3000)).tocsr()
+        for one in range(group.max() + 1):
+            inside = np.flatnonzero(group == one)
+            assert connected_components(graph[inside][:, inside], directed=False)[0] == 1
+        finer = group
 
 
 def test_neighbour_graph_is_connected_by_the_shortest_bridges():
