@@ -3,7 +3,7 @@
     python benchmarks/tree_choices.py RUNS --output benchmarks/tree_choices.json
 
 The photos are asked once a run; what follows is built here with every constant an argument, and the
-first row of a run is checked against the product's own tree. Rows that the file holds are not made
+row that was kept is checked against the product's own tree. Rows that the file holds are not made
 again. `docs/research/tree.md` shows them, by `python tools/update_readme.py`.
 """
 
@@ -34,12 +34,12 @@ from splat_uff.run import Run, load_arrays, read_provenance
 from splat_uff.stages import opinions_of, read_finished
 
 PRODUCT, LEAST_MOST, COMMON = 0, 1, 2
-TODAY = "as it is"
+FIRST, KEPT = "as it is", "no crumbs, small masks count more"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One way to build the tree; unless said otherwise as the product does."""
+    """One way to build the tree; unless said otherwise as the prototype did."""
 
     neighbours: int = 16
     feature: float = 1.0
@@ -70,7 +70,7 @@ class Choice:
 
 
 CHOICES = {
-    TODAY: Choice(),
+    FIRST: Choice(),
     "superpoints: Jaccard by min and max": Choice(alike="min/max"),
     "superpoints: smallest common mask, by rank": Choice(alike="common mask, rank"),
     "superpoints: smallest common mask, by log of size": Choice(alike="common mask, log"),
@@ -95,9 +95,21 @@ CHOICES = {
     **{f"no crumbs, share {s:g}": Choice(crumbs=0.0, share=s) for s in (0.4, 0.6, 0.67, 0.75)},
     **{f"no crumbs, {w:g} feature": Choice(crumbs=0.0, feature=w) for w in (1.5, 2.0)},
     "no crumbs, 2 feature, share 0.6": Choice(crumbs=0.0, feature=2.0, share=0.6),
-    "no crumbs, small masks count more": Choice(crumbs=0.0, masks="small"),
+    KEPT: Choice(crumbs=0.0, masks="small"),
     "no crumbs, trust full from 10 px": Choice(crumbs=0.0, cap=10.0),
     "no crumbs, root of the product": Choice(crumbs=0.0, root=True),
+    **{
+        f"no crumbs, small masks count more, {w:g} feature": Choice(
+            crumbs=0.0, masks="small", feature=w
+        )
+        for w in (1.5, 2.0)
+    },
+    "no crumbs, small masks count more, 2 feature, trust full from 10 px": Choice(
+        crumbs=0.0, masks="small", feature=2.0, cap=10.0
+    ),
+    "no crumbs, small masks count more, 2 feature, share 0.6": Choice(
+        crumbs=0.0, masks="small", feature=2.0, share=0.6
+    ),
 }
 
 
@@ -120,7 +132,7 @@ def main() -> None:
             start = time.perf_counter()
             tree = trial.tree(CHOICES[name])
             seconds = time.perf_counter() - start
-            if name == TODAY:
+            if name == KEPT:
                 trial.check(tree)
             row = {"scene": scene, "seed": seed, "choice": name, **trial.score(tree)}
             rows[scene, seed, name] = row | {"seconds": round(seconds, 1)}
@@ -149,6 +161,7 @@ class Trial:
         self.least = -1.0
         self.ask(Choice().min_weight)
         self.areas = [masks.unpack().sum(axis=(1, 2)) for masks, _ in self.bags if len(masks)]
+        self.once = [1 / tree.same.sum(axis=1) for masks, tree in self.bags if len(masks)]
         self.pixels = found.capture.train[0].camera.width * found.capture.train[0].camera.height
         settings = found.provenance.settings
         self.config, self.seed = settings.evaluate, settings.seed
@@ -218,14 +231,14 @@ class Trial:
             sources, targets = neighbour_graph(self.means[self.shaping], k=choice.neighbours)
             total, weight = np.zeros(len(sources)), np.zeros(len(sources))
             row = np.empty(self.consensus.num_points, np.int64)
-            for opinion, areas in zip(self.consensus.opinions, self.areas, strict=True):
+            for view, opinion in enumerate(self.consensus.opinions):
                 points, seen = opinion.points.load(), opinion.seen.load()
                 row[:] = -1
                 row[points] = np.arange(len(points))
                 _add_edges(
                     row, sources, targets, opinion.starts.load(), opinion.masks.load(),
                     opinion.shares.load(), _trust(seen, choice.edge_cap, choice.root),
-                    opinion.counts.load() * self.worth(areas, choice.masks),
+                    self.counts(view, choice.masks),
                     choice.least_masked, total, weight,
                 )  # fmt: skip
             self._edges = {key: (sources, targets, total, weight)}
@@ -251,14 +264,14 @@ class Trial:
         total, weight = (np.zeros((count, count), np.float32) for _ in range(2))
         pixels = np.zeros(count)
         kind = {"product": PRODUCT, "min/max": LEAST_MOST}.get(choice.alike, COMMON)
-        for opinion, areas in zip(self.consensus.opinions, self.areas, strict=True):
+        for view, opinion in enumerate(self.consensus.opinions):
             sums, seen = group_sums(opinion, group, count)
             pixels += seen
             means = sums / np.maximum(seen, 1e-12)[:, None]
-            worth = opinion.counts.load() * self.worth(areas, choice.masks)
-            of = (means * worth).sum(axis=1)
+            counts = self.counts(view, choice.masks)
+            of = (means * counts).sum(axis=1)
             which = np.flatnonzero((seen > LEAST_GROUP) & (of > choice.least_masked))
-            value = self.values(areas, choice.alike) if kind == COMMON else worth
+            value = self.values(self.areas[view], choice.alike) if kind == COMMON else counts
             _add_groups(
                 kind, means[which].astype(np.float32), value.astype(np.float32),
                 of[which].astype(np.float32),
@@ -269,13 +282,12 @@ class Trial:
         weight += np.tril(weight, -1).T
         return total, weight, pixels
 
-    def worth(self, areas: np.ndarray, masks: str) -> np.ndarray:
+    def counts(self, view: int, masks: str) -> np.ndarray:
         """What each mask of a photo counts, 1 on average."""
-        if masks == "alike" or len(areas) == 0:
-            return np.ones(len(areas))
-        size = np.log2(2 + areas)
-        worth = 1 / size if masks == "small" else size
-        return worth / worth.mean()
+        size = np.log2(2 + self.areas[view])
+        worth = {"alike": 1.0, "small": 1 / size, "large": size}[masks]
+        counts = self.once[view] * worth
+        return counts * (self.once[view].sum() / counts.sum())
 
     def values(self, areas: np.ndarray, alike: str) -> np.ndarray:
         """How alike two are whose smallest common mask is this one: 0 to 1, 1 for the smallest."""

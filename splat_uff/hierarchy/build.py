@@ -72,7 +72,7 @@ def build_hierarchy(
         lengths += (1 - (unit[sources] * unit[targets]).sum(axis=1)) / 2
         group = _superpoints(lengths, sources, targets, len(points), config.superpoints)
         merges = _merge_by_consensus(consensus, unit, group, config.consensus_share)
-        below, heights = _rank_merges(merges, group, config.crumb_exponent)
+        below, heights = _rank_merges(merges, group, 0.0)
     else:
         lengths = np.linalg.norm(unit[sources] - unit[targets], axis=1)
         group = _superpoints(lengths, sources, targets, len(points), config.superpoints)

@@ -23,4 +23,5 @@ class HierarchyConfig:
     min_weight: Share = 0.2
     """Gaussians that are nowhere this share of a pixel join the nearest one that is."""
     crumb_exponent: Share = 0.1
-    """Keeps crumbs from being segments: merge heights grow as the smaller side to this power."""
+    """Keeps crumbs from being segments: merge heights grow as the smaller side to this power; by
+    `consensus` there are few, and heights are as they are."""
