@@ -11,6 +11,7 @@ import argparse
 import ast
 import json
 import re
+import statistics
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ ABLATION = ROOT / "benchmarks" / "ablation.json"
 DENSITY = ROOT / "benchmarks" / "density.json"
 FEATURES = ROOT / "benchmarks" / "features.json"
 CONSENSUS = ROOT / "benchmarks" / "consensus.json"
+SUPPORT = ROOT / "benchmarks" / "support.json"
+CONSENSUS_SCALE = ROOT / "benchmarks" / "consensus_scale.json"
+TREE_CHOICES = ROOT / "benchmarks" / "tree_choices.json"
 REAL = ROOT / "benchmarks" / "real.json"
 SCALE = ROOT / "benchmarks" / "scale.json"
 VIEWER = ROOT / "benchmarks" / "viewer.json"
@@ -34,6 +38,8 @@ PAGES = (
     README,
     ROOT / "docs" / "choices.md",
     ROOT / "docs" / "input.md",
+    ROOT / "docs" / "metrics.md",
+    ROOT / "docs" / "research" / "tree.md",
     ROOT / "docs" / "view.md",
     ROOT / "docs" / "research" / "features.md",
     ROOT / "benchmarks" / "RASTERIZER.md",
@@ -85,8 +91,15 @@ def parts() -> dict[str, str]:
         "measured": measured(ablation),
         "viewer": viewer_text(json.loads(VIEWER.read_text(encoding="utf-8-sig"))),
         "modules": module_tree(),
+        "support": support_table(json.loads(SUPPORT.read_text(encoding="utf-8-sig"))),
         "consensus": consensus_table(json.loads(CONSENSUS.read_text(encoding="utf-8-sig"))),
         "features": features_table(json.loads(FEATURES.read_text(encoding="utf-8-sig"))),
+        "consensus-scale": consensus_scale_table(
+            json.loads(CONSENSUS_SCALE.read_text(encoding="utf-8-sig"))
+        ),
+        "tree-choices": tree_choices_table(
+            json.loads(TREE_CHOICES.read_text(encoding="utf-8-sig"))
+        ),
         "density": density_table(json.loads(DENSITY.read_text(encoding="utf-8-sig"))),
         **baseline_tables(json.loads(BASELINES.read_text(encoding="utf-8-sig"))),
         **rasterizer_tables(json.loads(RASTERIZER.read_text(encoding="utf-8-sig"))),
@@ -341,6 +354,35 @@ def ablation_table(rows: list[dict[str, Any]], key: str, *, timed: bool = False)
     return "\n".join(lines)
 
 
+def support_table(record: dict[str, Any]) -> str:
+    """Calibration of support, and NC of natural levels beside that of the best cuts."""
+    head = (
+        "scene, seed",
+        "nodes",
+        "mean support",
+        "right",
+        "calibration error",
+        "smoothed",
+        "support / tree, processor seconds",
+        "natural levels, segments",
+        "NC objects: natural / best cut",
+        "NC collections: natural / best cut",
+    )
+    lines = [row(head), row(["---"] * len(head))]
+    for entry in record["rows"]:
+        shares = [f"{entry[name]:.3f}" for name in ("mean_support", "right", "ece", "ece_smoothed")]
+        found = entry["natural"]
+        nc = [
+            f"{found['nc_natural'][level]:.3f} / {found['nc_fixed'][level]:.3f}"
+            for level in ("objects", "collections")
+        ]
+        name = f"{entry['scene']}, {entry['seed']}"
+        levels = ", ".join(map(str, found["segments"]))
+        seconds = f"{entry['seconds']['support']:.1f} / {entry['seconds']['tree']:.1f}"
+        lines.append(row([name, str(entry["nodes"]), *shares, seconds, levels, *nc]))
+    return "\n".join([*lines, "", measured(record)])
+
+
 def consensus_table(record: dict[str, Any]) -> str:
     """One row for each tree, one column for each scene."""
     rows = record["rows"]
@@ -379,6 +421,50 @@ def features_table(record: dict[str, Any]) -> str:
     seeds = sorted({row["seed"] for row in rows})
     what = f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of seeds {', '.join(map(str, seeds))}"
     return "\n".join([*lines, "", f"{what}; {measured(record)}"])
+
+
+def consensus_scale_table(known: dict[str, Any]) -> str:
+    """Seconds and memory of the tree by consensus, by size."""
+    parts = list(known["rows"][0]["seconds"])
+    head = ["Gaussians", "photos", "masks", "budget", *parts, "on disk", "peak memory"]
+    lines = [row(head), row(["---"] * len(head))]
+    for entry in known["rows"]:
+        sizes = [f"{entry[name]:,}" for name in ("gaussians", "views", "masks")]
+        seconds = [f"{entry['seconds'][name]:.1f}" for name in parts]
+        sizes += [f"{entry['memory_gb']:.1f} GB"]
+        memory = [f"{entry[name]:.1f} GB" for name in ("on_disk_gb", "peak_gb")]
+        lines.append(row([*sizes, *seconds, *memory]))
+    return "\n".join([*lines, "", measured(known)])
+
+
+def tree_choices_table(record: dict[str, Any]) -> str:
+    """Differences from the first choice in thousandths: mean, deviation, scene that loses most."""
+    table: dict[str, dict[tuple[str, int], dict[str, Any]]] = defaultdict(dict)
+    for entry in record["rows"]:
+        table[entry["choice"]][entry["scene"], entry["seed"]] = entry
+    first = next(iter(table))
+    names = ("nc", "nc_fixed")
+    head = ["choice", "NC", "NC, one cut", "worst scene: NC", "one cut", "runs"]
+    lines = [row(head), row(["---"] * len(head))]
+    for choice, entries in table.items():
+        means, worst = [], []
+        for name in names:
+            by_scene = defaultdict(list)
+            for (scene, seed), entry in entries.items():
+                since = table[first][scene, seed][name] if choice != first else 0.0
+                by_scene[scene].append(entry[name] - since)
+            values = [value for each in by_scene.values() for value in each]
+            mean = statistics.fmean(values)
+            if choice == first:
+                means.append(f"{mean:.4f}")
+                worst.append(f"{min(map(statistics.fmean, by_scene.values())):.4f}")
+                continue
+            deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+            means.append(f"{1000 * mean:+.1f} ± {1000 * deviation:.1f}")
+            scene = min(by_scene, key=lambda scene: statistics.fmean(by_scene[scene]))
+            worst.append(f"{1000 * statistics.fmean(by_scene[scene]):+.1f} {scene}")
+        lines.append(row([choice, *means, *worst, str(len(entries))]))
+    return "\n".join([*lines, "", measured(record)])
 
 
 def density_table(measured_rows: dict[str, Any]) -> str:

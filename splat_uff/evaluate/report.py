@@ -138,10 +138,10 @@ def _granularity_section(report: Report) -> str:
     shown = segments_in_words(report.num_segments[middle])
     words = ",".join(segments_in_words(number) for number in reversed(report.num_segments))
     marks = natural_marks(report)
-    levels = ", ".join(str(number) for number in marks)
+    levels = ", ".join(_level_in_words(level) for level in report.metrics.get("natural_levels", ()))
     note = (
-        f" Natural levels, at which it is most stable: {levels} segments; marks below the slider "
-        "are the granularities nearest to them."
+        f" Natural levels, at which it is most stable: {levels}; marks below the slider are the "
+        "granularities nearest to them."
         if marks
         else ""
     )
@@ -157,6 +157,11 @@ def _granularity_section(report: Report) -> str:
         f'<span>fine</span><output id="segments">{shown}</output>'
         f'</label><div class="row" style="--columns: 4">{"".join(stacks)}</div></section>'
     )
+
+
+def _level_in_words(level: dict[str, Any]) -> str:
+    support = f" (mean support {level['support']:.2f})" if "support" in level else ""
+    return f"{segments_in_words(int(level['segments']))}{support}"
 
 
 def natural_marks(report: Report) -> dict[int, int]:

@@ -38,7 +38,7 @@ class FeaturesConfig:
     """Which tree that is: that of the scene, which the masks of all photos agree on; or a tree of
     the drawn pixels, by the paper's minimum spanning tree or by average linkage."""
     ultrametric_refresh: Natural = 0
-    """Steps after which the scene's tree is made anew of the present features; 0 keeps the first."""
+    """Steps after which the scene's tree is made anew from the present features; 0: never."""
     norm_weight: Weight = 1.0
     """Weight of the loss that keeps blended features near length 1."""
     lr: Positive = 1e-2

@@ -95,7 +95,7 @@ def build_hierarchy(
             lengths += (1 - (unit[sources] * unit[targets]).sum(axis=1)) / 2
             group = _superpoints(lengths, sources, targets, len(points), config.superpoints)
             merges = _merge_by_consensus(consensus, _mean_features(unit, group), group, share)
-        below, heights = _rank_merges(merges, group, config.crumb_exponent)
+        below, heights = _rank_merges(merges, group, 0.0)
         if rng is not None and config.resamples > 0:
             support = bootstrap_support(
                 consensus, _mean_features(unit, group), group, share, merges,

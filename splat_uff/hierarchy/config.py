@@ -23,7 +23,8 @@ class HierarchyConfig:
     min_weight: Share = 0.2
     """Gaussians that are nowhere this share of a pixel join the nearest one that is."""
     crumb_exponent: Share = 0.1
-    """Keeps crumbs from being segments: merge heights grow as the smaller side to this power."""
+    """Keeps crumbs from being segments by `average`: merge heights grow as the smaller side to this
+    power. By `consensus` heights are as they are."""
     resamples: Draws = 16
     """Trees that are built again, by `consensus`, from other draws of the photos and features, to
     tell how sure each node is; 0 for none."""

@@ -11,7 +11,9 @@ graph, and of the product P_a P_b for superpoints, whose shares are means. The c
 the mean of J_v over the photos that see both, weighted by how well they do. Two that no photo sees
 together have none.
 
-Masks that are the same (`MaskTree.same`) count as one. Nothing depends on the number of threads.
+Masks that are the same (`MaskTree.same`) count as one, and a mask of A pixels, of a photo of
+200 x 200, counts as 1 / log2(2 + A): that two share a large mask says less than that they share a
+small one. Nothing depends on the number of threads.
 """
 
 from collections.abc import Sequence
@@ -38,6 +40,8 @@ LEAST_MASKED = 0.3
 """A Gaussian of which less lies in masks, by the sum of its shares, is not spoken of."""
 LEAST_SHARE = 1e-3
 """Smaller shares are taken for none."""
+PHOTO_AREA = 200**2
+"""Pixels that a photo counts as, whatever its size, where areas of masks are compared."""
 PART = 256
 """Points that one thread takes at a time."""
 
@@ -68,7 +72,7 @@ class Opinion:
     shares: Kept
     """float32 [E], in each row by rising mask."""
     counts: Kept
-    """float32 [M], what each mask counts: 1, or less where others are the same."""
+    """float32 [M], what each mask counts in the sums over masks."""
 
 
 @dataclass(frozen=True)
@@ -179,9 +183,21 @@ def _ask(
     np.cumsum(_share(*given, rows, np.empty(0, kind), np.empty(0, np.float32)), out=rows[1:])
     inside, shares = np.empty(rows[-1], kind), np.empty(rows[-1], np.float32)
     _share(*given, rows, inside, shares)
-    counts = (1 / tree.same.sum(axis=1)).astype(np.float32)
+    counts = _counts(tree, members @ np.bincount(run_of) / len(run_of)).astype(np.float32)
     parts = points.astype(np.int32), seen[points].astype(np.float32), rows, inside, shares, counts
     return Opinion(*(memory.keep(part) for part in parts))
+
+
+def _counts(tree: MaskTree, shares: Float[np.ndarray, "M"]) -> Float[np.ndarray, "M"]:
+    """What each mask counts; masks that are the same share one count, and the mean count is 1.
+
+    Args:
+        tree: Of the photo's masks.
+        shares: Of the photo's pixels that each holds.
+    """
+    once = 1 / tree.same.sum(axis=1)
+    counts = once / np.log2(2 + PHOTO_AREA * shares)
+    return counts * (once.sum() / counts.sum())
 
 
 def _runs(masks: MaskSet) -> tuple[Int[np.ndarray, "_"], Bool[np.ndarray, "M R"]]:

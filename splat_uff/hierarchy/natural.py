@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from splat_uff.hierarchy.build import Hierarchy
-from splat_uff.hierarchy.dendrogram import Dendrogram, height_of, highest_merges
+from splat_uff.hierarchy.dendrogram import Dendrogram, cut_nodes, height_of, highest_merges
 from splat_uff.hierarchy.walk import Walk
 
 MOST_LEVELS = 6
@@ -34,6 +34,8 @@ class NaturalLevel:
     """Height from which on there are no more segments than that."""
     persistence: float
     """Above 0; how much longer its segments last than those of the cuts around it."""
+    support: float | None = None
+    """Mean support of its segments, where it is known."""
 
 
 def natural_levels(
@@ -71,14 +73,25 @@ def natural_levels(
             break
         if min(ratios, default=np.inf) > APART:
             number = int(numbers[place])
-            levels.append(NaturalLevel(number, height_of(tree, number), float(excess[place])))
+            height, persistence = height_of(tree, number), float(excess[place])
+            levels.append(NaturalLevel(number, height, persistence, _mean(support, tree, number)))
     return sorted(levels, key=lambda level: level.segments)
 
 
 def describe_levels(hierarchy: Hierarchy, *, most_segments: int) -> list[dict[str, float]]:
     """The natural levels of a run as `metrics.json` keeps them, see `NaturalLevel`."""
     levels = natural_levels(hierarchy.tree, hierarchy.support, most_segments=most_segments)
-    return [asdict(level) for level in levels]
+    known = (asdict(level) for level in levels)
+    return [{name: value for name, value in level.items() if value is not None} for level in known]
+
+
+def _mean(
+    support: Float[np.ndarray, "T"] | None, tree: Dendrogram, num_segments: int
+) -> float | None:
+    """Mean support of the segments of a cut."""
+    if support is None:
+        return None
+    return float(support[np.unique(cut_nodes(tree, num_segments))].mean())
 
 
 def _persistences(

@@ -221,9 +221,10 @@ def test_report_marks_natural_levels_on_the_slider(report, tmp_path):
         {"segments": n, "height": 0.1, "persistence": 0.1}
         for n in (coarse_first[0], coarse_first[-1])
     ]
+    levels[0]["support"] = 0.8412
     marked = dataclasses.replace(report, metrics={**report.metrics, "natural_levels": levels})
     text, _ = read_page(tmp_path, marked)
-    assert f"{coarse_first[0]}, {coarse_first[-1]} segments" in text
+    assert f"{coarse_first[0]} segments (mean support 0.84), {coarse_first[-1]} segments;" in text
     source = (tmp_path / "report.html").read_text()
     assert '<option value="0">' in source
     assert f'<option value="{len(coarse_first) - 1}">' in source

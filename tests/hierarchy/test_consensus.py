@@ -15,6 +15,7 @@ from splat_uff.hierarchy.consensus import (
     LEAST_SHARE,
     MOST_GROUP,
     MOST_SEEN,
+    PHOTO_AREA,
     Consensus,
     _runs,
     merge_by_ratio,
@@ -66,6 +67,12 @@ def shares_of(matrix, masks):
     return np.where(shares > LEAST_SHARE, shares, 0), seen
 
 
+def counts_of(masks, tree):
+    once = 1 / tree.same.sum(axis=1)
+    counts = once / np.log2(2 + PHOTO_AREA * masks.unpack().mean(axis=(1, 2)))
+    return counts * once.sum() / counts.sum()
+
+
 def edges_by_hand(weights, bags, sources, targets):
     values = []
     for a, b in zip(sources, targets, strict=True):
@@ -74,7 +81,7 @@ def edges_by_hand(weights, bags, sources, targets):
             if not len(masks):
                 continue
             shares, seen = shares_of(matrix, masks)
-            counts = 1 / tree.same.sum(axis=1)
+            counts = counts_of(masks, tree)
             if min(seen[a], seen[b]) < LEAST_SEEN:
                 continue
             sums = (counts * shares[a]).sum(), (counts * shares[b]).sum()
@@ -110,7 +117,7 @@ def test_between_groups_is_the_weighted_sum_over_photos(seed):
         dense = matrix.toarray().astype(np.float64)
         dense[:, dense.sum(axis=0) < LEAST_SEEN] = 0
         shares, seen = shares_of(csr_matrix(dense @ joined.toarray()), masks)
-        counts = 1 / tree.same.sum(axis=1)
+        counts = counts_of(masks, tree)
         sums = (counts * shares).sum(axis=1)
         overlap = (counts * shares) @ shares.T
         alike = overlap / np.maximum(sums[:, None] + sums - overlap, 1e-6)
