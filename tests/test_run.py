@@ -1,9 +1,14 @@
 """The files of a run folder that are text."""
 
 import json
+from dataclasses import replace
 
-from splat_uff.run import Run, read_metrics, read_provenance, write_log
-from splat_uff.settings import TrainConfig, read_settings
+import msgspec
+import tomli_w
+
+from splat_uff.features.config import FeaturesConfig
+from splat_uff.run import Provenance, Run, read_metrics, read_provenance, write_log
+from splat_uff.settings import TrainConfig, flatten, read_settings
 
 
 def logged(run):
@@ -41,18 +46,15 @@ def test_the_records_of_a_run_may_begin_with_a_byte_order_mark(trained, tmp_path
     assert json.loads(marked.log.read_text(encoding="utf-8-sig").splitlines()[0]) == first
 
 
-def test_runs_from_before_features_had_a_start_began_with_noise(small_run, tmp_path):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    lines = (small_run / "config.toml").read_text(encoding="utf-8").splitlines()
-    count = next(line for line in lines if line.startswith("num_settings"))
-    fewer = f"num_settings = {int(count.partition('=')[2]) - 1}"
-    text = "\n".join(fewer if line == count else line for line in lines if 'start = "' not in line)
-    (folder / "config.toml").write_text(text, encoding="utf-8")
-    assert read_provenance(Run(small_run)).settings.features.start == "consensus"
-    assert read_provenance(Run(folder)).settings.features.start == "noise"
-    again = read_settings(folder / "config.toml", TrainConfig())
-    assert again == read_provenance(Run(folder)).settings
-    mine = tmp_path / "mine.toml"
-    mine.write_text("[features]\nsteps = 3\n")
-    assert read_settings(mine, TrainConfig()).features.start == "consensus"
+def test_runs_from_before_features_had_a_start_began_with_noise(tmp_path):
+    # Its settings are all there but `start`, which there was not, and their number is right.
+    then = msgspec.to_builtins(Provenance("toy", "toy", "own", "", TrainConfig()))
+    del then["settings"]["features"]["start"]
+    count = len(flatten(then["settings"]))
+    path = Run(tmp_path).config
+    path.write_text(tomli_w.dumps({"num_settings": count, **then}), encoding="utf-8")
+    found = read_provenance(Run(tmp_path)).settings
+    assert found == replace(TrainConfig(), features=replace(FeaturesConfig(), start="noise"))
+    assert read_settings(path, TrainConfig()) == found
+    path.write_text("[features]\nsteps = 3\n", encoding="utf-8")  # A person's, of today.
+    assert read_settings(path, TrainConfig()).features.start == "consensus"
