@@ -107,7 +107,7 @@ def test_four_negatives_refitted_are_the_run_itself(record):
 
 
 def test_a_second_call_runs_nothing_and_says_the_same(run, paper, record, monkeypatch):
-    for name in ("fit_features", "lift_masks", "query_scores", "evaluate", "masks_covering"):
+    for name in ("refit", "lift_masks", "query_scores", "evaluate", "masks_covering"):
         monkeypatch.setattr(methods, name, lambda *_, name=name, **__: pytest.fail(f"{name} ran"))
     again = write_paper(run, paper, Choices(sources=3))
     dated = ("date", "machine")
@@ -118,7 +118,7 @@ def test_a_second_call_runs_nothing_and_says_the_same(run, paper, record, monkey
 
 def test_only_what_changed_is_made_again(run, paper, tmp_path, monkeypatch):
     output = shutil.copytree(paper, tmp_path / "paper")
-    for name in ("fit_features", "query_scores", "evaluate"):
+    for name in ("refit", "query_scores", "evaluate"):
         monkeypatch.setattr(methods, name, lambda *_, name=name, **__: pytest.fail(f"{name} ran"))
     (output / "scores" / "SAM, given masks.json").write_text("{ torn")
     for path in (output / "scores").glob("*.json"):
