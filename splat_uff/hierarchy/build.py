@@ -26,6 +26,10 @@ from splat_uff.neighbours import find_nearest
 Opinions = Callable[[Int[np.ndarray, "P"]], Consensus]
 """Asks the photos about some Gaussians, by their numbers, rising."""
 
+FEATURES = 1.5
+"""How much longer an edge is whose features are opposite, where 1 is how much longer it is if the
+photos disagree; measured in docs/research/tree.md."""
+
 
 @dataclass(frozen=True)
 class Hierarchy:
@@ -69,7 +73,7 @@ def build_hierarchy(
     elif config.linkage == "consensus" and opinions is not None:
         consensus = opinions(np.flatnonzero(shaping))
         lengths = 1 - consensus.along_edges(sources, targets)
-        lengths += (1 - (unit[sources] * unit[targets]).sum(axis=1)) / 2
+        lengths += FEATURES * (1 - (unit[sources] * unit[targets]).sum(axis=1)) / 2
         group = _superpoints(lengths, sources, targets, len(points), config.superpoints)
         merges = _merge_by_consensus(consensus, unit, group, config.consensus_share)
         below, heights = _rank_merges(merges, group, 0.0)
