@@ -34,7 +34,7 @@ from splat_uff.run import Run, load_arrays, read_provenance
 from splat_uff.stages import opinions_of, read_finished
 
 PRODUCT, LEAST_MOST, COMMON = 0, 1, 2
-FIRST, KEPT = "as it is", "no crumbs, small masks count more"
+FIRST, KEPT = "as in the prototype", "no crumbs, small masks count more, 1.5 feature"
 
 
 @dataclass(frozen=True)
@@ -95,15 +95,11 @@ CHOICES = {
     **{f"no crumbs, share {s:g}": Choice(crumbs=0.0, share=s) for s in (0.4, 0.6, 0.67, 0.75)},
     **{f"no crumbs, {w:g} feature": Choice(crumbs=0.0, feature=w) for w in (1.5, 2.0)},
     "no crumbs, 2 feature, share 0.6": Choice(crumbs=0.0, feature=2.0, share=0.6),
-    KEPT: Choice(crumbs=0.0, masks="small"),
+    "no crumbs, small masks count more": Choice(crumbs=0.0, masks="small"),
+    KEPT: Choice(crumbs=0.0, masks="small", feature=1.5),
     "no crumbs, trust full from 10 px": Choice(crumbs=0.0, cap=10.0),
     "no crumbs, root of the product": Choice(crumbs=0.0, root=True),
-    **{
-        f"no crumbs, small masks count more, {w:g} feature": Choice(
-            crumbs=0.0, masks="small", feature=w
-        )
-        for w in (1.5, 2.0)
-    },
+    "no crumbs, small masks count more, 2 feature": Choice(crumbs=0.0, masks="small", feature=2.0),
     "no crumbs, small masks count more, 2 feature, trust full from 10 px": Choice(
         crumbs=0.0, masks="small", feature=2.0, cap=10.0
     ),
@@ -118,6 +114,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="finished runs with ground truth")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--only", nargs="+", default=list(CHOICES), help="names of choices")
+    parser.add_argument("--aside", action="store_true", help="runs that do not choose, only check")
     options = parser.parse_args()
     known = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
     rows = {(row["scene"], row["seed"], row["choice"]): row for row in known}
@@ -135,7 +132,7 @@ def main() -> None:
             if name == KEPT:
                 trial.check(tree)
             row = {"scene": scene, "seed": seed, "choice": name, **trial.score(tree)}
-            rows[scene, seed, name] = row | {"seconds": round(seconds, 1)}
+            rows[scene, seed, name] = row | {"seconds": round(seconds, 1), "aside": options.aside}
             print(json.dumps(rows[scene, seed, name]), flush=True)
             record = {
                 "date": time.strftime("%Y-%m-%d"),

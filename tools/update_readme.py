@@ -434,14 +434,18 @@ def consensus_scale_table(known: dict[str, Any]) -> str:
         sizes += [f"{entry['memory_gb']:.1f} GB"]
         memory = [f"{entry[name]:.1f} GB" for name in ("on_disk_gb", "peak_gb")]
         lines.append(row([*sizes, *seconds, *memory]))
-    return "\n".join([*lines, "", measured(known)])
+    loads = [entry["load"] for entry in known["rows"]]
+    load = f"Load average by other work: {min(loads):.0f} to {max(loads):.0f}."
+    return "\n".join([*lines, "", f"{measured(known)} {load}"])
 
 
 def tree_choices_table(record: dict[str, Any]) -> str:
-    """Differences from the first choice in thousandths: mean, deviation, scene that loses most."""
+    """Differences from the first choice in thousandths: mean, deviation, worst scene."""
     table: dict[str, dict[tuple[str, int], dict[str, Any]]] = defaultdict(dict)
+    aside = [entry for entry in record["rows"] if entry["aside"]]
     for entry in record["rows"]:
-        table[entry["choice"]][entry["scene"], entry["seed"]] = entry
+        if not entry["aside"]:
+            table[entry["choice"]][entry["scene"], entry["seed"]] = entry
     first = next(iter(table))
     names = ("nc", "nc_fixed")
     head = ["choice", "NC", "NC, one cut", "worst scene: NC", "one cut", "runs"]
@@ -464,7 +468,12 @@ def tree_choices_table(record: dict[str, Any]) -> str:
             scene = min(by_scene, key=lambda scene: statistics.fmean(by_scene[scene]))
             worst.append(f"{1000 * statistics.fmean(by_scene[scene]):+.1f} {scene}")
         lines.append(row([choice, *means, *worst, str(len(entries))]))
-    return "\n".join([*lines, "", measured(record)])
+    checks = [
+        f"{entry['scene']}, seed {entry['seed']}, {entry['choice']}: "
+        f"{entry['nc']:.4f} / {entry['nc_fixed']:.4f}"
+        for entry in aside
+    ]
+    return "\n".join([*lines, "", f"Kept aside: {'; '.join(checks)}. {measured(record)}"])
 
 
 def density_table(measured_rows: dict[str, Any]) -> str:
