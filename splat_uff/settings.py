@@ -2,7 +2,7 @@
 
 import difflib
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -158,9 +158,20 @@ def flatten(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _convert_checked(record: dict[str, Any], kind: type[T], source: str) -> T:
     try:
-        return msgspec.convert(record, kind)
+        converted = msgspec.convert(record, kind)
     except msgspec.ValidationError as error:
         raise InputError(source + _explain(str(error), record)) from None
+    _write_out(converted)
+    return converted
+
+
+def _write_out(record: Any) -> None:
+    """Put defaults into a record itself: msgspec leaves them to the class, and writes none then."""
+    if is_dataclass(record):
+        for each in fields(record):
+            value = getattr(record, each.name)
+            object.__setattr__(record, each.name, value)
+            _write_out(value)
 
 
 def _explain(message: str, record: dict[str, Any]) -> str:

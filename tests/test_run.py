@@ -58,3 +58,10 @@ def test_runs_from_before_features_had_a_start_began_with_noise(tmp_path):
     assert read_settings(path, TrainConfig()) == found
     path.write_text("[features]\nsteps = 3\n", encoding="utf-8")  # A person's, of today.
     assert read_settings(path, TrainConfig()).features.start == "consensus"
+
+
+def test_settings_that_say_little_are_kept_whole():
+    few = convert({"features": {"steps": 3}}, TrainConfig, source="")
+    assert msgspec.to_builtins(few) == msgspec.to_builtins(
+        replace(TrainConfig(), features=replace(TrainConfig().features, steps=3))
+    )

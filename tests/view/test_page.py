@@ -444,6 +444,7 @@ def test_rays_that_lead_nowhere_select_nothing(page, browser, direction):
 
 def test_support_of_what_is_selected_is_told_where_it_is_known(page):
     page.session.select([page.walk.root])
+    page.opened = replace(page.opened, hierarchy=replace(page.opened.hierarchy, support=None))
     page.changed()
     assert "resampled trees" not in page.tree_panel._said.content
     support = np.full(len(page.walk.tree.parents), 0.8125)
