@@ -8,7 +8,7 @@ import tomli_w
 
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.run import Provenance, Run, read_metrics, read_provenance, write_log
-from splat_uff.settings import TrainConfig, flatten, read_settings
+from splat_uff.settings import TrainConfig, convert, flatten, read_settings
 
 
 def logged(run):
