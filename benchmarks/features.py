@@ -44,6 +44,7 @@ VARIANTS = {
     "closed form, 500 steps, D 64": replace(CLOSED, dimension=64),
     "closed form, 300 steps, scene tree 0.3": replace(SCENE, steps=300, ultrametric_weight=0.3),
     "closed form, 300 steps, scene tree 1": replace(SCENE, steps=300),
+    "closed form, 500 steps, scene tree 0.1": replace(SCENE, ultrametric_weight=0.1),
     "closed form, 500 steps, scene tree 0.3": replace(SCENE, ultrametric_weight=0.3),
     "closed form, 500 steps, scene tree 1": SCENE,
     "closed form, 500 steps, scene tree 1, refreshed": replace(SCENE, ultrametric_refresh=25),

@@ -32,7 +32,7 @@ class FeaturesConfig:
     """Temperature of the contrastive losses; lower is stricter with the hardest pairs."""
     euclidean_weight: Weight = 1.0
     """Weight of the loss on the cosine similarity of two pixels."""
-    ultrametric_weight: Weight = 0.3
+    ultrametric_weight: Weight = 0.1
     """Weight of the loss on their similarity in a tree; 0 leaves it out."""
     ultrametric: Literal["scene-tree", "spanning-tree", "average-linkage"] = "scene-tree"
     """Which tree that is: that of the scene, which the masks of all photos agree on; or a tree of
