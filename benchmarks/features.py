@@ -31,26 +31,19 @@ CLOSED = replace(NOISE, start="consensus", steps=500)
 SCENE = replace(CLOSED, ultrametric="scene-tree", ultrametric_weight=1.0, ultrametric_refresh=0)
 VARIANTS = {
     "noise, 1500 steps": NOISE,
-    "noise, 500 steps": replace(NOISE, steps=500),
     "closed form, 0 steps (consensus alone)": replace(CLOSED, steps=0),
     "closed form, 100 steps": replace(CLOSED, steps=100),
     "closed form, 300 steps": replace(CLOSED, steps=300),
     "closed form, 500 steps": CLOSED,
     "closed form, 1500 steps": replace(CLOSED, steps=1500),
     "closed form, 300 steps, lr 5e-3": replace(CLOSED, steps=300, lr=5e-3),
-    "closed form, 300 steps, lr 2e-2": replace(CLOSED, steps=300, lr=2e-2),
     "closed form, 500 steps, lr 2e-2": replace(CLOSED, lr=2e-2),
     "closed form, 500 steps, D 16": replace(CLOSED, dimension=16),
     "closed form, 500 steps, D 64": replace(CLOSED, dimension=64),
-    "closed form, 300 steps, scene tree 0.3": replace(SCENE, steps=300, ultrametric_weight=0.3),
-    "closed form, 300 steps, scene tree 1": replace(SCENE, steps=300),
     "closed form, 500 steps, scene tree 0.1": replace(SCENE, ultrametric_weight=0.1),
     "closed form, 500 steps, scene tree 0.3": replace(SCENE, ultrametric_weight=0.3),
     "closed form, 500 steps, scene tree 1": SCENE,
     "closed form, 500 steps, scene tree 1, refreshed": replace(SCENE, ultrametric_refresh=25),
-    "noise, 1500 steps, scene tree 1, refreshed": replace(
-        SCENE, start="noise", steps=1500, ultrametric_refresh=25
-    ),
 }
 Key = tuple[str, int, str]
 

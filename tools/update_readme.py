@@ -404,23 +404,45 @@ def consensus_table(record: dict[str, Any]) -> str:
 
 
 def features_table(record: dict[str, Any]) -> str:
-    """One row for each variant, one column for each scene; means over seeds."""
+    """All variants by the first seed; then the means over seeds of those that have them all."""
     rows = record["rows"]
+    seeds = sorted({row["seed"] for row in rows})
+    first = [row for row in rows if row["seed"] == seeds[0]]
+    text = f"Seed {seeds[0]}:\n\n{_variants(first)}\n\n"
+    if len(seeds) > 1:
+        full = [
+            row
+            for row in rows
+            if {other["seed"] for other in rows if _kind(other) == _kind(row)} == set(seeds)
+        ]
+        named = ", ".join(map(str, seeds))
+        text += f"Means of seeds {named}, where all were fitted:\n\n{_variants(full)}\n\n"
+    return text + measured(record)
+
+
+def _kind(row: dict[str, Any]) -> tuple[str, str]:
+    return row["scene"], row["variant"]
+
+
+def _variants(rows: Sequence[dict[str, Any]]) -> str:
+    """One row for each variant, one column for each scene and one for the seconds."""
     scenes = list(dict.fromkeys(row["scene"] for row in rows))
-    lines = [f"| variant | {' | '.join(scenes)} |", "| --- |" + " --- |" * len(scenes)]
+    lines = [f"| variant | {' | '.join(scenes)} | seconds |", "| --- |" + " --- |" * len(scenes)]
+    lines[1] += " --- |"
     for variant in dict.fromkeys(row["variant"] for row in rows):
+        own = [row for row in rows if row["variant"] == variant]
         cells = []
         for scene in scenes:
-            found = [row for row in rows if (row["scene"], row["variant"]) == (scene, variant)]
-            means = (
-                sum(row[name]["mean"] for row in found) / len(found) if found else None
+            found = [row for row in own if row["scene"] == scene]
+            means = [
+                sum(row[name]["mean"] for row in found) / len(found)
                 for name in ("nc", "nc_fixed")
-            )
-            cells.append(" / ".join(NONE if mean is None else f"{mean:.3f}" for mean in means))
-        lines.append(f"| {variant} | {' | '.join(cells)} |")
-    seeds = sorted({row["seed"] for row in rows})
-    what = f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of seeds {', '.join(map(str, seeds))}"
-    return "\n".join([*lines, "", f"{what}; {measured(record)}"])
+                if found
+            ]
+            cells.append(" / ".join(f"{mean:.3f}" for mean in means) or NONE)
+        seconds = sum(row["seconds"] for row in own) / len(own)
+        lines.append(f"| {variant} | {' | '.join(cells)} | {seconds:.0f} |")
+    return "\n".join(lines)
 
 
 def consensus_scale_table(known: dict[str, Any]) -> str:
