@@ -35,6 +35,7 @@ VARIANTS = {
     "closed form, 100 steps": replace(CLOSED, steps=100),
     "closed form, 300 steps": replace(CLOSED, steps=300),
     "closed form, 500 steps": CLOSED,
+    "closed form, 750 steps": replace(CLOSED, steps=750),
     "closed form, 1500 steps": replace(CLOSED, steps=1500),
     "closed form, 300 steps, lr 5e-3": replace(CLOSED, steps=300, lr=5e-3),
     "closed form, 500 steps, lr 2e-2": replace(CLOSED, lr=2e-2),
@@ -42,6 +43,7 @@ VARIANTS = {
     "closed form, 500 steps, D 64": replace(CLOSED, dimension=64),
     "closed form, 500 steps, scene tree 0.1": replace(SCENE, ultrametric_weight=0.1),
     "closed form, 500 steps, scene tree 0.3": replace(SCENE, ultrametric_weight=0.3),
+    "closed form, 750 steps, scene tree 0.1": replace(SCENE, steps=750, ultrametric_weight=0.1),
     "closed form, 500 steps, scene tree 1": SCENE,
     "closed form, 500 steps, scene tree 1, refreshed": replace(SCENE, ultrametric_refresh=25),
 }

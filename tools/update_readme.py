@@ -380,7 +380,20 @@ def support_table(record: dict[str, Any]) -> str:
         levels = ", ".join(map(str, found["segments"]))
         seconds = f"{entry['seconds']['support']:.1f} / {entry['seconds']['tree']:.1f}"
         lines.append(row([name, str(entry["nodes"]), *shares, seconds, levels, *nc]))
-    return "\n".join([*lines, "", measured(record)])
+    error = f"All nodes of all runs together: calibration error {pooled_error(record['rows']):.3f}."
+    return "\n".join([*lines, "", f"{error} {measured(record)}"])
+
+
+def pooled_error(rows: list[dict[str, Any]]) -> float:
+    """Expected calibration error of the nodes of all runs, in tenths of support."""
+    tenths: dict[int, list[dict[str, float]]] = defaultdict(list)
+    for entry in (each for found in rows for each in found["bins"]):
+        tenths[min(int(10 * entry["support"]), 9)].append(entry)
+    off = [
+        sum(e["nodes"] * (e["support"] - e["right"]) for e in group) for group in tenths.values()
+    ]
+    nodes = sum(entry["nodes"] for group in tenths.values() for entry in group)
+    return sum(map(abs, off)) / nodes
 
 
 def consensus_table(record: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from splat_uff.ranges import Count, Natural, Positive, Share, Weight
 class FeaturesConfig:
     """Settings of the contrastive fit: one feature per Gaussian, from the masks."""
 
-    steps: Annotated[int, Meta(ge=0, le=100_000_000)] = 500
+    steps: Annotated[int, Meta(ge=0, le=100_000_000)] = 750
     """Steps of the optimiser, one image each; time grows with them. 0 trains nothing: features are
     those of the start, and a tree by `consensus` is that of the masks alone."""
     start: Literal["consensus", "noise"] = "consensus"
