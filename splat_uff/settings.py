@@ -23,7 +23,7 @@ T = TypeVar("T")
 class TrainConfig:
     """Settings of a run; the defaults reproduce the README's table."""
 
-    size: Annotated[int, msgspec.Meta(ge=16, le=4096), tyro.conf.arg(aliases=("--max-size",))] = 200
+    size: Annotated[int, msgspec.Meta(ge=16, le=4096), tyro.conf.arg(aliases=("--max-size",))] = 400
     """Pixels of the longer side of the images to train on; photos are averaged down to it."""
     seed: Natural = 0
     """Seeds every random draw: the same seed gives the same result."""

@@ -1,11 +1,19 @@
 """The files of a run folder that are text."""
 
+import inspect
 import json
 from dataclasses import replace
 
 import msgspec
 import tomli_w
 
+from splat_uff.capture import read_capture
+from splat_uff.capture.blender import read_blender
+from splat_uff.capture.colmap import read_colmap
+from splat_uff.capture.llff import read_llff
+from splat_uff.capture.nerfstudio import read_nerfstudio
+from splat_uff.capture.partnet import read_partnet
+from splat_uff.commands import others as commands
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.run import Provenance, Run, read_metrics, read_provenance, write_log
 from splat_uff.settings import TrainConfig, convert, flatten, read_settings
@@ -65,3 +73,10 @@ def test_settings_that_say_little_are_kept_whole():
     assert msgspec.to_builtins(few) == msgspec.to_builtins(
         replace(TrainConfig(), features=replace(TrainConfig().features, steps=3))
     )
+
+
+def test_captures_are_read_at_the_size_that_is_trained_on():
+    size = TrainConfig().size
+    for read in (read_capture, read_blender, read_colmap, read_llff, read_nerfstudio, read_partnet):
+        assert inspect.signature(read).parameters["size"].default == size
+    assert inspect.signature(commands.masks).parameters["size"].default == size

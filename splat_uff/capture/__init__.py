@@ -15,7 +15,7 @@ from splat_uff.memory import Memory
 __all__ = ["Capture", "GroundTruth", "View", "read_capture"]
 
 
-def read_capture(folder: Path, *, size: int = 200, memory: Memory | None = None) -> Capture:
+def read_capture(folder: Path, *, size: int = 400, memory: Memory | None = None) -> Capture:
     """Read the capture in `folder`, whichever supported layout it has.
 
     The first that is there: NeRF-synthetic or Blender-HS (`transforms_train.json`), nerfstudio or

@@ -39,7 +39,7 @@ class _Split:
     photos: list[Photo]
 
 
-def read_blender(folder: Path, *, size: int = 200, memory: Memory | None = None) -> Capture:
+def read_blender(folder: Path, *, size: int = 400, memory: Memory | None = None) -> Capture:
     """Read a NeRF-synthetic or Blender-HS folder.
 
     The training views are those of `transforms_train.json`. Held out are those of

@@ -39,7 +39,7 @@ def find_model(folder: Path) -> Path | None:
     return models[0] if models else None
 
 
-def read_colmap(folder: Path, *, size: int = 200, memory: Memory | None = None) -> Capture:
+def read_colmap(folder: Path, *, size: int = 400, memory: Memory | None = None) -> Capture:
     """Read photos and their COLMAP model.
 
     Of several models, `sparse/0`, `sparse/1` ..., that with the most images is read, which one line

@@ -25,7 +25,7 @@ MOST_ROUNDING = 1e-4
 """Rounding of positions, in extents of the cameras, that nobody will see."""
 
 
-def read_llff(folder: Path, *, size: int = 200, memory: Memory | None = None) -> Capture:
+def read_llff(folder: Path, *, size: int = 400, memory: Memory | None = None) -> Capture:
     """Read photos and `poses_bounds.npy`.
 
     Rows belong to the photos in the plain order of their names, as LLFF lists them: `r_10` comes

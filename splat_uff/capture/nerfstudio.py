@@ -24,7 +24,7 @@ MOST_POINTS = 20_000_000
 SPLITS = ("train", "val", "test")
 
 
-def read_nerfstudio(folder: Path, *, size: int = 200, memory: Memory | None = None) -> Capture:
+def read_nerfstudio(folder: Path, *, size: int = 400, memory: Memory | None = None) -> Capture:
     """Read the frames of `transforms.json`.
 
     Intrinsics stand at the top or in each frame, as `fl_x fl_y cx cy w h` or as `camera_angle_x`;

@@ -33,7 +33,7 @@ def find_views(folder: Path) -> list[Path]:
     return sorted(views, key=lambda path: natural_key(path.name))
 
 
-def read_partnet(folder: Path, *, size: int = 200, memory: Memory | None = None) -> Capture:
+def read_partnet(folder: Path, *, size: int = 400, memory: Memory | None = None) -> Capture:
     """Read `view-XX/{meta.txt,shape-rgb.png,part-XXX.png}`.
 
     `meta.txt` has rotations about z, y and x in degrees and a radius; the camera stands at twice

@@ -17,7 +17,7 @@ def masks(
     data: Annotated[Path, tyro.conf.arg(metavar="DIR")],
     sam_checkpoint: File = None,
     sam_model: Literal["vit_h", "vit_l", "vit_b"] = "vit_h",
-    size: Annotated[int, tyro.conf.arg(aliases=("--max-size",))] = 200,
+    size: Annotated[int, tyro.conf.arg(aliases=("--max-size",))] = 400,
     output: Folder = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:

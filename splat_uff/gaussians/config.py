@@ -16,7 +16,7 @@ class GaussiansConfig:
     """Steps of the optimiser, one photo each; time grows with them."""
     start: Count = 6000
     """Gaussians to start from."""
-    most: Count = 30000
+    most: Count = 60000
     """Most Gaussians; more show finer detail and take longer."""
     sh_degree: Annotated[int, Meta(ge=0, le=3)] = 1
     """Degree of the spherical harmonics: 0 (same colour from everywhere) to 3 (shiny)."""
