@@ -375,7 +375,7 @@ def views_of(capture: Capture, gaussians: Gaussians, memory: Memory | None = Non
 
 
 def refit(
-    views: FrozenViews,
+    views: FrozenViews | RenderedViews,
     gaussians: Gaussians,
     capture: Capture,
     bags: Bags,
