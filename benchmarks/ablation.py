@@ -1,155 +1,124 @@
-"""Measure what each choice is worth: losses, negatives, tree and labels, on fixed geometry.
+"""Measure what each choice is worth: losses, start of the features, tree and labels.
 
-    python benchmarks/ablation.py --output benchmarks/ablation.json
+    python benchmarks/ablation.py RUNS --output benchmarks/ablation.json
 
-For every scene the Gaussians are fitted once with its settings (or taken from a finished run in
-runs/SCENE); every variant then fits its own features, builds its own tree and is scored by NC, with
-a cut for each click and with one a level, both also as shares of what true labels score.
+Takes finished runs with ground truth, one for each scene. On the Gaussians of each, every variant
+fits its own features, builds its own tree and is scored by NC, with a cut for each click and with
+one a level, both also as shares of what true labels score. Rows of other scenes stay in the file.
 """
 
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from splat_uff.builtin import find_scene, list_scenes
-from splat_uff.capture import read_capture
 from splat_uff.evaluate.ceiling import ceiling_ratios
-from splat_uff.evaluate.config import EvaluateConfig
 from splat_uff.evaluate.score import ceiling_scores, evaluate
 from splat_uff.features.blend import FrozenViews
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.fit import fit_features
-from splat_uff.gaussians.fit import fit_gaussians
-from splat_uff.gaussians.ply import load_ply
-from splat_uff.hierarchy.build import build_hierarchy
+from splat_uff.files import write_json
+from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
-from splat_uff.machine import commit, describe_machine
-from splat_uff.masks.folders import read_masks
+from splat_uff.machine import measured_here
+from splat_uff.masks.bags import Bags
+from splat_uff.masks.gather import gather_masks
 from splat_uff.memory import Memory
-from splat_uff.settings import TrainConfig, config_folder, read_settings, scene_presets
-from splat_uff.stages import opinions_of
+from splat_uff.settings import TrainConfig
+from splat_uff.stages import grow_tree, opinions_of, read_finished, tree_for_features
 
 DEFAULTS = TrainConfig()
 NOISE = FeaturesConfig(start="noise", steps=1500, ultrametric_weight=0.0)
-"""What the losses were compared from; benchmarks/features.py compares other starts."""
+"""What the losses are compared from, as the paper starts; the last rows start from consensus."""
 FEW = replace(NOISE, pixels=1024, neg_ratio=1)
 """Trees over pixels cost their square, so losses are compared on fewer pixels than the default."""
 SPANNING = replace(FEW, ultrametric_weight=1.0, ultrametric="spanning-tree")
 AVERAGE = replace(FEW, ultrametric_weight=1.0, ultrametric="average-linkage")
+PAPERS = "both, spanning tree (the paper's)"
+CHOSEN = "from the consensus, Euclidean and the scene's tree (default)"
+"""The features that trees and labels are compared on."""
 LOSSES = {
     "Euclidean only": FEW,
     "ultrametric only, spanning tree": replace(SPANNING, euclidean_weight=0.0),
-    "both, spanning tree (the paper's)": SPANNING,
+    PAPERS: SPANNING,
     "ultrametric only, average linkage": replace(AVERAGE, euclidean_weight=0.0),
     "both, average linkage": AVERAGE,
     "Euclidean only, 4:1 negatives": replace(FEW, neg_ratio=4),
-    "Euclidean only, 4:1 negatives, 4096 pixels (default)": NOISE,
+    "Euclidean only, 4:1 negatives, 4096 pixels": NOISE,
+    "from the consensus, not trained": replace(DEFAULTS.features, steps=0),
+    "from the consensus, Euclidean only": replace(DEFAULTS.features, ultrametric_weight=0.0),
+    CHOSEN: DEFAULTS.features,
 }
-CHOSEN = "Euclidean only, 4:1 negatives, 4096 pixels (default)"
-"""The losses that the settings of the tree are compared under."""
-PAPERS = "both, spanning tree (the paper's)"
+BY_DEFAULT, BY_FEATURES = "consensus and features, blended (default)", "features, blended"
 READINGS = {
-    "average linkage, blended": ("average", "blended", "segments"),
-    "consensus and features, blended": ("consensus", "blended", "segments"),
-    "average linkage, 5 nearest": ("average", "nearest", "segments"),
+    BY_DEFAULT: ("consensus", "blended", "segments"),
+    BY_FEATURES: ("average", "blended", "segments"),
+    "consensus and features, 5 nearest": ("consensus", "nearest", "segments"),
+    "features, 5 nearest": ("average", "nearest", "segments"),
     "watershed, blended": ("watershed", "blended", "heights"),
     "watershed, 5 nearest (the paper's)": ("watershed", "nearest", "heights"),
 }
 """Linkage, labels and cuts; a watershed cut by segments peels off one Gaussian after the other,
 so it is cut evenly in height, up to its root."""
 
-TREES = {
-    f"{name} {value}": replace(DEFAULTS.hierarchy, **{name: value})
-    for name, values in {
-        "min_weight": (0.05, 0.1, 0.2, 0.3),
-        "crumb_exponent": (0.0, 0.05, 0.1, 0.2, 0.3),
-        "superpoints": (500, 1000, 2000),
-    }.items()
-    for value in values
-}
-
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    scenes = [scene.name for scene in list_scenes()]
-    parser.add_argument("--scenes", nargs="+", default=scenes, help="built-in scenes; all of them")
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path, help="finished runs with ground truth")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    rows: list[dict[str, object]] = []
-    if options.output.exists():  # Other scenes may have been measured already.
-        kept = json.loads(options.output.read_text())["rows"]
-        rows = [row for row in kept if row["scene"] not in options.scenes]
-    for scene in options.scenes:
-        rows += ablate(scene, options.runs)
-        record = {
-            "date": time.strftime("%Y-%m-%d"),
-            "machine": describe_machine(),
-            "commit": commit(),
-            "rows": rows,
-        }
-        options.output.write_text(json.dumps(record, indent=2) + "\n")
+    kept = json.loads(options.output.read_text("utf-8"))["rows"] if options.output.exists() else []
+    for folder in options.runs:
+        rows = []
+        for row in ablate(folder):
+            print(json.dumps(row), flush=True)
+            rows.append(row)
+        kept = [row for row in kept if row["scene"] != rows[0]["scene"]] + rows
+        write_json(options.output, {**measured_here(), "rows": kept})
 
 
-def ablate(scene: str, runs: Path) -> list[dict[str, object]]:
-    """Score every variant on one scene."""
-    settings = DEFAULTS
-    if scene in scene_presets():
-        settings = read_settings(config_folder() / f"{scene}.toml", DEFAULTS)
-    capture = read_capture(find_scene(scene).folder, size=settings.size)
-    bags = read_masks(capture)
-    ply = runs / scene / "gaussians.ply"
-    gaussians = (
-        load_ply(ply)
-        if ply.exists()
-        else fit_gaussians(capture, settings.gaussians, bags, seed=DEFAULTS.seed)
-    )
-    clicks = DEFAULTS.evaluate.clicks
-    bounds = ceiling_scores(capture, gaussians, None, seed=DEFAULTS.seed, num_clicks=clicks)
-    opinions = opinions_of(capture, bags, gaussians, Memory())
+def ablate(folder: Path) -> Iterator[dict[str, Any]]:
+    """Score every variant on the Gaussians of a run."""
+    found = read_finished(folder)
+    capture, gaussians, settings = found.capture, found.gaussians, found.provenance.settings
+    memory, seed = Memory(), settings.seed
+    bags = gather_masks(capture, found.provenance.mask_source)
     views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
     largest = views.largest_weights(len(gaussians))
-    means = gaussians.means.numpy().astype(np.float64)
+    opinions = opinions_of(capture, bags, gaussians, memory, views)
+    bounds = ceiling_scores(
+        capture, gaussians, None, seed=seed, num_clicks=settings.evaluate.clicks
+    )
 
-    def score(
-        features: np.ndarray, tree: HierarchyConfig, view: EvaluateConfig
-    ) -> dict[str, object]:
-        hierarchy = build_hierarchy(means, features, largest, tree, opinions)
-        metrics = evaluate(capture, gaussians, hierarchy, [], view, seed=DEFAULTS.seed).metrics
+    def score(hierarchy: Hierarchy, labels: str, cut_by: str) -> dict[str, Any]:
+        config = replace(settings.evaluate, labels=labels, cut_by=cut_by)
+        metrics = evaluate(capture, gaussians, hierarchy, Bags([]), config, seed=seed).metrics
         ratios = ceiling_ratios(metrics | bounds)
         return {"nc": metrics["nc"], "nc_fixed": metrics["nc_fixed"], "ratios": ratios}
 
-    rows = []
     for losses, config in LOSSES.items():
+        choice = replace(settings, features=config, hierarchy=HierarchyConfig(resamples=0))
         start = time.perf_counter()
-        features = fit_features(views, len(gaussians), capture, bags, config, seed=DEFAULTS.seed)
+        features = fit_features(
+            views, len(gaussians), capture, bags, config, seed=seed,
+            tree=tree_for_features(gaussians, largest, choice, opinions), memory=memory,
+        )  # fmt: skip
         seconds = round(time.perf_counter() - start, 1)
-        for reading, (tree, view) in readings_for(losses).items():
-            row = {"scene": scene, "losses": losses, "reading": reading, "seconds": seconds}
-            row |= score(features, tree, view)
-            print(json.dumps(row), flush=True)
-            rows.append(row)
-    return rows
+        for reading in readings_of(losses):
+            linkage, labels, cut_by = READINGS[reading]
+            tree = replace(choice, hierarchy=replace(choice.hierarchy, linkage=linkage))
+            hierarchy = grow_tree(gaussians, features, largest, tree, opinions)
+            row = {"scene": found.provenance.scene, "seed": seed, "losses": losses}
+            row |= {"reading": reading, "seconds": seconds}
+            yield row | score(hierarchy, labels, cut_by)
 
 
-def readings_for(losses: str) -> dict[str, tuple[HierarchyConfig, EvaluateConfig]]:
-    """Trees and labels to score after a fit: all where they are compared, else the default."""
-    readings = {
-        name: (
-            replace(DEFAULTS.hierarchy, linkage=linkage),
-            replace(DEFAULTS.evaluate, labels=labels, cut_by=cut_by),
-        )
-        for name, (linkage, labels, cut_by) in READINGS.items()
-    }
-    if losses == CHOSEN:
-        return readings | {name: (tree, DEFAULTS.evaluate) for name, tree in TREES.items()}
-    if losses == PAPERS:
-        return readings
-    return dict(list(readings.items())[:1])
+def readings_of(losses: str) -> list[str]:
+    """Trees and labels to score after a fit: all where they are compared, else the first two."""
+    return list(READINGS) if losses in (CHOSEN, PAPERS) else [BY_DEFAULT, BY_FEATURES]
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from splat_uff.evaluate.covering import masks_covering
 from splat_uff.evaluate.queries import choose_distances, query_scores
 from splat_uff.evaluate.score import STAGE, scored_camera
 from splat_uff.features.blend import FrozenViews
-from splat_uff.machine import commit, describe_machine
+from splat_uff.files import write_json
+from splat_uff.machine import measured_here
 from splat_uff.masks.folders import read_masks
 from splat_uff.render import blend_weights
 from splat_uff.stages import Finished, read_finished
@@ -34,9 +35,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     record: dict[str, Any] = {
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": describe_machine(),
-        "commit": commit(),
+        **measured_here(),
         "lift": [],
         "distil": [],
     }
@@ -44,7 +43,7 @@ def main() -> None:
         found = read_finished(folder)
         record["lift"] += measure_lift(found)
         record["distil"] += measure_distil(found)
-    options.output.write_text(json.dumps(record, indent=2) + "\n")
+    write_json(options.output, record)
 
 
 def measure_lift(found: Finished) -> list[dict[str, Any]]:

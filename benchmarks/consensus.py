@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from splat_uff.evaluate.score import evaluate
+from splat_uff.files import write_json
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
-from splat_uff.machine import commit, describe_machine
+from splat_uff.machine import measured_here
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.gather import gather_masks
 from splat_uff.memory import Memory
@@ -45,12 +46,10 @@ def main() -> None:
             rows[row["scene"], row["seed"], row["tree"]] = row
             print(json.dumps(row), flush=True)
         record = {
-            "date": time.strftime("%Y-%m-%d"),
-            "machine": describe_machine(),
-            "commit": commit(),
+            **measured_here(),
             "rows": list(rows.values()),
         }
-        options.output.write_text(json.dumps(record, indent=2) + "\n")
+        write_json(options.output, record)
 
 
 def score(folder: Path) -> list[dict[str, object]]:

@@ -25,10 +25,11 @@ import torch
 
 from splat_uff.cameras import Camera
 from splat_uff.features.blend import RenderedViews
+from splat_uff.files import write_json
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.consensus import Consensus
-from splat_uff.machine import commit, describe_machine, peak_memory
+from splat_uff.machine import measured_here, peak_memory
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.records import MaskSet
 from splat_uff.memory import GIGABYTE, Memory
@@ -77,14 +78,12 @@ def main() -> None:
         rows.append(apart(case))
         print(json.dumps(rows[-1]), flush=True)
         record = {
-            "date": time.strftime("%Y-%m-%d"),
-            "machine": describe_machine(),
-            "commit": commit(),
+            **measured_here(),
             "size": SIZE,
             "rows": rows,
         }
         if options.output is not None:
-            options.output.write_text(json.dumps(record, indent=1) + "\n")
+            write_json(options.output, record)
 
 
 def apart(case: tuple[int, int, int, float]) -> dict[str, object]:

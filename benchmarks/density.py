@@ -8,7 +8,6 @@ the held-out views. `python tools/update_readme.py` puts the JSON into docs/choi
 
 import argparse
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +15,9 @@ from splat_uff.builtin import find_scene
 from splat_uff.capture import read_capture
 from splat_uff.evaluate.score import evaluate
 from splat_uff.features.blend import FrozenViews
+from splat_uff.files import write_json
 from splat_uff.gaussians.fit import fit_gaussians
-from splat_uff.machine import commit, describe_machine
+from splat_uff.machine import measured_here
 from splat_uff.masks.folders import read_masks
 from splat_uff.run import TrainConfig
 from splat_uff.stages import refit
@@ -52,12 +52,10 @@ def main() -> None:
             rows[scene, strategy] = {"scene": scene, "strategy": strategy} | score(folder, strategy)
             print(json.dumps(rows[scene, strategy]), flush=True)
             record = {
-                "date": time.strftime("%Y-%m-%d"),
-                "machine": describe_machine(),
-                "commit": commit(),
+                **measured_here(),
                 "rows": list(rows.values()),
             }
-            options.output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            write_json(options.output, record)
 
 
 def score(folder: Path, strategy: str) -> dict[str, object]:

@@ -10,7 +10,6 @@ One row for each scene, seed and variant; rows that are there are kept, `--again
 
 import argparse
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from typing import Any
 from splat_uff.evaluate.score import evaluate
 from splat_uff.features.blend import FrozenViews
 from splat_uff.features.config import FeaturesConfig
+from splat_uff.files import write_json
 from splat_uff.hierarchy.config import HierarchyConfig
-from splat_uff.machine import commit, describe_machine
+from splat_uff.machine import measured_here
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.gather import gather_masks
 from splat_uff.settings import TrainConfig
@@ -70,12 +70,10 @@ def main() -> None:
             rows[key] = {"scene": run.scene, "seed": run.seed, "variant": name} | run.score(name)
             print(json.dumps(rows[key]), flush=True)
             record = {
-                "date": time.strftime("%Y-%m-%d"),
-                "machine": describe_machine(),
-                "commit": commit(),
+                **measured_here(),
                 "rows": list(rows.values()),
             }
-            options.output.write_text(json.dumps(record, indent=2) + "\n")
+            write_json(options.output, record)
 
 
 class _Run:

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from splat_uff.bench import random_inputs, time_in_turns
+from splat_uff.files import write_json
 from splat_uff.machine import describe_machine
 from splat_uff.render import rasterization
 
@@ -56,7 +57,7 @@ def main() -> None:
         "machine": describe_machine(),
         "rows": rows,
     }
-    RESULTS.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+    write_json(RESULTS, known)
 
 
 def projected(size: int, channels: int) -> dict[str, np.ndarray]:

@@ -16,7 +16,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from typing import Any
 from splat_uff.builtin import list_scenes
 from splat_uff.errors import InputError
 from splat_uff.files import write_json
-from splat_uff.machine import commit, describe_machine
+from splat_uff.machine import measured_here
 from splat_uff.run import Run, read_metrics
 from splat_uff.settings import TrainConfig, config_folder, read_settings, scene_presets
 
@@ -63,9 +62,7 @@ def main(args: Sequence[str] | None = None) -> None:
             "size": size,
             "seeds": options.seeds,
             "flags": flags,
-            "date": time.strftime("%Y-%m-%d"),
-            "commit": commit(),
-            "machine": describe_machine(),
+            **measured_here(),
             **summarise(found),
         }
         write_json(options.output, {"rows": list(rows.values())})

@@ -19,6 +19,7 @@ import numpy as np
 import tyro
 from PIL import Image
 
+from splat_uff.files import write_json
 from splat_uff.machine import describe_machine
 
 WIDTH, HEIGHT = 1600, 1066
@@ -50,7 +51,7 @@ def main(
             print(results[-1], flush=True)
             if output is not None:
                 record = {"machine": describe_machine(), "memory_gb": memory, "runs": results}
-                output.write_text(json.dumps(record, indent=2) + "\n")
+                write_json(output, record)
 
 
 def make_parts(place: Path) -> None:

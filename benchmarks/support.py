@@ -23,6 +23,7 @@ from splat_uff.evaluate.ceiling import oracle_labels
 from splat_uff.evaluate.covering import coverings
 from splat_uff.evaluate.levels import MIN_PIXELS
 from splat_uff.evaluate.score import STAGE, click_scores, label_view, make_cuts, scored_camera
+from splat_uff.files import write_json
 from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.dendrogram import cut_into, segment_counts
@@ -31,7 +32,7 @@ from splat_uff.hierarchy.natural import natural_levels
 from splat_uff.hierarchy.support import SAME
 from splat_uff.hierarchy.support import STAGE as SUPPORT_STAGE
 from splat_uff.hierarchy.walk import Walk
-from splat_uff.machine import commit, describe_machine
+from splat_uff.machine import measured_here
 from splat_uff.masks.gather import gather_held_out, gather_masks
 from splat_uff.memory import Memory
 from splat_uff.run import Run, load_arrays
@@ -54,12 +55,10 @@ def main() -> None:
         rows[row["scene"], row["seed"]] = row
         print(json.dumps({name: value for name, value in row.items() if name != "bins"}))
         record = {
-            "date": time.strftime("%Y-%m-%d"),
-            "machine": describe_machine(),
-            "commit": commit(),
+            **measured_here(),
             "rows": list(rows.values()),
         }
-        options.output.write_text(json.dumps(record, indent=2) + "\n")
+        write_json(options.output, record)
     if options.picture:
         draw(options.picture, list(rows.values()))
 

@@ -20,13 +20,14 @@ from numba import njit, prange
 from splat_uff.evaluate.covering import coverings
 from splat_uff.evaluate.score import STAGE, make_cuts, scored_camera
 from splat_uff.features.linkage import Merges
+from splat_uff.files import write_json
 from splat_uff.hierarchy import build
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.consensus import LEAST_GROUP, Opinion, _group_sums, merge_by_ratio
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
 from splat_uff.hierarchy.labels import blended_votes, label_maps
-from splat_uff.machine import commit, describe_machine
+from splat_uff.machine import measured_here
 from splat_uff.masks.gather import gather_masks
 from splat_uff.memory import Memory
 from splat_uff.neighbours import find_nearest
@@ -135,12 +136,10 @@ def main() -> None:
             rows[scene, seed, name] = row | {"seconds": round(seconds, 1), "aside": options.aside}
             print(json.dumps(rows[scene, seed, name]), flush=True)
             record = {
-                "date": time.strftime("%Y-%m-%d"),
-                "machine": describe_machine(),
-                "commit": commit(),
+                **measured_here(),
                 "rows": list(rows.values()),
             }
-            options.output.write_text(json.dumps(record, indent=1) + "\n")
+            write_json(options.output, record)
 
 
 class Trial:

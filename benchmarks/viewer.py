@@ -33,6 +33,7 @@ import zstandard
 from splat_uff import pipeline
 from splat_uff.bench import random_inputs
 from splat_uff.builtin import find_scene
+from splat_uff.files import write_json
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.machine import commit, describe_machine
@@ -78,7 +79,7 @@ def main(
         record["training"] = slowdown(scene, rounds)
         print(json.dumps(record["training"]), flush=True)
     if output is not None:
-        output.write_text(json.dumps(record, indent=2) + "\n")
+        write_json(output, record)
 
 
 def recolour(count: int, moves: int) -> dict[str, Any]:

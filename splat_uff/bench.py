@@ -26,11 +26,14 @@ from splat_uff.gaussians.ssim import mean_ssim
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.dendrogram import cut_into
-from splat_uff.machine import commit, describe_machine
+from splat_uff.machine import measured_here
+from splat_uff.masks.bags import Bags
 from splat_uff.masks.records import MaskSet
-from splat_uff.masks.tree import build_tree
+from splat_uff.memory import Memory
 from splat_uff.progress import silenced
 from splat_uff.render import Gaussians, blend_weights, rasterization
+from splat_uff.settings import TrainConfig
+from splat_uff.stages import opinions_of, refit, tree_for_features
 
 COUNT = 30_000
 """Gaussians in most of the inputs."""
@@ -77,9 +80,8 @@ def run_bench(
 def write_times(path: Path, times: dict[str, float]) -> None:
     """Keep times with what they were measured on."""
     record = {
-        "machine": describe_machine(),
+        **measured_here(),
         "version": __version__,
-        "commit": commit(),
         "tolerance": TOLERANCE,
         "ms": times,
     }
@@ -116,6 +118,7 @@ def cases() -> dict[str, Callable[[], tuple[Call, int]]]:
     found["blend 4096 pixels, 32 channels, and backward"] = _blend_pixels
     found["SSIM 200x200, and backward"] = _ssim
     found["feature step, 4096 pixels"] = _feature_step
+    found[f"tree by consensus of {VIEWS} photos"] = _consensus
     found["ultrametric, spanning tree, 1024 pixels"] = _spanning_tree
     found["ultrametric, average linkage, 1024 pixels"] = _average_linkage
     found["average linkage of 2000 superpoints"] = _superpoints
@@ -227,16 +230,36 @@ def _ssim() -> tuple[Call, int]:
 
 
 def _feature_step() -> tuple[Call, int]:
-    """One photo, with masks of halves, quarters and so on down to squares of 25 pixels."""
+    """Steps of the default losses, with the scene's tree made beforehand."""
+    settings = TrainConfig(features=FeaturesConfig(steps=FEATURE_STEPS))
+    gaussians, capture, bags = _masked(1)
+    views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
+    largest = views.largest_weights(COUNT)
+    opinions = opinions_of(capture, bags, gaussians, Memory(), views)
+    tree = tree_for_features(gaussians, largest, settings, opinions)
+
+    def call() -> None:
+        fit_features(views, COUNT, capture, bags, settings.features, seed=0, tree=tree)
+
+    return call, FEATURE_STEPS
+
+
+def _consensus() -> tuple[Call, int]:
+    """All that `train` does from frozen Gaussians to a tree where features are not trained."""
+    settings = TrainConfig(features=FeaturesConfig(steps=0))
+    gaussians, capture, bags = _masked(VIEWS)
+    views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
+    return lambda: refit(views, gaussians, capture, bags, settings), 1
+
+
+def _masked(count: int) -> tuple[Gaussians, Capture, Bags]:
+    """Equal photos, with masks of halves, quarters and so on down to squares of 25 pixels."""
     gaussians, camera = _scene(200)
     masks = MaskSet.of(np.stack(list(_squares(200, 25))))
     image = np.ones((200, 200, 4), np.float32)
-    capture = Capture(
-        "bench", Path(), (View("r_0", camera, image),), (), True, np.eye(4), "simulated"
-    )
-    views = FrozenViews.of(gaussians, [camera])
-    config, bags = FeaturesConfig(steps=FEATURE_STEPS), [(masks, build_tree(masks))]
-    return lambda: fit_features(views, COUNT, capture, bags, config, seed=0), FEATURE_STEPS
+    views = tuple(View(f"r_{number}", camera, image) for number in range(count))
+    capture = Capture("bench", Path(), views, (), True, np.eye(4), "simulated")
+    return gaussians, capture, Bags.of(views, lambda view: masks)
 
 
 def _squares(size: int, least: int) -> Iterator[np.ndarray]:

@@ -4,7 +4,9 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 
 def describe_machine() -> dict[str, str | int]:
@@ -45,3 +47,12 @@ def commit() -> str:
     except FileNotFoundError:
         return ""
     return done.stdout.strip()
+
+
+def measured_here() -> dict[str, Any]:
+    """The date, machine and commit that belong beside figures measured now."""
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": describe_machine(),
+        "commit": commit(),
+    }
