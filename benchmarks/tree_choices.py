@@ -55,7 +55,8 @@ class Choice:
     alike: str = "product"
     """Of superpoints in one photo: Jaccard by products or by min and max; smallest common mask."""
     masks: str = "alike"
-    """What a mask counts: all alike, or more if small or large."""
+    """What a mask counts: all alike, or more if small or large, or if photos that had no part in
+    the tree explain it."""
     edge_cap: float = 1.0
     cap: float = 3.0
     """Visibility, in pixels, from which on edges and superpoints count in full."""
@@ -98,6 +99,12 @@ CHOICES = {
     "no crumbs, 2 feature, share 0.6": Choice(crumbs=0.0, feature=2.0, share=0.6),
     "no crumbs, small masks count more": Choice(crumbs=0.0, masks="small"),
     KEPT: Choice(crumbs=0.0, masks="small", feature=1.5),
+    "kept, masks count as the other half of the photos explains them": Choice(
+        crumbs=0.0, masks="explained", feature=1.5
+    ),
+    "kept, masks count as the square of that": Choice(
+        crumbs=0.0, masks="explained, squared", feature=1.5
+    ),
     "no crumbs, trust full from 10 px": Choice(crumbs=0.0, cap=10.0),
     "no crumbs, root of the product": Choice(crumbs=0.0, root=True),
     "no crumbs, small masks count more, 2 feature": Choice(crumbs=0.0, masks="small", feature=2.0),
@@ -158,6 +165,7 @@ class Trial:
         self.ask(Choice().min_weight)
         self.areas = [masks.unpack().sum(axis=(1, 2)) for masks, _ in self.bags if len(masks)]
         self.once = [1 / tree.same.sum(axis=1) for masks, tree in self.bags if len(masks)]
+        self.heard = list(range(len(self.once)))
         self.pixels = found.capture.train[0].camera.width * found.capture.train[0].camera.height
         settings = found.provenance.settings
         self.config, self.seed = settings.evaluate, settings.seed
@@ -170,6 +178,7 @@ class Trial:
         if least == self.least:
             return
         self.least = least
+        self._explained: list[np.ndarray] | None = None
         self._edges: dict[tuple, tuple[np.ndarray, ...]] = {}
         self.shaping = self.given[1] >= least
         self.shaping[self.shaping] = ~find_outliers(self.means[self.shaping])
@@ -200,6 +209,14 @@ class Trial:
         """The tree that a choice leads to."""
         self.ask(choice.min_weight)
         points = self.means[self.shaping]
+        group, merges = self.superpoints(choice)
+        below, heights = build._rank_merges(merges, group, choice.crumbs)
+        _, nearest = find_nearest(points, self.means, k=1)
+        tree: Dendrogram = build._hang_leaves(group[nearest[:, 0]], below, heights)
+        return build.Hierarchy(tree, self.shaping)
+
+    def superpoints(self, choice: Choice) -> tuple[np.ndarray, Merges]:
+        """The superpoint of each point, and their merges."""
         sources, targets, agreed, seen = self.edges(choice)
         cosine = (self.unit[sources] * self.unit[targets]).sum(axis=1)
         unseen = cosine.clip(0) if choice.unseen == "feature" else 0.0
@@ -213,21 +230,20 @@ class Trial:
             normals = self.normals[self.chosen]
             along = np.abs((normals[sources] * normals[targets]).sum(axis=1))
             lengths += choice.normal * (1 - along)
-        group = build._superpoints(lengths, sources, targets, len(points), choice.superpoints)
-        merges = self.merges(choice, group)
-        below, heights = build._rank_merges(merges, group, choice.crumbs)
-        _, nearest = find_nearest(points, self.means, k=1)
-        tree: Dendrogram = build._hang_leaves(group[nearest[:, 0]], below, heights)
-        return build.Hierarchy(tree, self.shaping)
+        count = len(self.chosen)
+        group = build._superpoints(lengths, sources, targets, count, choice.superpoints)
+        return group, self.merges(choice, group)
 
     def edges(self, choice: Choice) -> tuple[np.ndarray, ...]:
         """Sources and targets of the graph, and the two sums of their consensus."""
         key = choice.neighbours, choice.masks, choice.edge_cap, choice.root, choice.least_masked
+        key = *key, *self.heard
         if key not in self._edges:
             sources, targets = neighbour_graph(self.means[self.shaping], k=choice.neighbours)
             total, weight = np.zeros(len(sources)), np.zeros(len(sources))
             row = np.empty(self.consensus.num_points, np.int64)
-            for view, opinion in enumerate(self.consensus.opinions):
+            for view in self.heard:
+                opinion = self.consensus.opinions[view]
                 points, seen = opinion.points.load(), opinion.seen.load()
                 row[:] = -1
                 row[points] = np.arange(len(points))
@@ -260,7 +276,8 @@ class Trial:
         total, weight = (np.zeros((count, count), np.float32) for _ in range(2))
         pixels = np.zeros(count)
         kind = {"product": PRODUCT, "min/max": LEAST_MOST}.get(choice.alike, COMMON)
-        for view, opinion in enumerate(self.consensus.opinions):
+        for view in self.heard:
+            opinion = self.consensus.opinions[view]
             sums, seen = group_sums(opinion, group, count)
             pixels += seen
             means = sums / np.maximum(seen, 1e-12)[:, None]
@@ -281,9 +298,27 @@ class Trial:
     def counts(self, view: int, masks: str) -> np.ndarray:
         """What each mask of a photo counts, 1 on average."""
         size = np.log2(2 + self.areas[view])
-        worth = {"alike": 1.0, "small": 1 / size, "large": size}[masks]
+        worth = {"alike": 1.0, "small": 1 / size, "large": size}.get(masks, 1 / size)
+        if masks.startswith("explained"):
+            worth = worth * self.explained()[view] ** (2 if masks.endswith("squared") else 1)
         counts = self.once[view] * worth
         return counts * (self.once[view].sum() / counts.sum())
+
+    def explained(self) -> list[np.ndarray]:
+        """The best IoU of each mask with a node of the tree that every other photo leads to.
+
+        The photos are two halves, so that none explains its own masks.
+        """
+        if self._explained is None:
+            found = [np.zeros(0)] * len(self.once)
+            everything = self.heard
+            for half in (everything[::2], everything[1::2]):
+                self.heard = sorted(set(everything) - set(half))
+                group, merges = self.superpoints(CHOICES[KEPT])
+                for view in half:
+                    found[view] = _best_nodes(self.consensus.opinions[view], group, merges)
+            self.heard, self._explained = everything, found
+        return self._explained
 
     def values(self, areas: np.ndarray, alike: str) -> np.ndarray:
         """How alike two are whose smallest common mask is this one: 0 to 1, 1 for the smallest."""
@@ -299,6 +334,18 @@ def group_sums(opinion: Opinion, group: np.ndarray, count: int) -> tuple[np.ndar
     lists = opinion.starts.load(), opinion.masks.load(), opinion.shares.load()
     sums = _group_sums(of_row, *lists, seen, np.zeros((count, len(counts))))
     return sums, np.bincount(of_row, seen, minlength=count)
+
+
+def _best_nodes(opinion: Opinion, group: np.ndarray, merges: Merges) -> np.ndarray:
+    """The best IoU, in blended pixels of a photo, of each of its masks with any node."""
+    sums, seen = group_sums(opinion, group, int(group.max()) + 1)
+    whole = sums.sum(axis=0)
+    best = (sums / np.maximum(seen[:, None] + whole - sums, 1e-9)).max(axis=0)
+    for left, right in zip(merges.lefts, merges.rights, strict=True):
+        sums[left] += sums[right]
+        seen[left] += seen[right]
+        best = np.maximum(best, sums[left] / np.maximum(seen[left] + whole - sums[left], 1e-9))
+    return best
 
 
 def _trust(seen: np.ndarray, cap: float, root: bool) -> np.ndarray:
