@@ -8,9 +8,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 from scipy.sparse import csr_matrix
 
 from splat_uff.colours import to_bytes
-from splat_uff.evaluate.summary import gaussian_colours
-from splat_uff.opened import OpenedRun
 from splat_uff.render import Gaussians
+from splat_uff.report.write import gaussian_colours
+from splat_uff.run.open import Run
 
 Mode = Literal["photo", "segments", "features", "confidence"]
 SH_C0 = 0.28209479177387814
@@ -28,7 +28,7 @@ class Colours:
         features: One per Gaussian, as in `features.npz`, or None.
     """
 
-    def __init__(self, opened: OpenedRun, features: Float[np.ndarray, "N D"] | None) -> None:
+    def __init__(self, opened: Run, features: Float[np.ndarray, "N D"] | None) -> None:
         self._opened, self._features = opened, features
         self._fixed: dict[Mode, UInt8[np.ndarray, "N 3"]] = {}
         self.of_nodes = to_bytes(opened.walk.colours)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, cast
 import viser
 
 from splat_uff.errors import InputError
+from splat_uff.export.run import KINDS, export_run
 from splat_uff.export.splats import FORMATS, Format
 from splat_uff.files import inside_folder
-from splat_uff.opened import KINDS, export_run
 
 if TYPE_CHECKING:
     from splat_uff.view.page import Page
@@ -64,7 +64,7 @@ class ExportPanel:
             raise InputError("nothing is selected; click a part first, or export all segments.")
         if self._format.value not in FORMATS:
             raise InputError(f"there is no format {self._format.value}.")
-        output = inside_folder(page.opened.run.folder / FOLDER, self._name.value)
+        output = inside_folder(page.opened.folder.path / FOLDER, self._name.value)
         if output.exists():
             raise InputError(f"{output.name} is there already; type another folder name.")
         waiting = client.add_notification(

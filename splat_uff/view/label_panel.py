@@ -10,9 +10,9 @@ from jaxtyping import Bool, Int
 from splat_uff.cameras import Camera
 from splat_uff.errors import InputError
 from splat_uff.export.labels import preview_names, write_label_pngs
-from splat_uff.export.tree import largest_first
 from splat_uff.files import folded, inside_folder
 from splat_uff.hierarchy.labels import blended_votes, label_maps
+from splat_uff.hierarchy.segments import largest_first
 from splat_uff.view.later import Later
 from splat_uff.view.scene import client_camera
 
@@ -93,7 +93,7 @@ class LabelPanel:
         page = self._page
         if event.client is None:
             return
-        folder = page.opened.run.folder / FOLDER
+        folder = page.opened.folder.path / FOLDER
         name = inside_folder(folder, self._name.value).name
         with page.lock:
             visible, nodes = page.visible, page.nodes

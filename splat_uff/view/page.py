@@ -12,10 +12,10 @@ from jaxtyping import Bool
 
 from splat_uff.capture import View
 from splat_uff.errors import InputError
-from splat_uff.names import read_names, write_names
-from splat_uff.opened import MOST_PARTS, OpenedRun
 from splat_uff.progress import notice
-from splat_uff.run import load_arrays
+from splat_uff.run.node_names import read_names, write_names
+from splat_uff.run.open import MOST_PARTS, Run
+from splat_uff.run.provenance import load_arrays
 from splat_uff.view.camera_panel import CameraPanel
 from splat_uff.view.colours import Colours, light_up
 from splat_uff.view.export_panel import ExportPanel
@@ -44,11 +44,11 @@ class Page:
         views: Of its photos; none where they are not at hand.
     """
 
-    def __init__(self, server: viser.ViserServer, opened: OpenedRun, views: Sequence[View]) -> None:
+    def __init__(self, server: viser.ViserServer, opened: Run, views: Sequence[View]) -> None:
         self.server, self.opened, self.views = server, opened, views
         self.lock = threading.RLock()
         self.walk = opened.walk
-        self.session = Session(self.walk, read_names(opened.run))
+        self.session = Session(self.walk, read_names(opened.folder))
         self.colours = Colours(opened, _features_of(opened))
         self.most_segments = min(self.walk.most_segments, MOST_PARTS)
         self.num_segments = min(START_SEGMENTS, self.most_segments)
@@ -117,7 +117,7 @@ class Page:
     def rename(self, text: str) -> None:
         """Name what is selected, here and in the run."""
         if self.session.rename(text):
-            write_names(self.opened.run, self.session.state.names)
+            write_names(self.opened.folder, self.session.state.names)
 
     def travel(self, back: bool) -> None:
         """Undo or redo one step, of which names are kept."""
@@ -125,7 +125,7 @@ class Page:
         if not (self.session.undo() if back else self.session.redo()):
             raise InputError(f"there is nothing to {'undo' if back else 'redo'}.")
         if self.session.state.names != names:
-            write_names(self.opened.run, self.session.state.names)
+            write_names(self.opened.folder, self.session.state.names)
         self.changed()
 
     def entered(self) -> None:
@@ -209,24 +209,24 @@ class Page:
             self.changed()
 
 
-def _features_of(opened: OpenedRun) -> np.ndarray | None:
+def _features_of(opened: Run) -> np.ndarray | None:
     """Features of a run, where it still has those that belong to its Gaussians."""
     try:
-        features = load_arrays(opened.run.features, ("features",))["features"]
+        features = load_arrays(opened.folder.features, ("features",))["features"]
     except InputError as error:
         notice(f"no colours of features and confidence: {error}")
         return None
     fits = features.ndim == 2 and len(features) == len(opened.gaussians)
     if not (fits and features.dtype.kind == "f" and np.isfinite(features).all()):
         notice(
-            f"no colours of features and confidence: {opened.run.features} is damaged or of "
+            f"no colours of features and confidence: {opened.folder.features} is damaged or of "
             "another run."
         )
         return None
     return features
 
 
-def views_of(opened: OpenedRun) -> Sequence[View]:
+def views_of(opened: Run) -> Sequence[View]:
     """Training views of a run; none, and a line that says so, where they cannot be read."""
     try:
         return opened.capture.train

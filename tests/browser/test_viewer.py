@@ -16,7 +16,7 @@ from PIL import Image
 
 from splat_uff.cameras import project
 from splat_uff.gaussians.table import read_table
-from splat_uff.opened import open_run
+from splat_uff.run.open import open_run
 from splat_uff.view.dendrogram import largest_nodes
 from splat_uff.view.page import Page, views_of
 from splat_uff.view.scene import FRUSTUM, client_camera

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from splat_uff.opened import open_run
-from splat_uff.run import load_arrays
+from splat_uff.run.open import open_run
+from splat_uff.run.provenance import load_arrays
 from splat_uff.view.colours import Colours, agreement, light_up
 
 GREY = (100, 100, 100)
@@ -40,7 +40,7 @@ def test_segments_keep_their_colours_from_one_granularity_to_the_next(opened):
 
 
 def test_modes(opened):
-    features = load_arrays(opened.run.features, ("features",))["features"]
+    features = load_arrays(opened.folder.features, ("features",))["features"]
     colours = Colours(opened, features)
     assert colours.modes == ("segments", "photo", "features", "confidence")
     assert Colours(opened, None).modes == ("segments", "photo")

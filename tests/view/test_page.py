@@ -14,13 +14,13 @@ import torch
 import viser
 from PIL import Image
 
-import splat_uff.opened
+import splat_uff.export.run
 from splat_uff.cameras import Camera
 from splat_uff.capture import View
 from splat_uff.errors import InputError
 from splat_uff.gaussians.table import read_table
-from splat_uff.names import read_names
-from splat_uff.opened import open_run
+from splat_uff.run.node_names import read_names
+from splat_uff.run.open import open_run
 from splat_uff.view.page import Page, views_of
 from splat_uff.view.scene import Splats, client_camera, covariances, fov_of, wxyz_of
 from splat_uff.view.serve import start_server, stop_server
@@ -207,7 +207,7 @@ def test_an_export_that_fails_leaves_nothing_and_lets_the_next_begin(
 ):
     page.export_panel._what.value = "all segments"
     with monkeypatch.context() as patch:
-        patch.setattr("splat_uff.opened.write_json", lambda *_: 1 / 0)
+        patch.setattr("splat_uff.export.run.write_json", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             page.export_panel._export(event(browser))
     assert list((folder / "exports").iterdir()) == []
@@ -217,15 +217,15 @@ def test_an_export_that_fails_leaves_nothing_and_lets_the_next_begin(
 
 @contextmanager
 def exporting(page, browser, monkeypatch, slow):
-    """An export that has come to a function of `splat_uff.opened` which then takes for ever."""
-    begun, on, real = threading.Event(), threading.Event(), getattr(splat_uff.opened, slow)
+    """An export that has come to a function of `splat_uff.export.run` which then takes for ever."""
+    begun, on, real = threading.Event(), threading.Event(), getattr(splat_uff.export.run, slow)
 
     def stand_in(*args, **named):
         begun.set()
         assert on.wait(60)
         return real(*args, **named)
 
-    monkeypatch.setattr(splat_uff.opened, slow, stand_in)
+    monkeypatch.setattr(splat_uff.export.run, slow, stand_in)
     page.export_panel._what.value, page.export_panel._more.value = "all segments", True
     thread = threading.Thread(target=page.export_panel._export, args=(event(browser),))
     thread.start()
