@@ -3,7 +3,7 @@
     python benchmarks/consensus.py runs/desk runs/truck runs/plant --output FILE
 
 Takes finished runs, builds each tree from their Gaussians, features and masks, and scores it on the
-same clicks. `python tools/update_readme.py` puts the JSON into docs/choices.md.
+same clicks. `python tools/update_readme.py` puts the JSON into docs/research/choices.md.
 """
 
 import argparse

@@ -46,20 +46,20 @@ class MeanColours:
 
 @pytest.fixture
 def example(trained, tmp_path, monkeypatch):
-    """Runs an example of `docs/baselines.md` by its number, after the one that comes first."""
+    """Runs an example of docs/research/baselines.md by its number, after the first one."""
     shutil.copytree(trained, tmp_path / "runs" / "drums")
     monkeypatch.chdir(tmp_path)
     model = MeanColours()
     clip = SimpleNamespace(create_model_and_transforms=lambda *_, **__: (model, None, to_tensor))
     monkeypatch.setitem(sys.modules, "open_clip", clip)
     monkeypatch.setattr(torch.hub, "load", lambda *_: model)
-    shared, *others = examples_of("baselines.md")
+    shared, *others = examples_of("research/baselines.md")
 
     def run(number: int, *replacement: str):
         text = others[number].replace(*replacement) if replacement else others[number]
         names = {}
         for part in (shared, text):
-            exec(compile(part, "docs/baselines.md", "exec"), names)
+            exec(compile(part, "docs/research/baselines.md", "exec"), names)
 
     return run
 

@@ -48,7 +48,7 @@ def fit_features(
     log: Log = no_log,
     watch: Watch = NOBODY,
 ) -> Float[np.ndarray, "N D"]:
-    """Fit features so that pixels of a mask are alike and others are not (METHOD.md 3 and 4).
+    """Fit features so that pixels of a mask are alike and others are not (docs/method.md).
 
     Args:
         views: Blend weights of the training views.
