@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: drums test check bench results browser
+.PHONY: drums test check bench results docs browser
 
 drums: .venv/installed
 	$(BIN)/splat-uff train --scene drums --resume
@@ -30,6 +30,10 @@ results: .venv/installed
 	$(BIN)/python benchmarks/results.py runs/headline --output benchmarks/headline.json
 	$(BIN)/python tools/update_readme.py
 
+# The documentation site, in site/. Fails on a dead link or a page that the menu lacks.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable .
@@ -37,4 +41,8 @@ results: .venv/installed
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $@

@@ -5,7 +5,7 @@
 A ball covered by flat Gaussians, seen from all around; its masks are nested cells, small ones in
 larger ones in larger ones. Weights are rendered as in a training. Each row is a process of its own,
 whose peak resident memory counts, with all that is imported; kernels are compiled before the clock
-starts. `python tools/update_readme.py` puts the table into docs/choices.md.
+starts. `python tools/update_readme.py` puts the table into docs/research/choices.md.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python benchmarks/density.py --scenes drums --data RADAR --output benchmarks/density.json
 
 Each strategy fits its own Gaussians with the defaults, then features and a tree, and is scored on
-the held-out views. `python tools/update_readme.py` puts the JSON into docs/choices.md.
+the held-out views. `python tools/update_readme.py` puts the JSON into docs/research/choices.md.
 """
 
 import argparse

@@ -1,7 +1,8 @@
-"""The examples of the docs run and do what the text says of them."""
+"""The docs hold together: pages, links and citations exist, and the examples do what is said."""
 
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,12 +16,104 @@ from splat_uff.baselines.maps import read_maps
 from splat_uff.capture import read_capture
 from splat_uff.capture.rotated import ANGLES
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+FORMER = "METHOD" + ".md"
+"""A text of ours that is in no copy of the project."""
+
+
+def text_of(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def prose_of(page: str) -> str:
+    """A page without its code, in which brackets are no links."""
+    text = re.sub(r"^ *```.*?^ *```$", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"`[^`\n]*`", "", text)
+
+
+def links_of(page: str) -> list[tuple[str, str]]:
+    """Paths, from docs/, and anchors of the links and pictures of a page that stay in the docs."""
+    found = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose_of(page)):
+        if "://" not in target:
+            path, _, anchor = target.partition("#")
+            place = (DOCS / page).parent / path if path else DOCS / page
+            found.append((place.resolve().relative_to(DOCS.resolve()).as_posix(), anchor))
+    return found
+
+
+def headings_of(page: str) -> list[str]:
+    text = re.sub(r"^ *```.*?^ *```$", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+
+
+def anchors_of(page: str) -> set[str]:
+    """As mkdocs makes them of headings."""
+    words = (re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings_of(page))
+    return {re.sub(r"[-\s]+", "-", heading) for heading in words}
+
+
+def files_that_cite() -> list[Path]:
+    """All of our texts."""
+    folders = ("splat_uff", "tests", "tools", "benchmarks", "docs", "configs")
+    found = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+    found = [path for path in found if path.suffix in (".py", ".md", ".toml")]
+    return sorted([*found, *ROOT.glob("*.md"), ROOT / "mkdocs.yml", ROOT / "Makefile"])
+
+
+def test_the_menu_lists_every_page_once():
+    config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    menu = config.partition("\nnav:\n")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r": (\S+\.md)$", menu, flags=re.MULTILINE)) == PAGES
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_pictures_of_a_page_exist(page):
+    for target, anchor in links_of(page):
+        assert (DOCS / target).is_file(), target
+        if anchor:
+            assert anchor in anchors_of(target), f"{target}#{anchor}"
+
+
+def test_every_page_is_reached_from_the_first():
+    reached, waiting = {"index.md"}, ["index.md"]
+    while waiting:
+        targets = {target for target, _ in links_of(waiting.pop()) if target.endswith(".md")}
+        waiting += sorted(targets - reached)
+        reached |= targets
+    assert sorted(reached) == PAGES
+
+
+def test_pages_and_sections_that_are_cited_exist():
+    for path in files_that_cite():
+        text = path.read_text(encoding="utf-8")
+        assert FORMER not in text, path
+        for page in re.findall(r"\bdocs/[\w/-]+\.md\b", text):
+            assert (ROOT / page).is_file(), f"{path} cites {page}"
+        if path.suffix == ".py":
+            cited = re.findall(r"\bdocs/([\w/-]+\.md)(?:, | \()\"([^\"\n]+)\"", text)
+            for page, section in cited:
+                assert section in headings_of(page), f"{path} cites {section} of {page}"
+
+
+def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path):
+    pytest.importorskip("mkdocstrings_handlers.python")
+    pytest.importorskip("material")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) > len(PAGES)
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        elsewhere = r"<(?:script|img|iframe)[^>]*src=.?https?:|<link[^>]*href=.?https?:|@import"
+        assert not re.search(elsewhere, text), page
 
 
 def examples_of(page: str) -> list[str]:
-    text = (DOCS / page).read_text(encoding="utf-8")
-    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    return re.findall(r"```python\n(.*?)```", text_of(page), flags=re.DOTALL)
 
 
 def test_the_rasterizers_example_fits_its_image(capsys):
@@ -46,20 +139,20 @@ class MeanColours:
 
 @pytest.fixture
 def example(trained, tmp_path, monkeypatch):
-    """Runs an example of `docs/baselines.md` by its number, after the one that comes first."""
+    """Runs an example of docs/research/baselines.md by its number, after the first one."""
     shutil.copytree(trained, tmp_path / "runs" / "drums")
     monkeypatch.chdir(tmp_path)
     model = MeanColours()
     clip = SimpleNamespace(create_model_and_transforms=lambda *_, **__: (model, None, to_tensor))
     monkeypatch.setitem(sys.modules, "open_clip", clip)
     monkeypatch.setattr(torch.hub, "load", lambda *_: model)
-    shared, *others = examples_of("baselines.md")
+    shared, *others = examples_of("research/baselines.md")
 
     def run(number: int, *replacement: str):
         text = others[number].replace(*replacement) if replacement else others[number]
         names = {}
         for part in (shared, text):
-            exec(compile(part, "docs/baselines.md", "exec"), names)
+            exec(compile(part, "docs/research/baselines.md", "exec"), names)
 
     return run
 

@@ -35,11 +35,11 @@ BASELINES = ROOT / "benchmarks" / "baselines.json"
 RASTERIZER = ROOT / "benchmarks" / "rasterizer.json"
 PAGES = (
     README,
-    ROOT / "docs" / "choices.md",
+    ROOT / "docs" / "research" / "choices.md",
     ROOT / "docs" / "input.md",
     ROOT / "docs" / "metrics.md",
     ROOT / "docs" / "research" / "tree.md",
-    ROOT / "docs" / "view.md",
+    ROOT / "docs" / "viewer.md",
     ROOT / "docs" / "research" / "features.md",
     ROOT / "benchmarks" / "RASTERIZER.md",
 )

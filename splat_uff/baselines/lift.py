@@ -20,7 +20,7 @@ from splat_uff.records import array_record
 from splat_uff.render import Gaussians, blend_weights
 
 OUTSIDE = 0.5
-"""Weight of pixels outside of a mask against those inside (lambda); measured in docs/choices.md."""
+"""Weight of pixels outside of a mask against those inside (lambda); docs/research/choices.md."""
 LEAST_IOU = 0.5
 """A view whose answer fits what is rendered there worse than this is passed over."""
 OCCUPIED = 0.5

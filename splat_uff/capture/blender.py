@@ -1,4 +1,4 @@
-"""Captures in the layouts of NeRF-synthetic and Blender-HS (METHOD.md section 8)."""
+"""Captures in the layouts of NeRF-synthetic and Blender-HS (docs/input.md)."""
 
 import itertools
 from collections.abc import Sequence

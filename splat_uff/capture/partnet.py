@@ -1,4 +1,4 @@
-"""PartNet renderings, as the paper's repository lays them out (METHOD.md section 8)."""
+"""PartNet renderings, as the paper's repository lays them out (docs/input.md)."""
 
 from dataclasses import replace
 from pathlib import Path, PurePosixPath

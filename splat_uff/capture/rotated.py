@@ -1,4 +1,4 @@
-"""Held-out views of a Blender-HS capture, rotated, and their true depth (METHOD.md section 8)."""
+"""Held-out views of a Blender-HS capture, rotated, and their true depth (docs/input.md)."""
 
 from dataclasses import replace
 from pathlib import Path

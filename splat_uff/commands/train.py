@@ -145,8 +145,8 @@ def paper(
         data_root: Folder of scenes, for --scene; the variable SPLAT_UFF_DATA stands in for it.
         run: Its finished run; runs/NAME unless given, trained first where there is none.
         output: Folder for tables and figures; RUN/paper unless given.
-        features: Dense features of the views for DFF, LSeg and LeRF (docs/baselines.md); colour
-            and gradient statistics stand in for them.
+        features: Dense features of the views for DFF, LSeg and LeRF, laid out as
+            docs/research/baselines.md says; colour and gradient statistics stand in for them.
         sam_checkpoint: Weights of Segment Anything, to put the clicks to it; the masks of the
             capture stand in for its answers.
         sam_model: Which model the weights belong to.

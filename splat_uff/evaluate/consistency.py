@@ -92,7 +92,7 @@ def view_consistency(
     segment around the second click, over the co-visible pixels of the view. Draws with no such
     second click are skipped.
 
-    Source: METHOD.md section 7; UFF, supplement A.3.
+    Source: UFF, supplement A.3; docs/metrics.md.
 
     Args:
         label_maps: Predicted segment of each pixel, per view and cut, cuts from fine to coarse;

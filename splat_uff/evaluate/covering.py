@@ -48,7 +48,7 @@ def normalized_covering(
     contains it. Clicks are averaged, then segments, then views. NC grows with the number of cuts;
     headline figures use exactly 50.
 
-    Source: METHOD.md section 7; UFF, supplement A.3.
+    Source: UFF, supplement A.3; docs/metrics.md.
 
     Args:
         label_maps: Predicted segment of each pixel, per view and cut. Only equality within one
@@ -87,7 +87,7 @@ def segmentation_injectivity(
     for the first (the finest of equally good ones), the IoU of the predicted segments containing
     the first and the second is 1 if they are one segment and 0 if they are two.
 
-    Source: METHOD.md section 7; UFF, supplement A.3.
+    Source: UFF, supplement A.3; docs/metrics.md.
 
     Args:
         label_maps: As for `normalized_covering`, cuts from fine to coarse.

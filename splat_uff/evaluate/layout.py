@@ -1,4 +1,7 @@
-"""Label maps as the published scripts read them: `VIEW/HEIGHT.npy`, 200 for none (METHOD.md 7)."""
+"""Label maps as the published scripts read them: `VIEW/HEIGHT.npy`, 200 for none.
+
+docs/metrics.md has the layout.
+"""
 
 import json
 from collections.abc import Sequence

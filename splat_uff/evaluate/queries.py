@@ -1,8 +1,8 @@
 """Scores of dense features: the segment of a click is whatever is near it in feature space.
 
 LSeg, DFF and LeRF answer a click by its feature: pixels whose features are within a distance of
-it are its segment, and the distances are the granularities (METHOD.md section 7). Segments of two
-clicks overlap, so there are no label maps to score; the metrics are the same otherwise.
+it are its segment, and the distances are the granularities (docs/research/baselines.md). Segments
+of two clicks overlap, so there are no label maps to score; the metrics are the same otherwise.
 """
 
 from collections.abc import Sequence

@@ -44,7 +44,7 @@ from splat_uff.render.fineness import Fineness
 STAGE = 4
 """Number of this stage's stream of random draws."""
 MOST_LABELS = 200
-"""Segments kept per cut, the largest ones; the others count as none (METHOD.md section 7)."""
+"""Segments kept per cut, the largest ones; the others count as none (docs/metrics.md)."""
 WHITE = np.ones(3)
 
 
@@ -68,7 +68,7 @@ def evaluate(
     seed: int,
     full: bool = False,
 ) -> Evaluation:
-    """Score a run on its held-out views (METHOD.md section 7).
+    """Score a run on its held-out views (docs/metrics.md).
 
     PSNR and SSIM; NC, SI and what belongs to them where there is ground truth; depth error where
     there is true depth.

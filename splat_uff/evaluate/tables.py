@@ -43,7 +43,7 @@ PUBLISHED = (
     ScoreRow("LSeg + DFF, rendered", (0.164, 0.427, 0.839, 0.477), is_context=True),
     ScoreRow("LSeg + DFF, on surfaces", (0.082, 0.286, 0.666, 0.345), is_context=True),
 )
-"""METHOD.md section 7; He et al., ECCV 2024, and its supplement."""
+"""He et al., ECCV 2024, and its supplement."""
 
 
 PUBLISHED_VC = {
@@ -52,7 +52,7 @@ PUBLISHED_VC = {
     "SAM3D": (0.724, 0.601, 0.578, 0.539),
     "LSeg": (0.536, 0.522, 0.510, 0.498),
 }
-"""VC by angle, METHOD.md section 7; He et al., ECCV 2024, Table 5."""
+"""VC by angle; He et al., ECCV 2024, Table 5."""
 VC_ANGLES = ("10", "45", "90", "135")
 
 

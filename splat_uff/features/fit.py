@@ -40,7 +40,7 @@ def fit_features(
     device: str = "cpu",
     hooks: Hooks = Hooks(),
 ) -> Float[np.ndarray, "N D"]:
-    """Fit features so that pixels of a mask are alike and others are not (METHOD.md 3 and 4).
+    """Fit features so that pixels of a mask are alike and others are not (docs/method.md).
 
     Args:
         views: The training views over Gaussians whose geometry stands.

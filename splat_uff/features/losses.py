@@ -1,4 +1,4 @@
-"""The contrastive and norm losses of METHOD.md section 4."""
+"""The contrastive and norm losses (docs/method.md, "Losses")."""
 
 from jaxtyping import Float
 from torch import Tensor

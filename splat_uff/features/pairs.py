@@ -1,6 +1,6 @@
 """Pairs of pixels that belong together and pairs that do not, drawn from one image's masks.
 
-Algorithm 1 of the UFF supplement with the details of its published code (METHOD.md section 3),
+Algorithm 1 of the UFF supplement with the details of its published code (docs/method.md, "Pairs"),
 without a loop over masks or pairs: every set to draw from is a row of one boolean matrix, and all
 draws of a kind are made at once.
 """

@@ -19,7 +19,7 @@ from splat_uff.features.linkage import average_linkage, lay_out
 from splat_uff.neighbours import find_nearest
 
 NEIGHBOURS = 10
-"""Nearest sampled pixels that each pixel is joined to (METHOD.md section 4)."""
+"""Nearest sampled pixels that each pixel is joined to (docs/method.md, "Losses")."""
 APART = 10.0
 """Added to the length of an edge whose ends some mask separates."""
 

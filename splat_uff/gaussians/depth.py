@@ -1,4 +1,4 @@
-"""Depth continuity: inside one leaf mask, distance should change smoothly (METHOD.md section 4)."""
+"""Depth continuity: inside a leaf mask, distance should change smoothly (UFF, supplement)."""
 
 import numpy as np
 import torch

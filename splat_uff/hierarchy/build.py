@@ -1,4 +1,4 @@
-"""From one feature per Gaussian to one tree over all of them (METHOD.md section 5).
+"""From one feature per Gaussian to one tree over all of them (docs/method.md, "The tree").
 
 Two trees are offered. *Watershed* is the paper's: connected components of the neighbour graph at
 every threshold of feature distance, that is, single linkage. *Average* first lets the same graph

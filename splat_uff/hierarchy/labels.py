@@ -1,8 +1,8 @@
 """Segments as a camera sees them: every pixel takes the label with the most votes.
 
-Both ways of METHOD.md section 6 are votes. *Blended*: each Gaussian votes with its blend weight,
-which is the argmax of blended one-hot labels. *Nearest*: the five labelled Gaussians nearest to
-the pixel's surface point have one vote each.
+Both ways of docs/method.md ("Labels in a view") are votes. *Blended*: each Gaussian votes with its
+blend weight, which is the argmax of blended one-hot labels. *Nearest*: the five labelled Gaussians
+nearest to the pixel's surface point have one vote each.
 """
 
 from typing import no_type_check
@@ -19,7 +19,7 @@ from splat_uff.render import Gaussians, blend_weights
 OPAQUE = 0.5
 """A pixel with less accumulated opacity than this belongs to no segment."""
 NEAREST_VOTERS = 5
-"""k_query of METHOD.md section 6."""
+"""The paper's k_query (docs/method.md, "Labels in a view")."""
 NEAREST_REACH = 5e-3
 """No segment where the squared distance to the last voter exceeds this (normalised scene)."""
 

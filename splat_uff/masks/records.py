@@ -86,7 +86,7 @@ class Regions:
 
 @array_record
 class MaskTree:
-    """Inclusion of the masks of one image (METHOD.md section 2)."""
+    """Inclusion of the masks of one image (docs/method.md, "Masks")."""
 
     inside: Bool[np.ndarray, "M M"]
     """Row is inside column, strictly: the diagonal and equal masks are False."""

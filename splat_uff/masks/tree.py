@@ -1,4 +1,4 @@
-"""Which masks of an image lie inside which (METHOD.md section 2)."""
+"""Which masks of an image lie inside which (docs/method.md, "Masks")."""
 
 import numpy as np
 from jaxtyping import Bool, Int

@@ -17,7 +17,7 @@ from splat_uff.evaluate.tables import (
 )
 
 PUBLISHED_NEGATIVES = {"1": 0.709, "4": 0.720}
-"""NC mean by negatives for each positive; METHOD.md section 3."""
+"""NC mean by negatives for each positive; He et al., ECCV 2024."""
 PUBLISHED_SLOWDOWN = 43
 """How much longer four negatives take in the paper, in percent."""
 CEILING = "ceiling, true labels"

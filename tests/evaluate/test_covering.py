@@ -30,7 +30,7 @@ def random_maps(rng: np.random.Generator, views: int = 2, cuts: int = 4) -> np.n
 
 
 def brute_force(maps: np.ndarray, truths: list[GroundTruth], rng: np.random.Generator) -> list:
-    """METHOD.md section 7 word for word, with one boolean mask a segment."""
+    """NC of docs/metrics.md word for word, with one boolean mask a segment."""
     table = []
     for cuts, truth in zip(maps, truths, strict=True):
         row = []

@@ -57,7 +57,7 @@ def groups_of(pairs: Pairs, per_group: int):
 
 
 def algorithm_1(members, inside):
-    """The groups of METHOD.md section 3, one loop after the other."""
+    """The groups of Algorithm 1 (docs/method.md, "Pairs"), one loop after the other."""
     total = members.shape[1]
     kept = [m for m in range(len(members)) if 5 < members[m].sum() < total - 5]
     everything = frozenset(range(total))

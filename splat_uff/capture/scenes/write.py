@@ -1,4 +1,4 @@
-"""A built-in scene as files, in the Blender-HS layout (METHOD.md section 8)."""
+"""A built-in scene as files, in the Blender-HS layout (docs/input.md)."""
 
 import os
 from collections.abc import Callable, Sequence

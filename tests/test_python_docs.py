@@ -1,4 +1,4 @@
-"""`docs/library.md` is true of any finished run, and importing the package costs nothing."""
+"""`docs/python.md` is true of any finished run, and importing the package costs nothing."""
 
 import doctest
 import re
@@ -11,7 +11,7 @@ import pytest
 
 import splat_uff
 
-PAGE = Path(__file__).parents[1] / "docs" / "library.md"
+PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 LEAST_EXAMPLES = 30
 
 
