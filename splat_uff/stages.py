@@ -44,7 +44,7 @@ from splat_uff.run import (
     save_arrays,
     write_log,
 )
-from splat_uff.settings import TrainConfig
+from splat_uff.settings import TrainConfig, flatten
 from splat_uff.watch import NOBODY, Watch
 
 FRAME = "frame.npz"
@@ -502,7 +502,7 @@ def _draw(
         metrics=metrics,
         config=provenance.settings.evaluate,
         log=run.log,
-        settings=msgspec.to_builtins(provenance),
+        settings=flatten(msgspec.to_builtins(provenance)),
     )
 
 

@@ -57,7 +57,7 @@ def write_pictures(
         metrics: The whole of `metrics.json`; the report is titled by its `scene`.
         config: How pixels get their labels.
         log: The run's `log.jsonl`.
-        settings: The run's configuration.
+        settings: The run's configuration; names are joined by dots.
     """
     shown = capture.val or capture.train
     indices = np.unique(np.linspace(0, len(shown) - 1, VIEWS).round().astype(int))
