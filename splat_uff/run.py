@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from splat_uff import __version__
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.files import is_hidden, read_arrays, replacing, visible_entries, write_arrays
 from splat_uff.lock import folder_lock, require_unlocked
 from splat_uff.settings import TrainConfig, add_former, convert, flatten, read_toml
@@ -168,7 +168,7 @@ def start_run(run: Run, provenance: Provenance, *, resume: bool, overwrite: bool
             _begin(run, provenance, overwrite=overwrite)
         except OSError as error:
             raise InputError(
-                f"cannot write to {run.folder} ({error.strerror}); pass another --output."
+                f"cannot write to {run.folder} ({reason_of(error)}); pass another --output."
             ) from None
         yield
 

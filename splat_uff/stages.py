@@ -13,7 +13,7 @@ import torch
 from splat_uff import __version__
 from splat_uff.capture import Capture, read_capture
 from splat_uff.checkpoints import Checkpoint, Log
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.evaluate.score import Evaluation, evaluate
 from splat_uff.evaluate.summary import write_pictures
 from splat_uff.features.blend import FrozenViews, RenderedViews
@@ -80,7 +80,7 @@ def score_run(folder: Path) -> dict[str, Any]:
     except FolderLocked as error:
         reason = f"{error.holder} writes into it"
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = reason_of(error)
     notice(f"the scores are not kept in {folder} ({reason}).")
     return _rescored(metrics, provenance, evaluation)
 

@@ -17,7 +17,7 @@ from splat_uff.capture.names import stated_path, view_names, without_ending
 from splat_uff.capture.photos import PHOTOS, Finder
 from splat_uff.capture.posed import Photo, assemble, mask_keys, names_of
 from splat_uff.capture.records import Capture, SparsePoints
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.files import folded, visible_entries
 from splat_uff.memory import Memory
 from splat_uff.progress import notice
@@ -204,10 +204,9 @@ def _read_model(model: Path) -> tuple[list[_Image], Any, SparsePoints | None]:
                 names = plain_copy(model, Path(scratch))
                 read = pycolmap.Reconstruction(scratch)
     except (ValueError, IndexError, KeyError, RuntimeError, OSError, MemoryError) as error:
-        reason = " ".join(str(error).split())[:120]
         raise InputError(
-            f"{model} is no whole COLMAP model ({reason}); expected cameras, images and points3D, "
-            "all .bin or all .txt, so copy or export it again."
+            f"{model} is no whole COLMAP model ({reason_of(error)}); expected cameras, images "
+            "and points3D, all .bin or all .txt, so copy or export it again."
         ) from None
     images = []
     for number, image in read.images.items():

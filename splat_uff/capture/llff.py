@@ -14,7 +14,7 @@ from splat_uff.capture.photos import PHOTOS, Finder
 from splat_uff.capture.posed import HOLD_OUT_EVERY, Photo, assemble, mask_keys
 from splat_uff.capture.records import Capture
 from splat_uff.capture.unreadable import UNREADABLE_ENDINGS
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.files import map_array, visible_entries
 from splat_uff.memory import Memory
 
@@ -137,7 +137,8 @@ def _read_rows(path: Path) -> Float[np.ndarray, "V 17"]:
         rows = np.array(mapped, dtype=np.float64)
     except ValueError as error:
         raise InputError(
-            f"{path} holds no poses ({error}); expected one row of {COLUMNS} numbers a photo."
+            f"{path} holds no poses ({reason_of(error)}); expected one row of "
+            f"{COLUMNS} numbers a photo."
         ) from None
     sizes = rows[:, [4, 9]]
     if not np.isfinite(rows).all() or np.abs(rows).max() > 1e9:

@@ -15,7 +15,7 @@ from splat_uff.capture.photos import Finder
 from splat_uff.capture.posed import Photo, assemble, mask_keys, names_of
 from splat_uff.capture.records import Capture, SparsePoints
 from splat_uff.capture.transforms import Frame, find_lens, find_mask, read_frames
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.files import check_ply_counts, folded
 from splat_uff.memory import Memory
 from splat_uff.progress import notice
@@ -194,8 +194,9 @@ def read_points(path: Path) -> SparsePoints:
             colours = np.stack(channels, axis=1).astype(np.float64)
             colours /= 255 if channels[0].dtype.kind == "u" else 1
     except (PlyParseError, KeyError, ValueError, OSError, MemoryError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path} is no point cloud ({reason}); export it again.") from None
+        raise InputError(
+            f"{path} is no point cloud ({reason_of(error)}); export it again."
+        ) from None
     finite = np.isfinite(positions).all(axis=1) & (np.abs(positions) < 1e9).all(axis=1)
     if not finite.any():
         raise InputError(f"{path} has no finite point; export it again.")

@@ -14,7 +14,7 @@ from splat_uff.capture.names import IMAGE_ENDINGS, natural_key
 from splat_uff.capture.photos import Finder
 from splat_uff.capture.posed import Photo, assemble
 from splat_uff.capture.records import Capture, GroundTruth, View
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.files import visible_entries
 from splat_uff.memory import Memory
 from splat_uff.progress import notice
@@ -115,7 +115,8 @@ def _read_pose(path: Path) -> Float[np.ndarray, "4 4"]:
             raise ValueError("numbers out of range")
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path} is no meta.txt ({error}); expected rotations about z, y and x and a radius."
+            f"{path} is no meta.txt ({reason_of(error)}); expected rotations about z, y and "
+            "x and a radius."
         ) from None
     z, y = np.deg2rad([z, y])
     centre = 2 * radius * np.array([np.sin(y), np.cos(y) * np.sin(z), np.cos(y) * np.cos(z)])
