@@ -31,13 +31,14 @@ from splat_uff.export.splats import (
     with_labels,
     write_splats,
 )
-from splat_uff.export.tree import describe_tree, largest_first, ranked
+from splat_uff.export.tree import describe_tree
 from splat_uff.files import replacing_folder, require_apart, require_new, write_json
 from splat_uff.gaussians.foreign import split_similarity
 from splat_uff.gaussians.ply import load_ply
 from splat_uff.gaussians.source import SourceSplats, centres_of
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.labels import blended_votes, label_maps
+from splat_uff.hierarchy.segments import largest_first, numbered
 from splat_uff.hierarchy.walk import Walk
 from splat_uff.names import read_names
 from splat_uff.progress import notice, track
@@ -114,7 +115,7 @@ class OpenedRun:
         """
         _check_segments(num_segments)
         nodes = self.nodes(num_segments)
-        return ranked(nodes, largest_first(nodes))
+        return numbered(nodes, largest_first(nodes))
 
     def render(self, camera: Camera) -> Float[np.ndarray, "H W 3"]:
         """Colours in [0, 1] that a camera in our world sees, over white."""
@@ -248,7 +249,7 @@ def export_run(
     }
     ordered = sorted(set(levels), reverse=True)
     ranks = {level: largest_first(opened.nodes(level)) for level in ordered}
-    labels = {level: ranked(opened.nodes(level), ranks[level]) for level in ordered}
+    labels = {level: numbered(opened.nodes(level), ranks[level]) for level in ordered}
     colours = {
         level: np.concatenate([NONE_COLOUR[None], opened.walk.colours[ranks[level]]])
         for level in ordered

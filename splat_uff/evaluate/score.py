@@ -36,6 +36,7 @@ from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.dendrogram import cut, cut_into, height_of, segment_counts
 from splat_uff.hierarchy.labels import Votes, blended_votes, label_maps, nearest_votes
 from splat_uff.hierarchy.natural import describe_levels
+from splat_uff.hierarchy.segments import largest_first, numbered
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.progress import notice, track
 from splat_uff.render import Gaussians, render_colours
@@ -43,7 +44,7 @@ from splat_uff.render.fineness import Fineness
 
 STAGE = 4
 """Number of this stage's stream of random draws."""
-MOST_LABELS = 200
+MOST_SEGMENTS = 200
 """Segments kept per cut, the largest ones; the others count as none (METHOD.md section 7)."""
 WHITE = np.ones(3)
 
@@ -144,7 +145,7 @@ def make_cuts(hierarchy: Hierarchy, config: EvaluateConfig) -> Int[np.ndarray, "
         cuts = [cut(tree, height=height) for height in cut_heights(hierarchy, config)]
     else:
         cuts = [cut_into(tree, count) for count in _cut_counts(hierarchy, config)]
-    return np.stack([_keep_largest(labels) for labels in cuts])
+    return np.stack([numbered(labels, largest_first(labels)[:MOST_SEGMENTS]) for labels in cuts])
 
 
 def cut_heights(hierarchy: Hierarchy, config: EvaluateConfig) -> list[float]:
@@ -409,13 +410,3 @@ def _consistencies(
             seed=seed, degrees=degrees, num_clicks=num_clicks,
         )  # fmt: skip
     return found
-
-
-def _keep_largest(labels: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
-    """Number segments by size from 1 and call all beyond the 200 largest none."""
-    sizes = np.bincount(labels)
-    order = np.argsort(-sizes, kind="stable")
-    order = order[sizes[order] > 0][:MOST_LABELS]
-    number = np.zeros(len(sizes), np.int32)
-    number[order] = np.arange(1, len(order) + 1)
-    return number[labels]

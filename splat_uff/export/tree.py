@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from splat_uff.hierarchy.dendrogram import Dendrogram
+from splat_uff.hierarchy.dendrogram import Dendrogram, node_sizes
 
 
 def describe_tree(
@@ -29,17 +29,14 @@ def describe_tree(
         `support` where it is known.
     """
     count = len(tree.parents)
-    sizes = np.zeros(count, np.int64)
-    sizes[: tree.num_leaves] = 1
+    sizes = node_sizes(tree)
     low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
     low[: tree.num_leaves] = high[: tree.num_leaves] = positions
     leaves, holders = slice(0, tree.num_leaves), tree.parents[: tree.num_leaves]
-    np.add.at(sizes, holders, 1)
     np.minimum.at(low, holders, low[leaves])
     np.maximum.at(high, holders, high[leaves])
     for node in range(tree.num_leaves, count - 1):
         parent = tree.parents[node]
-        sizes[parent] += sizes[node]
         np.minimum(low[parent], low[node], out=low[parent])
         np.maximum(high[parent], high[node], out=high[parent])
     return [
@@ -54,16 +51,3 @@ def describe_tree(
         }
         for node in range(count - 1, tree.num_leaves - 1, -1)
     ]
-
-
-def largest_first(nodes: Int[np.ndarray, "N"]) -> list[int]:
-    """The distinct nodes that leaves belong to, by number of leaves; of equal ones the lower."""
-    known, sizes = np.unique(nodes, return_counts=True)
-    return known[np.lexsort((known, -sizes))].tolist()
-
-
-def ranked(nodes: Int[np.ndarray, "N"], order: list[int]) -> Int[np.ndarray, "N"]:
-    """Labels from 1 in the given order of nodes."""
-    known = np.array(order)
-    at = np.argsort(known)
-    return (at[np.searchsorted(known, nodes, sorter=at)] + 1).astype(np.int32)

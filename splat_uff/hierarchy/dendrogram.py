@@ -107,6 +107,16 @@ def highest_merges(tree: Dendrogram) -> Int[np.ndarray, "M"]:
     return undoable[np.argsort(tree.altitudes[undoable], kind="stable")][::-1]
 
 
+def node_sizes(tree: Dendrogram) -> Int[np.ndarray, "T"]:
+    """Number of leaves below each node; a leaf has itself."""
+    sizes = np.zeros(len(tree.parents), np.int64)
+    sizes[: tree.num_leaves] = 1
+    np.add.at(sizes, tree.parents[: tree.num_leaves], 1)
+    for node in range(tree.num_leaves, len(sizes) - 1):
+        sizes[tree.parents[node]] += sizes[node]
+    return sizes
+
+
 def segment_counts(*, fewest: int = 1, most: int, count: int) -> Int[np.ndarray, "K"]:
     """Distinct numbers of segments, evenly in their logarithm as far as whole numbers allow.
 

@@ -26,8 +26,8 @@ from splat_uff.memory import Memory
 from splat_uff.progress import notice
 
 MOST_JSON = 1 << 30
-MOST_LABELS = 2**26
-"""Numbers in one array of label maps."""
+MOST_PIXELS = 2**26
+"""Of all levels together in one array of label maps."""
 MOST_WORK = 2 * 10**10
 """Labels times pixels of one label map."""
 
@@ -205,7 +205,7 @@ def _read_levels(path: Path) -> Shaped[np.ndarray, "L H W"]:
         mapped = map_array(path)
         if mapped.ndim not in (2, 3) or mapped.dtype.kind not in "iubf":
             raise ValueError(f"{mapped.dtype} of shape {mapped.shape}")
-        if not 0 < mapped.size <= MOST_LABELS:
+        if not 0 < mapped.size <= MOST_PIXELS:
             raise ValueError(f"shape {mapped.shape}")
         levels = np.array(mapped)
         if levels.dtype.kind == "f":

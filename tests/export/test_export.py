@@ -15,7 +15,7 @@ from splat_uff.cli import main
 from splat_uff.errors import InputError
 from splat_uff.evaluate.score import scored_camera
 from splat_uff.export.splats import shows, with_labels
-from splat_uff.export.tree import describe_tree, largest_first
+from splat_uff.export.tree import describe_tree
 from splat_uff.gaussians.foreign import move_gaussians
 from splat_uff.gaussians.ply import load_ply, save_ply, table_of
 from splat_uff.gaussians.source import centres_of
@@ -251,10 +251,6 @@ def test_describe_tree_adds_up():
         0.5,
         0.8125,
     ]
-
-
-def test_largest_first_breaks_ties_by_the_lower_node():
-    assert largest_first(np.array([5, 9, 9, 4, 4, 7])) == [4, 9, 5, 7]
 
 
 def test_a_part_of_which_nothing_shows_has_no_compressed_file(opened, tmp_path, capsys):
