@@ -16,7 +16,7 @@ from splat_uff.cameras import Camera
 from splat_uff.capture import Capture, View, read_capture
 from splat_uff.errors import InputError
 from splat_uff.evaluate.palette import NONE_COLOUR
-from splat_uff.evaluate.score import render_over_white, scored_camera
+from splat_uff.evaluate.score import scored_camera
 from splat_uff.export.cloud import write_boxes, write_cloud
 from splat_uff.export.labels import preview_names, write_label_pngs
 from splat_uff.export.splats import (
@@ -43,6 +43,7 @@ from splat_uff.hierarchy.walk import Walk
 from splat_uff.names import read_names
 from splat_uff.progress import notice, track
 from splat_uff.render import Gaussians
+from splat_uff.render.compositing import render_over_white
 from splat_uff.run import Provenance, Run, load_arrays, read_provenance
 from splat_uff.stages import load_hierarchy
 

@@ -15,10 +15,11 @@ from splat_uff.cameras import Camera
 from splat_uff.capture import Capture
 from splat_uff.capture.rotated import ANGLES, read_rotated
 from splat_uff.errors import InputError, reason_of
-from splat_uff.evaluate.score import WHITE, render_over_white, scored_camera
+from splat_uff.evaluate.score import scored_camera
 from splat_uff.files import visible_entries, visible_files
 from splat_uff.progress import track
 from splat_uff.render import Gaussians
+from splat_uff.render.compositing import WHITE, render_over_white
 
 DIMENSION = 64
 """Features of more numbers are reduced to so many, by PCA over the training views."""

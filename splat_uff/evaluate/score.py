@@ -6,7 +6,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 
 from splat_uff.cameras import Camera
@@ -39,14 +38,13 @@ from splat_uff.hierarchy.natural import describe_levels
 from splat_uff.hierarchy.segments import largest_first, numbered
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.progress import notice, track
-from splat_uff.render import Gaussians, render_colours
-from splat_uff.render.fineness import Fineness
+from splat_uff.render import Gaussians
+from splat_uff.render.compositing import WHITE, render_over_white
 
 STAGE = 4
 """Number of this stage's stream of random draws."""
 MOST_SEGMENTS = 200
 """Segments kept per cut, the largest ones; the others count as none (METHOD.md section 7)."""
-WHITE = np.ones(3)
 
 
 @dataclass(frozen=True)
@@ -317,15 +315,6 @@ def warp_views(
         )
         for view, depth, twin in zip(views, depths, rotated, strict=True)
     ]
-
-
-def render_over_white(gaussians: Gaussians, camera: Camera) -> Float[np.ndarray, "H W 3"]:
-    """The colours that a camera sees as a photo shows them, opaque photos included."""
-    fineness = Fineness.of(gaussians, camera)
-    with torch.no_grad():
-        render = render_colours(gaussians, fineness.camera, eps2d=fineness.eps2d)
-        image = render.values + (1 - render.alpha[..., None])
-    return fineness.average(image.clamp(0, 1).cpu().numpy())
 
 
 def count_nesting_violations(cuts: Int[np.ndarray, "K N"]) -> int:
