@@ -1,6 +1,7 @@
 """A film that goes round the scene while its segments split, from coarse to fine."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,17 +23,47 @@ FASTEST_GIF = 2
 """Hundredths of a second of a GIF's frame at least; viewers slow down whatever is faster."""
 
 
-def write_turntable(
-    opened: OpenedRun,
-    output: Path,
-    *,
-    frames: int = 120,
-    size: int = 400,
-    frames_per_second: int = 24,
-    fewest: int = 2,
-    most: int = 200,
-    photo: float = 0.35,
-) -> Path:
+@dataclass(frozen=True)
+class Film:
+    """How a film is made.
+
+    Raises:
+        InputError: If a number is out of range.
+    """
+
+    frames: int = 120
+    """How many, at least 2."""
+    size: int = 400
+    """Pixels of each side, 64 to 2048."""
+    frames_per_second: int = 24
+    """1 to 60."""
+    fewest: int = 2
+    """Segments of the first frame, at least 1."""
+    most: int = 200
+    """Segments of the last frame; as many as the tree has where that is less."""
+    photo: float = 0.35
+    """Share of the photographic colours, 0 to 1; the rest are colours of segments."""
+
+    def __post_init__(self) -> None:
+        if self.frames < 2:
+            raise InputError(f"frames is {self.frames}; expected at least 2.")
+        if not 64 <= self.size <= 2048:
+            raise InputError(f"size is {self.size}; expected 64 to 2048 pixels.")
+        if not 1 <= self.frames_per_second <= 60:
+            raise InputError(f"frames_per_second is {self.frames_per_second}; expected 1 to 60.")
+        if not 1 <= self.fewest <= self.most:
+            raise InputError(
+                f"fewest is {self.fewest} and most {self.most}; expected at least 1 segment, and "
+                "most no less than fewest."
+            )
+        if not 0 <= self.photo <= 1:
+            raise InputError(f"photo is {self.photo}; expected a share, 0 to 1.")
+
+
+DEFAULT = Film()
+
+
+def write_turntable(opened: OpenedRun, output: Path, film: Film = DEFAULT) -> Path:
     """Write a film along `turntable_cameras` in which the segments split from frame to frame.
 
     A segment that splits keeps its colour in its largest part. The numbers of segments grow
@@ -42,35 +73,28 @@ def write_turntable(
         opened: The run.
         output: File to write. Its ending chooses: `.mp4` (H.264, which takes even sizes only, so
             an odd one gets a pixel more) or `.gif` (loops for ever, 50 frames a second at most).
-        frames: How many, at least 2.
-        size: Pixels of each side, 64 to 2048.
-        frames_per_second: 1 to 60.
-        fewest: Segments of the first frame, at least 1.
-        most: Segments of the last frame; as many as the tree has where that is less.
-        photo: Share of the photographic colours, 0 to 1; the rest are colours of segments.
+        film: How it is made.
 
     Returns:
         `output`.
 
     Raises:
-        InputError: If an argument is out of range, the ending is another one, imageio-ffmpeg is
-            missing, or the capture is not where it was.
+        InputError: If the ending is another one, imageio-ffmpeg is missing, or the capture is not
+            where it was.
     """
     write = _writer(output)
-    _check(frames, size, frames_per_second, fewest, most, photo)
-    if write is _write_mp4:
-        size += size % 2
-    path = turntable_cameras([view.camera for view in opened.capture.train], frames, size)
-    most = min(most, opened.hierarchy.tree.most_segments)
-    counts = np.geomspace(min(fewest, most), most, frames).round().astype(int)
-    images = track(_draw(opened, path, counts, photo), "turntable", frames)
+    size = film.size + film.size % 2 if write is _write_mp4 else film.size
+    path = turntable_cameras([view.camera for view in opened.capture.train], film.frames, size)
+    most = min(film.most, opened.hierarchy.tree.most_segments)
+    counts = np.geomspace(min(film.fewest, most), most, film.frames).round().astype(int)
+    images = track(_draw(opened, path, counts, film.photo), "turntable", film.frames)
     output.parent.mkdir(parents=True, exist_ok=True)
     # In a folder of its own: ffmpeg, cut off before it has begun, would still make its file.
     with TemporaryDirectory(
         prefix=f".{output.stem}-", dir=output.parent, ignore_cleanup_errors=True
     ) as place:
         temporary = Path(place) / output.name
-        write(temporary, images, frames_per_second)
+        write(temporary, images, film.frames_per_second)
         temporary.replace(output)
     return output
 
@@ -137,21 +161,3 @@ def _write_gif(path: Path, images: Iterable[np.ndarray], frames_per_second: int)
         duration=(10 * lasting).tolist(),
         loop=0,
     )
-
-
-def _check(
-    frames: int, size: int, frames_per_second: int, fewest: int, most: int, photo: float
-) -> None:
-    if frames < 2:
-        raise InputError(f"frames is {frames}; expected at least 2.")
-    if not 64 <= size <= 2048:
-        raise InputError(f"size is {size}; expected 64 to 2048 pixels.")
-    if not 1 <= frames_per_second <= 60:
-        raise InputError(f"frames_per_second is {frames_per_second}; expected 1 to 60.")
-    if not 1 <= fewest <= most:
-        raise InputError(
-            f"fewest is {fewest} and most {most}; expected at least 1 segment, and most no less "
-            "than fewest."
-        )
-    if not 0 <= photo <= 1:
-        raise InputError(f"photo is {photo}; expected a share, 0 to 1.")

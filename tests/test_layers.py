@@ -8,7 +8,18 @@ import splat_uff
 PACKAGE = Path(splat_uff.__file__).parent
 ORDER = (
     *("errors", "ranges", "files", "memory", "progress", "lock", "checkpoints", "clock", "machine"),
-    *("colours", "cameras", "watch", "neighbours", "capture", "masks", "render", "gaussians"),
+    *(
+        "colours",
+        "axes",
+        "cameras",
+        "watch",
+        "optimizers",
+        "neighbours",
+        "capture",
+        "masks",
+        "render",
+        "gaussians",
+    ),
     *("features", "hierarchy", "evaluate", "baselines", "export", "settings", "run", "names"),
     *("builtin", "stages", "pipeline", "opened", "orbit", "turntable", "view", "predictions"),
     *("paper", "bench", "commands", "cli", "__main__"),

@@ -22,7 +22,7 @@ class Dendrogram:
         return len(np.unique(self.parents[: self.num_leaves]))
 
 
-def cut(tree: Dendrogram, *, height: float) -> Int[np.ndarray, "N"]:
+def cut_at(tree: Dendrogram, *, height: float) -> Int[np.ndarray, "N"]:
     """Label each leaf by the largest subtree that forms at or below `height`.
 
     Cuts are nested: raising `height` only ever merges segments.
@@ -39,7 +39,7 @@ def cut(tree: Dendrogram, *, height: float) -> Int[np.ndarray, "N"]:
 
     Example:
         >>> tree = Dendrogram(np.array([3, 3, 4, 4, 4]), np.array([0, 0, 0, 0.2, 0.9]), 3)
-        >>> cut(tree, height=0.5).tolist()
+        >>> cut_at(tree, height=0.5).tolist()
         [2, 2, 1]
     """
     if not height >= 0:
@@ -83,7 +83,7 @@ def cut_nodes(tree: Dendrogram, num_segments: int) -> Int[np.ndarray, "N"]:
 
 
 def height_of(tree: Dendrogram, num_segments: int) -> float:
-    """Height from which on `cut` gives no more than `num_segments` segments.
+    """Height from which on `cut_at` gives no more than `num_segments` segments.
 
     Args:
         tree: Merge tree.
