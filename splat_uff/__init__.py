@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from splat_uff.export.run import export_run
     from splat_uff.run.open import Run, open_run
-    from splat_uff.turntable import write_turntable
+    from splat_uff.turntable import Film, write_turntable
 
 __version__ = "0.1.0"
-__all__ = ["Run", "__version__", "export_run", "open_run", "write_turntable"]
+__all__ = ["Film", "Run", "__version__", "export_run", "open_run", "write_turntable"]
 
 # By default GNU OpenMP's threads spin 300 000 times before they sleep. Where other programs want
 # the cores too, that made the photometric fit 17 times as long; so it is 3 times, at no cost where
@@ -18,6 +18,7 @@ __all__ = ["Run", "__version__", "export_run", "open_run", "write_turntable"]
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 _MODULES = {
+    "Film": "splat_uff.turntable",
     "Run": "splat_uff.run.open",
     "export_run": "splat_uff.export.run",
     "open_run": "splat_uff.run.open",

@@ -13,7 +13,7 @@ from splat_uff import __version__
 from splat_uff.cameras import Camera
 from splat_uff.capture.records import Capture, GroundTruth, View
 from splat_uff.capture.rotated import ANGLES
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.evaluate.consistency import Warp, view_consistency
 from splat_uff.evaluate.covering import normalized_covering, segmentation_injectivity
 from splat_uff.features.blend import BlendRows, FrozenViews, blend_pixels
@@ -97,7 +97,9 @@ def read_times(path: Path) -> dict[str, float]:
         times = json.loads(path.read_text(encoding="utf-8-sig"))["ms"]
         return {str(name): float(ms) for name, ms in times.items()}
     except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror}); pass a file of times.") from None
+        raise InputError(
+            f"cannot read {path} ({reason_of(error)}); pass a file of times."
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(
             f"{path} holds no times; make one with splat-uff bench --output."

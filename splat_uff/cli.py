@@ -14,7 +14,7 @@ from splat_uff import __version__
 from splat_uff.commands.others import bench, masks, scenes
 from splat_uff.commands.runs import export, labels, metrics, render, view
 from splat_uff.commands.train import paper, train
-from splat_uff.errors import InputError, on_one_line
+from splat_uff.errors import InputError, on_one_line, reason_of
 from splat_uff.observer import TrainingStopped
 from splat_uff.settings import TrainConfig, config_folder, read_settings, scene_presets
 
@@ -51,7 +51,7 @@ def main(args: list[str] | None = None) -> None:
     except PermissionError as error:
         print(
             f"error: {on_one_line(str(error.filename))} may not be read or written "
-            f"({error.strerror}); change its permissions, or pass another folder.",
+            f"({reason_of(error)}); change its permissions, or pass another folder.",
             file=sys.stderr,
         )
         sys.exit(2)

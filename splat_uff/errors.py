@@ -2,6 +2,8 @@
 
 LONGEST = 2000
 """Characters of a message; names in it may be a stranger's."""
+LONGEST_REASON = 120
+"""Characters of what a library says that it stumbled over."""
 
 
 class InputError(ValueError):
@@ -23,3 +25,13 @@ def on_one_line(text: str) -> str:
     """
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]} ..."
+
+
+def reason_of(error: Exception) -> str:
+    """Why something failed, as a few words for the middle of a message of ours.
+
+    Of the operating system it is what that says without number and path; of a library that says
+    nothing, the name of its exception.
+    """
+    said = error.strerror if isinstance(error, OSError) else None
+    return " ".join((said or str(error)).split())[:LONGEST_REASON] or type(error).__name__

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 
 MOST_HEADER = 1 << 16
 """Bytes in which the header of a `.ply` must end; those of splats have some 2000."""
@@ -204,8 +204,7 @@ def map_array(path: Path) -> np.ndarray:
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # A header is parsed as Python's source, and fails as such.
-        reason = " ".join(str(error).split())[:120]
-        raise ValueError(reason or type(error).__name__) from None
+        raise ValueError(reason_of(error)) from None
     if not isinstance(mapped, np.ndarray):
         raise ValueError("several arrays, as in an .npz")
     return mapped
@@ -235,9 +234,11 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (ValueError, OSError, EOFError, KeyError) as error:
-        raise InputError(f"{path} is not a readable .npz ({error}); make it again.") from None
+        raise InputError(
+            f"{path} is not a readable .npz ({reason_of(error)}); make it again."
+        ) from None
     except Exception as error:  # zipfile and zlib errors share no base class with the above.
-        raise InputError(f"{path} is damaged ({error}); make it again.") from None
+        raise InputError(f"{path} is damaged ({reason_of(error)}); make it again.") from None
 
 
 def _is_litter(path: Path) -> bool:

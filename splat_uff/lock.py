@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.progress import notice
 
 try:
@@ -98,8 +98,8 @@ def _take(path: Path) -> int:
                 _lock(descriptor, path.parent)
             except OSError as error:  # Some network file systems know no locks.
                 notice(
-                    f"{path.parent} cannot be locked ({error.strerror}); see that no other process "
-                    "writes into it."
+                    f"{path.parent} cannot be locked ({reason_of(error)}); see that no other "
+                    "process writes into it."
                 )
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), path.stat()):

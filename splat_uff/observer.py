@@ -5,6 +5,9 @@ from typing import Any
 
 from splat_uff.cameras import Camera
 
+STAGES = ("capture", "masks", "gaussians", "features", "hierarchy", "evaluate")
+"""What `train` does, in this order."""
+
 
 class TrainingStopped(Exception):
     """The observer has stopped the training; the same training goes on with `resume`."""

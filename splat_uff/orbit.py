@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from splat_uff.axes import LEAST_SPREAD, any_across, point_of_axes, pose_along, right_of
 from splat_uff.cameras import Camera
 from splat_uff.capture.records import CAMERA_DISTANCE
 
@@ -18,8 +19,6 @@ COVERING_SHARE = 0.9
 """Share of the cameras whose azimuths count: a stray one behind the scene makes no circle."""
 STEEPEST = np.deg2rad(80)
 """Elevation of the path at most; straight above, no direction is up in the picture."""
-LEAST_SPREAD = 0.05
-"""Mean squared sine below which axes count as parallel; as where captures are normalised."""
 
 
 def turntable_cameras(cameras: Sequence[Camera], count: int, size: int) -> list[Camera]:
@@ -66,8 +65,8 @@ def turntable_cameras(cameras: Sequence[Camera], count: int, size: int) -> list[
     for azimuth in azimuths:
         level = np.cos(azimuth) * ahead + np.sin(azimuth) * left
         outward = np.cos(elevation) * level + np.sin(elevation) * up
-        pose = _looking(-outward, up)
-        pose[:3, 3] = centre + np.median(distances) * outward
+        position = centre + np.median(distances) * outward
+        pose = pose_along(position, -outward, right_of(-outward, up))
         path.append(Camera(pose, K, size, size))
     return path
 
@@ -80,11 +79,7 @@ def shared_point(
     In directions in which nearly parallel axes leave it open, it is as near to the origin as it
     can be. If most cameras have it behind them, it is a point before the mean camera instead.
     """
-    across = np.eye(3) - forward[:, :, None] * forward[:, None, :]
-    spread, directions = np.linalg.eigh(across.mean(axis=0))
-    known = directions[:, spread >= LEAST_SPREAD]
-    wanted = (across @ positions[:, :, None]).mean(axis=0)[:, 0]
-    point = known @ (known.T @ wanted / spread[spread >= LEAST_SPREAD])
+    point, _ = point_of_axes(positions, forward, np.zeros(3))
     if np.median(((point - positions) * forward).sum(axis=1)) > 0:
         return point
     return positions.mean(axis=0) + CAMERA_DISTANCE * forward.mean(axis=0)
@@ -106,8 +101,7 @@ def shared_up(rotations: Float[np.ndarray, "V 3 3"]) -> Float[np.ndarray, "3"]:
 
 def _axes_across(up: Float[np.ndarray, "3"]) -> tuple[np.ndarray, np.ndarray]:
     """Two axes that make a right-handed frame with `up` as the third."""
-    first = np.cross(up, np.eye(3)[np.abs(up).argmin()])
-    first /= np.linalg.norm(first)
+    first = any_across(up)
     return first, np.cross(up, first)
 
 
@@ -118,12 +112,3 @@ def _smallest_arc(azimuths: Float[np.ndarray, "V"]) -> tuple[float, float]:
     ends = np.concatenate([ordered, ordered + 2 * np.pi])[held - 1 : held - 1 + len(ordered)]
     first = int((ends - ordered).argmin())
     return float(ordered[first] + ends[first]) / 2, float(ends[first] - ordered[first])
-
-
-def _looking(forward: Float[np.ndarray, "3"], up: Float[np.ndarray, "3"]) -> np.ndarray:
-    """Pose at the origin of an OpenCV camera that looks along `forward`, upright."""
-    right = np.cross(forward, up)
-    right /= np.linalg.norm(right)
-    pose = np.eye(4)
-    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
-    return pose

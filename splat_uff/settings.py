@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import tyro
 
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.evaluate.config import EvaluateConfig
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.gaussians.config import GaussiansConfig
@@ -119,7 +119,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     except UnicodeError:
         raise InputError(f"{path} is no text in UTF-8; save it with that encoding.") from None
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} is no readable TOML ({error}); mend or remove it.") from None
+        raise InputError(
+            f"{path} is no readable TOML ({reason_of(error)}); mend or remove it."
+        ) from None
 
 
 def convert(record: dict[str, Any], kind: type[T], *, source: str) -> T:

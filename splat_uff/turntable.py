@@ -1,20 +1,21 @@
 """A film that goes round the scene while its segments split, from coarse to fine."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import imageio.v2 as imageio
 import numpy as np
-import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 from PIL import Image
 
 from splat_uff.cameras import Camera
+from splat_uff.colours import to_bytes
 from splat_uff.errors import InputError
 from splat_uff.orbit import turntable_cameras
 from splat_uff.progress import track
-from splat_uff.render import Gaussians, rasterize
+from splat_uff.render.compositing import blend_over_white
 from splat_uff.run.open import Run
 
 GIF_COLOURS = 128
@@ -22,17 +23,47 @@ FASTEST_GIF = 2
 """Hundredths of a second of a GIF's frame at least; viewers slow down whatever is faster."""
 
 
-def write_turntable(
-    run: Run,
-    output: Path,
-    *,
-    frames: int = 120,
-    size: int = 400,
-    frames_per_second: int = 24,
-    fewest: int = 2,
-    most: int = 200,
-    photo: float = 0.35,
-) -> Path:
+@dataclass(frozen=True)
+class Film:
+    """How a film is made.
+
+    Raises:
+        InputError: If a number is out of range.
+    """
+
+    frames: int = 120
+    """How many, at least 2."""
+    size: int = 400
+    """Pixels of each side, 64 to 2048."""
+    frames_per_second: int = 24
+    """1 to 60."""
+    fewest: int = 2
+    """Segments of the first frame, at least 1."""
+    most: int = 200
+    """Segments of the last frame; as many as the tree has where that is less."""
+    photo: float = 0.35
+    """Share of the photographic colours, 0 to 1; the rest are colours of segments."""
+
+    def __post_init__(self) -> None:
+        if self.frames < 2:
+            raise InputError(f"frames is {self.frames}; expected at least 2.")
+        if not 64 <= self.size <= 2048:
+            raise InputError(f"size is {self.size}; expected 64 to 2048 pixels.")
+        if not 1 <= self.frames_per_second <= 60:
+            raise InputError(f"frames_per_second is {self.frames_per_second}; expected 1 to 60.")
+        if not 1 <= self.fewest <= self.most:
+            raise InputError(
+                f"fewest is {self.fewest} and most {self.most}; expected at least 1 segment, and "
+                "most no less than fewest."
+            )
+        if not 0 <= self.photo <= 1:
+            raise InputError(f"photo is {self.photo}; expected a share, 0 to 1.")
+
+
+DEFAULT = Film()
+
+
+def write_turntable(run: Run, output: Path, film: Film = DEFAULT) -> Path:
     """Write a film along `turntable_cameras` in which the segments split from frame to frame.
 
     A segment that splits keeps its colour in its largest part. The numbers of segments grow
@@ -42,35 +73,28 @@ def write_turntable(
         run: The run.
         output: File to write. Its ending chooses: `.mp4` (H.264, which takes even sizes only, so
             an odd one gets a pixel more) or `.gif` (loops for ever, 50 frames a second at most).
-        frames: How many, at least 2.
-        size: Pixels of each side, 64 to 2048.
-        frames_per_second: 1 to 60.
-        fewest: Segments of the first frame, at least 1.
-        most: Segments of the last frame; as many as the tree has where that is less.
-        photo: Share of the photographic colours, 0 to 1; the rest are colours of segments.
+        film: How it is made.
 
     Returns:
         `output`.
 
     Raises:
-        InputError: If an argument is out of range, the ending is another one, imageio-ffmpeg is
-            missing, or the capture is not where it was.
+        InputError: If the ending is another one, imageio-ffmpeg is missing, or the capture is not
+            where it was.
     """
     write = _writer(output)
-    _check(frames, size, frames_per_second, fewest, most, photo)
-    if write is _write_mp4:
-        size += size % 2
-    path = turntable_cameras([view.camera for view in run.capture.train], frames, size)
-    most = min(most, run.hierarchy.tree.most_segments)
-    counts = np.geomspace(min(fewest, most), most, frames).round().astype(int)
-    images = track(_draw(run, path, counts, photo), "turntable", frames)
+    size = film.size + film.size % 2 if write is _write_mp4 else film.size
+    path = turntable_cameras([view.camera for view in run.capture.train], film.frames, size)
+    most = min(film.most, run.hierarchy.tree.most_segments)
+    counts = np.geomspace(min(film.fewest, most), most, film.frames).round().astype(int)
+    images = track(_draw(run, path, counts, film.photo), "turntable", film.frames)
     output.parent.mkdir(parents=True, exist_ok=True)
     # In a folder of its own: ffmpeg, cut off before it has begun, would still make its file.
     with TemporaryDirectory(
         prefix=f".{output.stem}-", dir=output.parent, ignore_cleanup_errors=True
     ) as place:
         temporary = Path(place) / output.name
-        write(temporary, images, frames_per_second)
+        write(temporary, images, film.frames_per_second)
         temporary.replace(output)
     return output
 
@@ -81,20 +105,8 @@ def _draw(
     """The frames, one at a time."""
     colours = run.walk.colours
     for camera, number in zip(path, counts.tolist(), strict=True):
-        segments = _blend_over_white(run.gaussians, camera, colours[run.nodes(number)])
-        mixed = photo * run.render(camera) + (1 - photo) * segments
-        yield (255 * mixed).round().astype(np.uint8)
-
-
-def _blend_over_white(
-    gaussians: Gaussians, camera: Camera, colours: Float[np.ndarray, "N 3"]
-) -> Float[np.ndarray, "_ _ 3"]:
-    # Of one colouring a view, this takes a quarter of the time that its blend weights take, and
-    # none of their memory: up to 2 GB at 2048 pixels a side.
-    with torch.no_grad():
-        render = rasterize(gaussians, camera, gaussians.means.new_tensor(colours))
-        image = render.values + (1 - render.alpha[..., None])
-    return image.clamp(0, 1).cpu().numpy()
+        segments = blend_over_white(colours[run.nodes(number)], run.gaussians, camera)
+        yield to_bytes(photo * run.render(camera) + (1 - photo) * segments)
 
 
 def _writer(output: Path) -> Callable[[Path, Iterable[np.ndarray], int], None]:
@@ -149,21 +161,3 @@ def _write_gif(path: Path, images: Iterable[np.ndarray], frames_per_second: int)
         duration=(10 * lasting).tolist(),
         loop=0,
     )
-
-
-def _check(
-    frames: int, size: int, frames_per_second: int, fewest: int, most: int, photo: float
-) -> None:
-    if frames < 2:
-        raise InputError(f"frames is {frames}; expected at least 2.")
-    if not 64 <= size <= 2048:
-        raise InputError(f"size is {size}; expected 64 to 2048 pixels.")
-    if not 1 <= frames_per_second <= 60:
-        raise InputError(f"frames_per_second is {frames_per_second}; expected 1 to 60.")
-    if not 1 <= fewest <= most:
-        raise InputError(
-            f"fewest is {fewest} and most {most}; expected at least 1 segment, and most no less "
-            "than fewest."
-        )
-    if not 0 <= photo <= 1:
-        raise InputError(f"photo is {photo}; expected a share, 0 to 1.")

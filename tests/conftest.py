@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from splat_uff.builtin import DATA_VARIABLE, find_scene
 from splat_uff.cli import main
+
+settings.register_profile("any machine", deadline=None)  # No test asks how busy a machine is.
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

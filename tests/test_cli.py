@@ -3,8 +3,8 @@
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 
 import numpy as np
 import pytest
@@ -61,16 +61,14 @@ def test_main_needs_nothing_heavy_to_start():
 
 
 @pytest.mark.parametrize("args", [["--help"], ["train", "--help"]])
-def test_main_answers_help_within_a_second(args):
-    # The best of three: the machine may be busy with something else.
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = run_python("-m", "splat_uff", *args)
-        seconds.append(time.perf_counter() - start)
-        assert done.returncode == 0
-        assert "usage: splat-uff" in done.stdout
-    assert min(seconds) < 1
+def test_main_answers_help_with_a_second_of_work(args):
+    # Seconds of the processor, not of the clock: the machine may be busy with something else.
+    before = getrusage(RUSAGE_CHILDREN)
+    done = run_python("-m", "splat_uff", *args)
+    after = getrusage(RUSAGE_CHILDREN)
+    assert done.returncode == 0
+    assert "usage: splat-uff" in done.stdout
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 
 
 def test_main_knows_its_version(capsys):

@@ -7,21 +7,11 @@ import splat_uff
 
 PACKAGE = Path(splat_uff.__file__).parent
 ORDER = (
-    *(
-        "errors",
-        "records",
-        "ranges",
-        "files",
-        "memory",
-        "progress",
-        "lock",
-        "checkpoints",
-        "machine",
-    ),
-    *("colours", "cameras", "observer", "hooks", "neighbours", "capture", "masks", "render"),
-    *("gaussians", "features", "hierarchy", "evaluate", "baselines", "settings", "builtin"),
-    *("run", "report", "training", "export", "orbit", "turntable", "predictions", "paper"),
-    *("view", "bench", "commands", "cli", "__main__"),
+    *("errors", "records", "ranges", "files", "memory", "progress", "lock", "checkpoints"),
+    *("machine", "colours", "axes", "cameras", "observer", "hooks", "optimizers", "neighbours"),
+    *("capture", "masks", "render", "gaussians", "features", "hierarchy", "evaluate"),
+    *("baselines", "settings", "builtin", "run", "report", "training", "export", "orbit"),
+    *("turntable", "predictions", "paper", "view", "bench", "commands", "cli", "__main__"),
 )
 FRAMEWORKS = {"nerfstudio", "lightning", "hydra"}
 

@@ -60,10 +60,8 @@ def stop_amid(stage, number, output, *flags):
     command = [sys.executable, "-c", code, *given]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
-            end = time.monotonic() + 120
             while not (checkpoint.exists() and stage in logged_stages(log)):
                 assert process.poll() is None, process.communicate()[1]
-                assert time.monotonic() < end, f"{stage} is not reached"
                 time.sleep(0.005)
             process.send_signal(number)
             said = process.communicate()[1]

@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from splat_uff.cameras import Camera, project
 from splat_uff.errors import InputError
 from splat_uff.run.open import open_run
-from splat_uff.turntable import turntable_cameras, write_turntable
+from splat_uff.turntable import Film, turntable_cameras, write_turntable
 
 SEEDS = st.integers(0, 2**32 - 1)
 FEW = {"frames": 4, "size": 64, "most": 12}
@@ -200,7 +200,7 @@ def test_no_camera_no_path():
 @pytest.mark.parametrize("ending", [".gif", ".mp4", ".GIF"])
 def test_a_film_has_the_frames_that_were_asked_for(opened, tmp_path, ending):
     output = tmp_path / "films" / f"toy{ending}"
-    assert write_turntable(opened, output, **FEW) == output
+    assert write_turntable(opened, output, Film(**FEW)) == output
     assert [path.name for path in output.parent.iterdir()] == [output.name]
     frames = read_film(output)
     assert [frame.shape for frame in frames] == [(64, 64, 3)] * 4
@@ -209,7 +209,7 @@ def test_a_film_has_the_frames_that_were_asked_for(opened, tmp_path, ending):
 
 
 def test_a_gif_loops_at_the_pace_that_was_asked_for(opened, tmp_path):
-    output = write_turntable(opened, tmp_path / "toy.gif", **FEW | {"frames": 12})
+    output = write_turntable(opened, tmp_path / "toy.gif", Film(**FEW | {"frames": 12}))
     with Image.open(output) as film:
         assert film.info["loop"] == 0
         durations = []
@@ -221,7 +221,7 @@ def test_a_gif_loops_at_the_pace_that_was_asked_for(opened, tmp_path):
 
 
 def test_a_film_of_odd_size_gets_a_pixel_more(opened, tmp_path):
-    output = write_turntable(opened, tmp_path / "toy.mp4", **FEW | {"size": 65, "frames": 2})
+    output = write_turntable(opened, tmp_path / "toy.mp4", Film(**FEW | {"size": 65, "frames": 2}))
     assert read_film(output)[0].shape == (66, 66, 3)
 
 
@@ -234,13 +234,13 @@ def test_segments_split_from_frame_to_frame(opened, tmp_path, monkeypatch):
         return nodes(self, num_segments)
 
     monkeypatch.setattr(type(opened), "nodes", noting)
-    write_turntable(opened, tmp_path / "toy.gif", frames=5, size=64, fewest=2, most=32)
+    write_turntable(opened, tmp_path / "toy.gif", Film(frames=5, size=64, fewest=2, most=32))
     assert asked == [2, 4, 8, 16, 32]
     most = opened.hierarchy.tree.most_segments
-    write_turntable(opened, tmp_path / "toy.gif", frames=2, size=64, most=10 * most)
+    write_turntable(opened, tmp_path / "toy.gif", Film(frames=2, size=64, most=10 * most))
     assert asked[-1] == most
     write_turntable(
-        opened, tmp_path / "toy.gif", frames=2, size=64, fewest=9 * most, most=10 * most
+        opened, tmp_path / "toy.gif", Film(frames=2, size=64, fewest=9 * most, most=10 * most)
     )
     assert asked[-2:] == [most, most]
 
@@ -249,10 +249,10 @@ def test_the_share_of_the_photo_is_one_end_and_the_other(opened, tmp_path):
     """All photo is what the cameras see; without, one segment has one colour."""
     few = {"frames": 2, "size": 64, "fewest": 1, "most": 1}
     path = turntable_cameras([view.camera for view in opened.capture.train], 2, 64)
-    shown = read_film(write_turntable(opened, tmp_path / "a.gif", **few, photo=1.0))
+    shown = read_film(write_turntable(opened, tmp_path / "a.gif", Film(**few, photo=1.0)))
     for frame, camera in zip(shown, path, strict=True):
         assert np.abs(frame / 255 - opened.render(camera)).mean() < 0.02
-    plain = read_film(write_turntable(opened, tmp_path / "b.gif", **few, photo=0.0))[0]
+    plain = read_film(write_turntable(opened, tmp_path / "b.gif", Film(**few, photo=0.0)))[0]
     shares = (255.0 - plain).reshape(-1, 3)
     # Between white and one colour, up to the palette.
     assert np.linalg.svd(shares, compute_uv=False)[1] < 0.02 * np.linalg.norm(shares)
@@ -274,7 +274,7 @@ def test_the_share_of_the_photo_is_one_end_and_the_other(opened, tmp_path):
 )
 def test_arguments_out_of_range_are_refused(opened, tmp_path, given_, words):
     with pytest.raises(InputError, match=words) as raised:
-        write_turntable(opened, tmp_path / "toy.gif", **given_)
+        write_turntable(opened, tmp_path / "toy.gif", Film(**given_))
     assert "\n" not in str(raised.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -282,7 +282,7 @@ def test_arguments_out_of_range_are_refused(opened, tmp_path, given_, words):
 @pytest.mark.parametrize("name", ["toy.webm", "toy", "toy.gif.txt"])
 def test_other_endings_are_refused(opened, tmp_path, name):
     with pytest.raises(InputError, match=r"expected a name that ends in \.mp4 or \.gif") as raised:
-        write_turntable(opened, tmp_path / name, **FEW)
+        write_turntable(opened, tmp_path / name, Film(**FEW))
     assert name in str(raised.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -290,7 +290,7 @@ def test_other_endings_are_refused(opened, tmp_path, name):
 def test_a_folder_is_not_replaced_by_a_film(opened, tmp_path):
     (tmp_path / "toy.gif").mkdir()
     with pytest.raises(InputError, match="is a folder"):
-        write_turntable(opened, tmp_path / "toy.gif", **FEW)
+        write_turntable(opened, tmp_path / "toy.gif", Film(**FEW))
 
 
 def no_program():
@@ -301,7 +301,7 @@ def no_program():
 def test_without_ffmpeg_one_is_told_what_to_do(opened, tmp_path, monkeypatch, module):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", module)
     with pytest.raises(InputError, match=r"pip install imageio-ffmpeg, or write a \.gif"):
-        write_turntable(opened, tmp_path / "toy.mp4", **FEW)
+        write_turntable(opened, tmp_path / "toy.mp4", Film(**FEW))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -322,6 +322,6 @@ def test_a_film_that_fails_leaves_nothing_and_spares_the_older_one(
 
     monkeypatch.setattr(type(opened), "render", failing)
     with pytest.raises(OSError, match="no space"):
-        write_turntable(opened, output, **FEW)
+        write_turntable(opened, output, Film(**FEW))
     assert [path.name for path in tmp_path.iterdir()] == [output.name]
     assert output.read_bytes() == b"older"

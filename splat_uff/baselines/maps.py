@@ -14,12 +14,13 @@ from splat_uff.baselines.descriptor import CHANNELS, SIGMAS, describe
 from splat_uff.cameras import Camera
 from splat_uff.capture import Capture
 from splat_uff.capture.rotated import ANGLES, read_rotated
-from splat_uff.errors import InputError
-from splat_uff.evaluate.score import WHITE, render_over_white, scored_camera
+from splat_uff.errors import InputError, reason_of
+from splat_uff.evaluate.score import scored_camera
 from splat_uff.files import visible_entries, visible_files
 from splat_uff.progress import track
 from splat_uff.records import array_record
 from splat_uff.render import Gaussians
+from splat_uff.render.compositing import WHITE, render_over_white
 
 DIMENSION = 64
 """Features of more numbers are reduced to so many, by PCA over the training views."""
@@ -216,9 +217,9 @@ def _read(path: Path) -> Float[np.ndarray, "H W C"]:
             raise ValueError(f"{mapped.dtype} of shape {mapped.shape}")
         found = np.array(mapped, dtype=np.float32)
     except Exception as error:  # The parsers of both formats raise what they like.
-        reason = " ".join(str(error).split())[:120]
         raise InputError(
-            f"{path} is no feature map ({reason}); expected H x W x C floating point numbers."
+            f"{path} is no feature map ({reason_of(error)}); "
+            "expected H x W x C floating point numbers."
         ) from None
     if not np.isfinite(found).all():
         raise InputError(f"{path} holds numbers that are not finite; extract it again.")

@@ -9,9 +9,10 @@ from jaxtyping import Bool, Float, Int
 
 from splat_uff.capture import View
 from splat_uff.capture.records import GroundTruth
+from splat_uff.colours import to_bytes
 from splat_uff.evaluate.levels import LevelScores, check_sizes, collect, mean_row, true_levels
-from splat_uff.evaluate.score import WHITE
 from splat_uff.progress import track
+from splat_uff.render.compositing import WHITE
 
 BATCH = 64
 """Prompts that the decoder answers at a time."""
@@ -66,7 +67,7 @@ def prompted_covering(
     predictor = SamPredictor(sam)
     per_view = []
     for view, truth in zip(track(views, "prompts", len(views)), truths, strict=True):
-        predictor.set_image((view.composite(WHITE) * 255 + 0.5).astype(np.uint8))
+        predictor.set_image(to_bytes(view.composite(WHITE)))
         width = view.image.shape[1]
         rows = []
         for level in true_levels(truth):

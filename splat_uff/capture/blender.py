@@ -78,9 +78,9 @@ def read_blender(folder: Path, *, size: int = 400, memory: Memory | None = None)
         return replace(view, truth=truth)
 
     read = read_views(photos, world_from_source, size=size, memory=memory, finish=finish)
-    cut = sum(photo.mask_path is not None for photo in photos)
-    if cut or any(view.lens is not None for view in read.views):
-        say_sizes(read.views, cut=cut)
+    masked = sum(photo.mask_path is not None for photo in photos)
+    if masked or any(view.lens is not None for view in read.views):
+        say_sizes(read.views, masked=masked)
     _require_one_size(photos, read)
     count = sum(number < len(train.photos) for number in read.numbers)
     if count == 0:

@@ -15,9 +15,9 @@ from splat_uff.capture.lenses import import_pycolmap, make_lens
 from splat_uff.capture.mask_images import has_two_values
 from splat_uff.capture.names import stated_path, view_names, without_ending
 from splat_uff.capture.photos import PHOTOS, Finder
-from splat_uff.capture.posed import Photo, assemble, mask_keys, names_of
+from splat_uff.capture.posed import Photo, PosedPhotos, assemble, mask_keys, names_of
 from splat_uff.capture.records import Capture, SparsePoints
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.files import folded, visible_entries
 from splat_uff.memory import Memory
 from splat_uff.progress import notice
@@ -89,9 +89,8 @@ def read_colmap(folder: Path, *, size: int = 400, memory: Memory | None = None) 
             f"{len(missing)} images of the model are not there, {len(unused)} photos have no pose: "
             "skipped."
         )
-    capture = assemble(
-        folder, photos, size=size, memory=memory, points=points, masks=mask_source(folder)
-    )
+    posed = PosedPhotos(folder, photos, masks=mask_source(folder), points=points)
+    capture = assemble(posed, size=size, memory=memory)
     others = {PurePosixPath(PHOTOS) / path for path in (*missing, *unused)}
     return replace(capture, left_out=names_of(others))
 
@@ -205,10 +204,9 @@ def _read_model(model: Path) -> tuple[list[_Image], Any, SparsePoints | None]:
                 names = plain_copy(model, Path(scratch))
                 read = pycolmap.Reconstruction(scratch)
     except (ValueError, IndexError, KeyError, RuntimeError, OSError, MemoryError) as error:
-        reason = " ".join(str(error).split())[:120]
         raise InputError(
-            f"{model} is no whole COLMAP model ({reason}); expected cameras, images and points3D, "
-            "all .bin or all .txt, so copy or export it again."
+            f"{model} is no whole COLMAP model ({reason_of(error)}); expected cameras, images "
+            "and points3D, all .bin or all .txt, so copy or export it again."
         ) from None
     images = []
     for number, image in read.images.items():

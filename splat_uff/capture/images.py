@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, Shaped
 from PIL import Image, ImageOps
 
 from splat_uff.capture.unreadable import describe_unreadable
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 
 MAX_PIXELS = 64 * 2**20
 """Larger images are refused by their header, before a byte is decoded."""
@@ -274,7 +274,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         if known is not None:
             raise InputError(f"{path} is {known}") from None
         raise InputError(
-            f"{path} is not a whole image file ({_one_line(error)}); export or copy it again."
+            f"{path} is not a whole image file ({reason_of(error)}); export or copy it again."
         ) from None
 
 
@@ -328,15 +328,10 @@ def _read_ids_compressed(path: Path, failure: Exception) -> Shaped[np.ndarray, "
         if any(depth != 8 for depth in np.atleast_1d(bits)) or image.mode not in _EIGHT_BIT:
             # Pillow would silently drop the low byte of 16-bit colour.
             raise InputError(
-                f"{path} cannot be read as ids ({_one_line(failure)}); save it as an uncompressed "
+                f"{path} cannot be read as ids ({reason_of(failure)}); save it as an uncompressed "
                 "TIFF of 8 or 16 bits."
             )
         return np.asarray(image.getchannel(0))
 
 
 _EIGHT_BIT = ("L", "LA", "RGB", "RGBA")
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text[:120]

@@ -11,10 +11,10 @@ from splat_uff.capture.images import read_image_size
 from splat_uff.capture.lenses import make_lens
 from splat_uff.capture.names import IMAGE_ENDINGS, view_names
 from splat_uff.capture.photos import PHOTOS, Finder
-from splat_uff.capture.posed import HOLD_OUT_EVERY, Photo, assemble, mask_keys
+from splat_uff.capture.posed import HOLD_OUT_EVERY, Photo, PosedPhotos, assemble, mask_keys
 from splat_uff.capture.records import Capture
 from splat_uff.capture.unreadable import UNREADABLE_ENDINGS
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.files import map_array, visible_entries
 from splat_uff.memory import Memory
 
@@ -64,15 +64,14 @@ def read_llff(folder: Path, *, size: int = 400, memory: Memory | None = None) ->
         lens = make_lens("PINHOLE", round(wide), round(tall), params, f"{path}: {place.name}")
         found.append(Photo(name, photo, pose, lens, keys=mask_keys(place, name)))
     enough = len(found) >= HOLD_OUT_EVERY
-    return assemble(
+    posed = PosedPhotos(
         folder,
         found,
-        size=size,
-        memory=memory,
+        masks=mask_source(folder),
         depth=float(np.median(np.sqrt(bounds[:, 0] * bounds[:, 1]))),
         held_out=[photo.name for photo in found[::HOLD_OUT_EVERY]] if enough else [],
-        masks=mask_source(folder),
     )
+    return assemble(posed, size=size, memory=memory)
 
 
 def _find_photos(
@@ -137,7 +136,8 @@ def _read_rows(path: Path) -> Float[np.ndarray, "V 17"]:
         rows = np.array(mapped, dtype=np.float64)
     except ValueError as error:
         raise InputError(
-            f"{path} holds no poses ({error}); expected one row of {COLUMNS} numbers a photo."
+            f"{path} holds no poses ({reason_of(error)}); expected one row of "
+            f"{COLUMNS} numbers a photo."
         ) from None
     sizes = rows[:, [4, 9]]
     if not np.isfinite(rows).all() or np.abs(rows).max() > 1e9:

@@ -12,10 +12,10 @@ from splat_uff.cameras import OPENCV_FROM_OPENGL
 from splat_uff.capture.blender import mask_source
 from splat_uff.capture.names import stated_path, view_names, without_ending
 from splat_uff.capture.photos import Finder
-from splat_uff.capture.posed import Photo, assemble, mask_keys, names_of
+from splat_uff.capture.posed import Photo, PosedPhotos, assemble, mask_keys, names_of
 from splat_uff.capture.records import Capture, SparsePoints
 from splat_uff.capture.transforms import Frame, find_lens, find_mask, read_frames
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.files import check_ply_counts, folded
 from splat_uff.memory import Memory
 from splat_uff.progress import notice
@@ -50,21 +50,7 @@ def read_nerfstudio(folder: Path, *, size: int = 400, memory: Memory | None = No
     lists = _read_lists(record, folder, path, stated)
     frames = _keep_listed(lists, stated)
     finder = Finder(folder)
-    files = finder.photos([frame.path for frame in frames], size)
-    found = list(zip(frames, files, strict=True))
-    there = [(frame, photo) for frame, photo in found if photo is not None]
-    finder.say_renamed()
-    missing = [frame for frame, photo in found if photo is None]
-    if not there:
-        raise InputError(
-            f"none of the {len(frames)} frames of {path} has its photo, the first "
-            f"{frames[0].path}; put the photos where file_path says."
-        )
-    if missing:
-        notice(
-            f"{len(missing)} of {len(frames)} frames have no photo ({missing[0].path}, ...): "
-            "skipped."
-        )
+    there = _find_photos(finder, frames, path, size)
     names = view_names([frame.path for frame, _ in there])
     photos = [
         Photo(
@@ -81,18 +67,43 @@ def read_nerfstudio(folder: Path, *, size: int = 400, memory: Memory | None = No
     held_out = [
         name for name, (frame, _) in zip(names, there, strict=True) if _key(frame.path) in kept_back
     ]
-    capture = assemble(
+    posed = PosedPhotos(
         folder,
         photos,
-        size=size,
-        memory=memory,
+        masks=mask_source(folder),
         points=_points(folder, record, path),
         held_out=held_out if lists else None,
-        masks=mask_source(folder),
     )
+    capture = assemble(posed, size=size, memory=memory)
     used = {frame.path for frame, _ in there}
     others = {frame.path for frame in stated if frame.path not in used}
     return replace(capture, left_out=names_of(others))
+
+
+def _find_photos(
+    finder: Finder, frames: Sequence[Frame], source: Path, size: int
+) -> list[tuple[Frame, Path]]:
+    """The frames whose photo is there, each with it; what is missing is said.
+
+    Raises:
+        InputError: If no photo is there.
+    """
+    files = finder.photos([frame.path for frame in frames], size)
+    found = list(zip(frames, files, strict=True))
+    there = [(frame, photo) for frame, photo in found if photo is not None]
+    finder.say_renamed()
+    if not there:
+        raise InputError(
+            f"none of the {len(frames)} frames of {source} has its photo, the first "
+            f"{frames[0].path}; put the photos where file_path says."
+        )
+    missing = [frame for frame, photo in found if photo is None]
+    if missing:
+        notice(
+            f"{len(missing)} of {len(frames)} frames have no photo ({missing[0].path}, ...): "
+            "skipped."
+        )
+    return there
 
 
 def _read_lists(
@@ -194,8 +205,9 @@ def read_points(path: Path) -> SparsePoints:
             colours = np.stack(channels, axis=1).astype(np.float64)
             colours /= 255 if channels[0].dtype.kind == "u" else 1
     except (PlyParseError, KeyError, ValueError, OSError, MemoryError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path} is no point cloud ({reason}); export it again.") from None
+        raise InputError(
+            f"{path} is no point cloud ({reason_of(error)}); export it again."
+        ) from None
     finite = np.isfinite(positions).all(axis=1) & (np.abs(positions) < 1e9).all(axis=1)
     if not finite.any():
         raise InputError(f"{path} has no finite point; export it again.")

@@ -6,15 +6,16 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Float, Int
 
+from splat_uff.axes import pose_along, right_of
 from splat_uff.capture.blender import mask_source
 from splat_uff.capture.images import area_resize
 from splat_uff.capture.lenses import make_lens
 from splat_uff.capture.mask_images import read_mask
 from splat_uff.capture.names import IMAGE_ENDINGS, natural_key
 from splat_uff.capture.photos import Finder
-from splat_uff.capture.posed import Photo, assemble
+from splat_uff.capture.posed import Photo, PosedPhotos, assemble
 from splat_uff.capture.records import Capture, GroundTruth, View
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.files import visible_entries
 from splat_uff.memory import Memory
 from splat_uff.progress import notice
@@ -69,7 +70,7 @@ def read_partnet(folder: Path, *, size: int = 400, memory: Memory | None = None)
             f"{len(missing)} of {len(missing) + len(photos)} views have no {IMAGE} ({missing[0]}, "
             "...): skipped."
         )
-    capture = assemble(folder, photos, size=size, masks=_mask_source(folder))
+    capture = assemble(PosedPhotos(folder, photos, masks=_mask_source(folder)), size=size)
     budget = memory or Memory()
 
     def with_parts(view: View) -> View:
@@ -115,15 +116,13 @@ def _read_pose(path: Path) -> Float[np.ndarray, "4 4"]:
             raise ValueError("numbers out of range")
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path} is no meta.txt ({error}); expected rotations about z, y and x and a radius."
+            f"{path} is no meta.txt ({reason_of(error)}); expected rotations about z, y and "
+            "x and a radius."
         ) from None
     z, y = np.deg2rad([z, y])
     centre = 2 * radius * np.array([np.sin(y), np.cos(y) * np.sin(z), np.cos(y) * np.cos(z)])
     forward = -centre / np.linalg.norm(centre)
-    right = np.cross(forward, [1.0, 0, 0])
-    length = np.linalg.norm(right)
-    right = np.array([0, 0, 1.0]) if length < 1e-9 else right / length
-    pose = np.eye(4)
-    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
-    pose[:3, 3] = centre
-    return pose
+    up = np.array([1.0, 0, 0])
+    is_vertical = np.linalg.norm(np.cross(forward, up)) < 1e-9
+    right = np.array([0, 0, 1.0]) if is_vertical else right_of(forward, up)
+    return pose_along(centre, forward, right)

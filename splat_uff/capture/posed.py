@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Bool, Float
 
+from splat_uff.axes import point_of_axes
 from splat_uff.cameras import Camera
 from splat_uff.capture.images import (
     area_resize,
@@ -35,8 +36,6 @@ FOLDERS = r"images(_[0-9]+)?|train|val|test"
 """Folders of photos that the names of masks leave out."""
 FINER = 2
 """Photos are undistorted at so many times the size at which they are used."""
-LEAST_SPREAD = 0.05
-"""Optical axes that differ less in direction (smallest eigenvalue) have no point in common."""
 LEAST_IN_FRONT = 0.9
 """Share of the cameras that must have the point which their axes share in front of them."""
 
@@ -57,6 +56,23 @@ class Photo:
 
 
 @dataclass(frozen=True)
+class PosedPhotos:
+    """What a reader finds in the folder of a capture; lengths are as in the files."""
+
+    folder: Path
+    photos: Sequence[Photo]
+    """In any order."""
+    masks: str
+    """Where the 2D masks come from."""
+    points: SparsePoints | None = None
+    """Of the scene."""
+    depth: float | None = None
+    """Typical distance of the scene from the cameras."""
+    held_out: Sequence[str] | None = None
+    """Names of the photos to hold out; every eighth unless given."""
+
+
+@dataclass(frozen=True)
 class ViewsRead:
     """What became of photos."""
 
@@ -67,17 +83,7 @@ class ViewsRead:
     """Whether alpha cuts the scene out of its background."""
 
 
-def assemble(
-    folder: Path,
-    photos: Sequence[Photo],
-    *,
-    size: int,
-    memory: Memory | None = None,
-    points: SparsePoints | None = None,
-    depth: float | None = None,
-    held_out: Sequence[str] | None = None,
-    masks: str,
-) -> Capture:
+def assemble(found: PosedPhotos, *, size: int, memory: Memory | None = None) -> Capture:
     """Read photos, undo their lenses, and put the scene in the middle of our world.
 
     The origin becomes the point that all optical axes come nearest to; where there is none in front
@@ -86,48 +92,59 @@ def assemble(
     rotated, so that spherical harmonics keep their meaning; `source_from_world` leads back.
 
     Args:
-        folder: Of the capture.
-        photos: At least one; any order.
+        found: At least one photo, and what is known of the scene.
         size: Pixels of the longer image side; photos are averaged down to it.
         memory: Budget that the photos count towards.
-        points: Sparse points, lengths as in the files.
-        depth: Typical distance of the scene from the cameras, lengths as in the files.
-        held_out: Names of the photos to hold out; every eighth unless given.
-        masks: Where the 2D masks come from.
 
     Raises:
         InputError: If there is no photo, a name is there twice, or a file is damaged or does not
             fit its camera.
     """
-    if not photos:
-        raise InputError(f"{folder} has no photo with a pose; check that its images are there.")
-    photos = sorted(photos, key=lambda photo: natural_key(photo.name))
-    for before, photo in pairwise(photos):
-        if before.name == photo.name:
-            raise InputError(
-                f"{folder} has two photos called {photo.name}; expected one of each name."
-            )
-    world_from_source = normalisation_of(photos, points, depth)
+    folder, photos = found.folder, _in_order(found)
+    world_from_source = normalisation_of(photos, found.points, found.depth)
     read = read_views(photos, world_from_source, size=size, memory=memory)
     views = read.views
-    say_sizes(views, cut=sum(photo.mask_path is not None for photo in photos))
-    if held_out is None:
-        enough = len(views) >= HOLD_OUT_EVERY
-        held_out = [view.name for view in views[::HOLD_OUT_EVERY]] if enough else []
-    chosen = set(held_out)
-    train = tuple(view for view in views if view.name not in chosen)
+    say_sizes(views, masked=sum(photo.mask_path is not None for photo in photos))
+    held_out = _choose_held_out(views) if found.held_out is None else set(found.held_out)
+    train = tuple(view for view in views if view.name not in held_out)
     if not train:
         raise InputError(f"{folder} holds out all of its photos; expected some to train on.")
+    points = found.points
     return Capture(
         name=folder.resolve().name,
         folder=folder,
         train=train,
-        val=tuple(view for view in views if view.name in chosen),
+        val=tuple(view for view in views if view.name in held_out),
         has_alpha=read.see_through,
         source_from_world=np.linalg.inv(world_from_source),
-        masks=masks,
+        masks=found.masks,
         points=None if points is None else points.moved(world_from_source),
     )
+
+
+def _in_order(found: PosedPhotos) -> list[Photo]:
+    """The photos by name, as people count.
+
+    Raises:
+        InputError: If there is none, or a name is there twice.
+    """
+    if not found.photos:
+        raise InputError(
+            f"{found.folder} has no photo with a pose; check that its images are there."
+        )
+    photos = sorted(found.photos, key=lambda photo: natural_key(photo.name))
+    for before, photo in pairwise(photos):
+        if before.name == photo.name:
+            raise InputError(
+                f"{found.folder} has two photos called {photo.name}; expected one of each name."
+            )
+    return photos
+
+
+def _choose_held_out(views: Sequence[View]) -> set[str]:
+    """Names of every eighth view; of fewer than eight, of none."""
+    enough = len(views) >= HOLD_OUT_EVERY
+    return {view.name for view in views[::HOLD_OUT_EVERY]} if enough else set()
 
 
 def read_views(
@@ -314,13 +331,9 @@ def _shared_point(
     centres: Float[np.ndarray, "V 3"], forward: Float[np.ndarray, "V 3"]
 ) -> Float[np.ndarray, "3"] | None:
     """The point nearest to all optical axes, if they have one in front of the cameras."""
-    across = np.eye(3) - forward[:, :, None] * forward[:, None, :]
-    total = across.mean(axis=0)
-    if np.linalg.eigvalsh(total)[0] < LEAST_SPREAD:
+    middle, is_fixed = point_of_axes(centres, forward, centres.mean(axis=0))
+    if not is_fixed:
         return None
-    mean = centres.mean(axis=0)  # Coordinates may be metres from the middle of the Earth.
-    offsets = (across @ (centres - mean)[:, :, None]).mean(axis=0)[:, 0]
-    middle = mean + np.linalg.solve(total, offsets)
     ahead = ((middle - centres) * forward).sum(axis=1) > 0
     return middle if ahead.mean() >= LEAST_IN_FRONT else None
 
@@ -335,8 +348,8 @@ def _say_turns(views: Sequence[View]) -> None:
         )
 
 
-def say_sizes(views: Sequence[View], *, cut: int = 0) -> None:
-    """One line on what became of photos: their number, size, lenses and `cut`, their masks."""
+def say_sizes(views: Sequence[View], *, masked: int = 0) -> None:
+    """One line on what became of photos: their number, size, lenses and how many are `masked`."""
     rows, columns = views[0].camera.height, views[0].camera.width
     height, width = views[0].source_size or (rows, columns)
     bent = sum(view.lens is not None for view in views)
@@ -345,6 +358,6 @@ def say_sizes(views: Sequence[View], *, cut: int = 0) -> None:
         said.append(f"{width}x{height} averaged down to {columns}x{rows} (--size)")
     if bent:
         said.append(f"{bent} undistorted to a pinhole")
-    if cut:
-        said.append(f"{cut} cut out by their masks")
+    if masked:
+        said.append(f"{masked} cut out by their masks")
     notice(f"{', '.join(said)}.")

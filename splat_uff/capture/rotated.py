@@ -11,7 +11,7 @@ from splat_uff.capture.blender import camera_of, read_named_frames
 from splat_uff.capture.images import read_image
 from splat_uff.capture.mask_images import read_mask
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, View
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.files import map_array
 from splat_uff.records import array_record
 
@@ -129,7 +129,8 @@ def _read_z(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "H W"] | No
         depth = np.array(mapped, dtype=np.float64)
     except ValueError as error:
         raise InputError(
-            f"{path} is no depth of {shape[1]}x{shape[0]} pixels ({error}); write it again."
+            f"{path} is no depth of {shape[1]}x{shape[0]} pixels ({reason_of(error)}); "
+            "write it again."
         ) from None
     if not (np.isfinite(depth).all() and (depth >= 0).all()):
         raise InputError(f"{path} holds NaN or negative depth; expected z, 0 for background.")

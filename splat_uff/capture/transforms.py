@@ -15,7 +15,7 @@ from splat_uff.capture.images import read_image_size
 from splat_uff.capture.lenses import Lens, make_lens
 from splat_uff.capture.names import stated_path
 from splat_uff.capture.photos import Finder
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.records import array_record
 
 PERSPECTIVES = (
@@ -137,8 +137,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except InputError:
         raise
     except (ValueError, OSError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path} is not readable JSON ({reason}); export it again.") from None
+        raise InputError(
+            f"{path} is not readable JSON ({reason_of(error)}); export it again."
+        ) from None
     if not isinstance(record, dict):
         raise InputError(f"{path} holds no JSON object; expected {{...}}, so export it again.")
     return record

@@ -134,13 +134,11 @@ def render(
     if not turntable:
         raise InputError("say what to render: --turntable goes round the scene.")
     from splat_uff.run.open import open_run
-    from splat_uff.turntable import write_turntable
+    from splat_uff.turntable import Film, write_turntable
 
     output = output or run / "turntable.mp4"
-    write_turntable(
-        open_run(run), output, frames=frames, size=size, frames_per_second=fps,
-        fewest=fewest, most=most, photo=photo,
-    )  # fmt: skip
+    film = Film(frames, size, frames_per_second=fps, fewest=fewest, most=most, photo=photo)
+    write_turntable(open_run(run), output, film)
     print(f"film: {output}")
 
 

@@ -165,9 +165,9 @@ class _Cuts:
         ious = cut_ious(self.here, segments)
         return lambda clicks, _: ious[:, clicks].argmax(axis=0)
 
-    def labels(self, cut: int, both: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, ...]:
+    def labels(self, choice: int, both: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, ...]:
         """Labels of one cut at pixels of the view, and at others of the rotated one."""
-        return self.here[cut, both], self.there[cut, targets]
+        return self.here[choice, both], self.there[choice, targets]
 
 
 @dataclass(frozen=True)
@@ -190,9 +190,9 @@ class _Masks:
 
         return choose
 
-    def labels(self, cut: int, both: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, ...]:
+    def labels(self, choice: int, both: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, ...]:
         """1 in the mask and 0 beside it, at pixels of the view, and at others of the rotated."""
-        one = slice(cut, cut + 1)
+        one = slice(choice, choice + 1)
         here, there = self.here[one].at(both), self.there[one].at(targets)
         return here[0].astype(np.int64), there[0].astype(np.int64)
 
@@ -230,27 +230,28 @@ def _score_view(
     position[both] = np.arange(len(both))
     targets = warp.target[both]
     landing = warp.seen_there[targets]
-    tables: dict[int, tuple[np.ndarray, ...]] = {}  # Per cut, made when a click first asks for it.
+    tables: dict[int, tuple[np.ndarray, ...]] = {}  # Made when a click first asks for it.
 
-    def table(cut: int) -> tuple[np.ndarray, ...]:
-        if cut not in tables:
-            ours, its = answers.labels(cut, both, targets)
+    def table(choice: int) -> tuple[np.ndarray, ...]:
+        if choice not in tables:
+            ours, its = answers.labels(choice, both, targets)
             labelled = its > 0
             ours, its = consecutive(ours), consecutive(its)
-            tables[cut] = overlaps(ours, its)[ours, its], landing & labelled
-        return tables[cut]
+            tables[choice] = overlaps(ours, its)[ours, its], landing & labelled
+        return tables[choice]
 
     rows = []
     for level in true_levels(truth):
         choose = answers.chooser(level.segments)
         scores = []
         for pixels in level.scored:
-            cuts = choose(rng.choice(pixels, num_clicks), int(level.segments[pixels[0]]))
+            choices = choose(rng.choice(pixels, num_clicks), int(level.segments[pixels[0]]))
             candidates = position[pixels]
             candidates = candidates[candidates >= 0]
             found = []
-            for cut, draws in zip(*np.unique(cuts[cuts >= 0], return_counts=True), strict=True):
-                iou, allowed = table(int(cut))
+            chosen = np.unique(choices[choices >= 0], return_counts=True)
+            for choice, draws in zip(*chosen, strict=True):
+                iou, allowed = table(int(choice))
                 clickable = candidates[allowed[candidates]]
                 if len(clickable):
                     found.append(iou[rng.choice(clickable, draws)])

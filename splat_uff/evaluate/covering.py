@@ -20,7 +20,7 @@ from splat_uff.evaluate.levels import (
 )
 from splat_uff.masks.records import MaskSet
 
-MOST_LABELS = 1000
+LARGEST_LABEL = 1000
 """Larger label numbers are renumbered first, or histograms would be mostly empty."""
 
 
@@ -209,7 +209,7 @@ def cut_ious(
         maps: Labels, at least 0.
         segments: True segments, numbered from 0 without gaps.
     """
-    if maps.max(initial=0) > MOST_LABELS:
+    if maps.max(initial=0) > LARGEST_LABEL:
         maps = np.stack([consecutive(labels) for labels in maps])
     return np.stack([overlaps(segments, labels)[segments, labels] for labels in maps])
 

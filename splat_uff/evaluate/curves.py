@@ -1,30 +1,39 @@
 """Training curves: read from the run's log, drawn as inline SVG."""
 
+import io
 import json
-from dataclasses import dataclass
-from html import escape
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from splat_uff.errors import InputError
 
-Log = dict[str, dict[str, np.ndarray]]
+Curves = dict[str, dict[str, np.ndarray]]
 """Per stage, equally long arrays by name, always with `step`; NaN where a line had no figure."""
 
 WIDTH, HEIGHT = 380, 210
-LEFT, RIGHT, TOP, BOTTOM = 50, 14, 40, 26
-"""Margins of a chart around its axes, in SVG units."""
+LEFT, RIGHT, TOP, BOTTOM = 50, 18, 40, 26
+"""Margins of a chart around its axes, in SVG units, which are matplotlib's points."""
 MOST_POINTS = 300
 """Longer curves are averaged to this many points, about one for each unit of width."""
 MOST_TICKS = 8
 """Of a logarithmic axis, whose numbers then stand clear of each other."""
 LOG_RATIO = 15
 """Positive values that span more than this factor are drawn on a logarithmic axis."""
+COLOURS = {"#1b1f24": "text", "#626b76": "soft", "#dfe3e8": "line", "#2563c9": "accent"}
+"""Colours that are drawn with, and the variables of the page that take their place."""
+TEXT, SOFT, LINE, ACCENT = COLOURS
+GROUPS = ("title", "facts", "raw", "line", "end")
+"""Parts of a chart that the page's style knows by these names."""
 
 
-def read_log(path: Path) -> Log:
+def read_log(path: Path) -> Curves:
     """Read `log.jsonl`: one JSON object a line, each with `stage`, `step` and some figures.
 
     A run that was killed leaves its last line cut short, and one that was resumed repeats the
@@ -60,10 +69,10 @@ def read_log(path: Path) -> Log:
 
 
 def draw_curve(title: str, steps: Float[np.ndarray, "S"], values: Float[np.ndarray, "S"]) -> str:
-    """Draw one curve as an SVG element that follows the text colour of the page.
+    """Draw one curve as an SVG element that follows the colours of the page.
 
     Values that are not finite are left out. The axis is logarithmic where positive values span
-    more than a factor of `LOG_RATIO`.
+    more than a factor of `LOG_RATIO`. The same values give the same text.
 
     Args:
         title: Heading of the chart, escaped here.
@@ -72,81 +81,101 @@ def draw_curve(title: str, steps: Float[np.ndarray, "S"], values: Float[np.ndarr
     """
     finite = np.isfinite(values)
     steps, values = steps[finite].astype(np.float64), values[finite].astype(np.float64)
-    head = (
-        f'<svg class="curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(title)}"><text class="title" x="0" y="15">{escape(title)}</text>'
-    )
+    figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), facecolor="none")
+    _write(figure, 15, title, TEXT, 14)
     if len(values) < 2:
-        return f'{head}<text class="tick" x="0" y="60">too few steps to draw</text></svg>'
-    axes = _Axes.around(steps, values)
+        _write(figure, 60, "too few steps to draw", SOFT, 11.5)
+        return _inline(figure, title)
+    axes = figure.add_axes(
+        (LEFT / WIDTH, BOTTOM / HEIGHT, 1 - (LEFT + RIGHT) / WIDTH, 1 - (TOP + BOTTOM) / HEIGHT)
+    )
+    _scale(axes, steps, values)
     facts = f"last {_whole_or_short(values[-1])} · lowest {_whole_or_short(values.min())}"
-    facts += f" · highest {_whole_or_short(values.max())}{' · log axis' if axes.is_log else ''}"
-    x, y = axes.place_x(_thinned(steps)), axes.place_y(_thinned(values))
-    raw = ""
+    facts += f" · highest {_whole_or_short(values.max())}"
+    facts += " · log axis" if axes.get_yscale() == "log" else ""
+    _write(figure, 29, facts, SOFT, 11.5)
+    x, y = _thinned(steps), _thinned(values)
     if len(y) > 30:
         # Smoothed as it is seen, so that a logarithmic axis averages logarithms.
-        raw, y = _polyline("raw", x, y), _smoothed(y)
-    return (
-        f'{head}<text class="tick" x="0" y="29">{facts}</text>{_grid(axes)}'
-        f"{raw}{_polyline('line', x, y)}"
-        f'<circle class="dot" cx="{x[-1]:.1f}" cy="{y[-1]:.1f}" r="3"/></svg>'
-    )
+        axes.plot(x, y, color=ACCENT, linewidth=1, clip_on=False, gid="raw")
+        to_axis = axes.yaxis.get_transform()
+        y = to_axis.inverted().transform(_smoothed(to_axis.transform(y)))
+    axes.plot(x, y, color=ACCENT, linewidth=2, clip_on=False, gid="line")
+    # A dot, as a line with round ends and no length: a marker would be a shape with an id.
+    end = {"linewidth": 6, "solid_capstyle": "round"}
+    axes.plot(x[[-1, -1]], y[[-1, -1]], color=ACCENT, clip_on=False, gid="end", **end)
+    return _inline(figure, title)
 
 
-@dataclass(frozen=True)
-class _Axes:
-    """Where steps and values lie in the picture."""
-
-    x_range: tuple[float, float]
-    y_range: tuple[float, float]
-    """In values, or in their logarithms to base 10."""
-    x_ticks: list[float]
-    y_ticks: list[float]
-    is_log: bool
-
-    @staticmethod
-    def around(steps: Float[np.ndarray, "S"], values: Float[np.ndarray, "S"]) -> "_Axes":
-        low, high = float(values.min()), float(values.max())
-        first, last = float(steps[0]), float(steps[-1])
-        is_log = low > 0 and high > LOG_RATIO * low
-        if is_log:
-            ticks = _log_ticks(low, high)
-            y_range = (float(np.log10(low)), float(np.log10(high)))
-        else:
-            ticks = _nice_ticks(low, high)
-            y_range = (min(low, ticks[0]), max(high, ticks[-1]))
-        x_ticks = [tick for tick in _nice_ticks(first, last) if first <= tick <= last]
-        return _Axes((first, last), y_range, x_ticks, ticks, is_log)
-
-    def place_x(self, steps: Float[np.ndarray, "S"]) -> Float[np.ndarray, "S"]:
-        first, last = self.x_range
-        return LEFT + (steps - first) / max(last - first, 1e-12) * (WIDTH - RIGHT - LEFT)
-
-    def place_y(self, values: Float[np.ndarray, "S"]) -> Float[np.ndarray, "S"]:
-        low, high = self.y_range
-        heights = np.log10(values) if self.is_log else values
-        share = (heights - low) / max(high - low, 1e-12)
-        return HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP)
+def _write(figure: Figure, below: float, text: str, colour: str, size: float) -> None:
+    """Write a line at the left edge, its foot so many points below the upper one."""
+    figure.text(
+        0, 1 - below / HEIGHT, text, color=colour, fontsize=size, parse_math=False,
+        gid="title" if colour == TEXT else "facts",
+    )  # fmt: skip
 
 
-def _grid(axes: _Axes) -> str:
-    """Lines and numbers of both axes."""
-    parts = []
-    right = WIDTH - RIGHT
-    for tick, y in zip(axes.y_ticks, axes.place_y(np.array(axes.y_ticks)), strict=True):
-        parts.append(
-            f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="tick" x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">'
-            f"{_short(tick)}</text>"
-        )
-    for tick, x in zip(axes.x_ticks, axes.place_x(np.array(axes.x_ticks)), strict=True):
-        # A label in the middle of the right edge would leave the picture.
-        anchor = "end" if x > right - 12 else "middle"
-        parts.append(
-            f'<text class="tick" x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">'
-            f"{_short(tick)}</text>"
-        )
-    return "".join(parts)
+def _scale(axes: Axes, steps: Float[np.ndarray, "S"], values: Float[np.ndarray, "S"]) -> None:
+    """Fit the axes to what they show, and draw their numbers and the lines behind it."""
+    low, high = float(values.min()), float(values.max())
+    axes.set_xlim(steps[0], steps[-1])
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    if low > 0 and high > LOG_RATIO * low:
+        axes.set_yscale("log")
+        # Round values stand between the powers of ten where there are few of these.
+        between = (1, 2, 5) if high < 100 * low else (1, 3) if high < 1000 * low else (1,)
+        axes.yaxis.set_major_locator(LogLocator(subs=between, numticks=MOST_TICKS))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.set_ylim(low, high)
+    else:
+        size = max(abs(low), abs(high))
+        if high - low <= 1e-9 * size:  # A level line lies in the middle.
+            low, high = low - (0.05 * size or 0.05), high + (0.05 * size or 0.05)
+        ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
+        axes.set_yticks(ticks)
+        axes.set_ylim(ticks[0], ticks[-1])
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda tick, _: _short(tick)))
+    axes.set_facecolor("none")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, pad=6, labelcolor=SOFT, labelsize=11.5)
+    axes.grid(axis="y", color=LINE, linewidth=1, clip_on=False)
+
+
+def _inline(figure: Figure, title: str) -> str:
+    """A figure as an SVG element for the middle of a page.
+
+    What matplotlib writes is a file of its own: names of namespaces, rules of style and ids would
+    reach out into the page.
+    """
+    written = io.BytesIO()
+    silent = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": "splat-uff",
+            "font.sans-serif": ["DejaVu Sans"],  # To measure by; the page sets its own.
+        }
+    ):
+        figure.savefig(written, format="svg", metadata=silent)
+    svg = ElementTree.fromstring(written.getvalue())
+    for part in svg.iter():
+        part.tag = part.tag.partition("}")[2]
+        for name in list(part.attrib):
+            part.set(name.partition("}")[2] or name, part.attrib.pop(name))
+        gid = part.attrib.pop("id", "")
+        if gid in GROUPS:
+            part.set("class", gid)
+    for parent in list(svg.iter()):
+        for part in parent.findall("style"):
+            parent.remove(part)
+    svg.attrib = {
+        "class": "curve", "viewBox": f"0 0 {WIDTH} {HEIGHT}", "role": "img", "aria-label": title,
+    }  # fmt: skip
+    text = ElementTree.tostring(svg, encoding="unicode")
+    for colour, variable in COLOURS.items():
+        text = text.replace(colour, f"var(--{variable})")
+    return text
 
 
 def _columns(steps: dict[float, dict[str, float]]) -> dict[str, np.ndarray]:
@@ -170,30 +199,6 @@ def _smoothed(values: Float[np.ndarray, "S"]) -> Float[np.ndarray, "S"]:
     index = np.arange(len(values))
     half = np.minimum(reach, np.minimum(index, len(values) - 1 - index))
     return (sums[index + half + 1] - sums[index - half]) / (2 * half + 1)
-
-
-def _nice_ticks(low: float, high: float) -> list[float]:
-    """Three to six round values that span `low` to `high`."""
-    span = max(high - low, 1e-9 * max(abs(high), 1.0))
-    power = 10.0 ** np.floor(np.log10(span / 3))
-    step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= 4.5)
-    return [
-        float(tick) for tick in step * np.arange(np.floor(low / step), np.ceil(high / step) + 1)
-    ]
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten from `low` to `high`, with round values between where there are few."""
-    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    factors = (1, 2, 5) if high < 100 * low else (1, 3) if high < 1000 * low else (1,)
-    ticks = [float(power * factor) for power in powers for factor in factors]
-    inside = [tick for tick in ticks if low <= tick <= high]
-    return inside[:: -(-len(inside) // MOST_TICKS)]
-
-
-def _polyline(kind: str, x: Float[np.ndarray, "S"], y: Float[np.ndarray, "S"]) -> str:
-    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-    return f'<polyline class="{kind}" points="{points}"/>'
 
 
 def _whole_or_short(value: float) -> str:

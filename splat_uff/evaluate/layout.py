@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.files import replacing_folder, require_new, visible_entries
 
 NONE = 200
@@ -109,7 +109,7 @@ def _read_map(path: Path) -> Int[np.ndarray, "H W"]:
         labels = np.array(labels, dtype=np.int64)
     except (ValueError, OSError, EOFError) as error:
         raise InputError(
-            f"{path} is no label map ({error}); expected whole numbers, one a pixel."
+            f"{path} is no label map ({reason_of(error)}); expected whole numbers, one a pixel."
         ) from None
     if labels.min() < 0 or labels.max() > NONE:
         raise InputError(

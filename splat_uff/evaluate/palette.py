@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from splat_uff.colours import LOOKAHEAD, distinct_colours, furthest
+from splat_uff.hierarchy.segments import largest_first
 
 NONE_COLOUR = np.array([1.0, 1.0, 1.0])
 """Label 0: the white of the page, so that pictures of labels look cut out like the photos."""
@@ -39,8 +40,8 @@ def nested_colours(cuts: Sequence[Int[np.ndarray, "N"]]) -> list[Float[np.ndarra
         parents = _parents(cut, coarser) if coarser is not None else np.zeros_like(sizes)
         families: dict[int, list[int]] = {}
         # Large segments choose first, so that the colours easiest to tell apart cover most.
-        for label in np.argsort(-sizes, kind="stable"):
-            if label == 0 or sizes[label] == 0:
+        for label in largest_first(cut):
+            if label == 0:
                 continue
             parent = int(parents[label])
             family = families.setdefault(parent, [])

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from splat_uff.colours import to_bytes
 from splat_uff.errors import InputError
-from splat_uff.evaluate.curves import Log
+from splat_uff.evaluate.curves import Curves
 from splat_uff.evaluate.palette import nested_colours, paint
 from splat_uff.files import replacing
 from splat_uff.records import array_record
@@ -56,10 +56,10 @@ class Report:
     """A table of colours for each of the L granularities, from `nested_colours`."""
     masks: str
     """Origin of the 2D masks: `simulated`, `imported` or `none`."""
-    curves: Log = field(default_factory=dict)
+    curves: Curves = field(default_factory=dict)
     """From `read_log`."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """The run's configuration, as nested as it comes."""
+    """The run's configuration; names are joined by dots: `gaussians.steps`."""
 
     def __post_init__(self) -> None:
         for view in self.views:

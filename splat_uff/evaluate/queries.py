@@ -211,29 +211,12 @@ def query_consistency(
     check_sizes(len(views), [view.covered.shape for view in views], truths)
     table = []
     for view, twin, truth, warp in zip(views, rotated, truths, warps, strict=True):
-        here, there = view.flat, twin.flat
-        known = _Rows.of(here)
-        both = np.flatnonzero(warp.seen)
-        targets = warp.target[both]
-        allowed = np.zeros(len(here), bool)
-        allowed[both] = (warp.seen_there & twin.covered.ravel())[targets]
-        ours, theirs = here[both], there[targets]
-        ones = np.ones(len(both), np.int64)
-        rows = []
-        for level in true_levels(truth):
-            scores = []
-            for pixels in level.scored:
-                ranks, back = known.ranks(rng.choice(pixels, num_clicks), distances)
-                ious = _ious(ranks, known.inside(pixels), known.weight, distances.count)
-                cuts = ious.argmax(axis=1)
-                clickable = pixels[allowed[pixels]]
-                if len(clickable) == 0:
-                    continue
-                clicks, each = np.unique(rng.choice(clickable, num_clicks), return_inverse=True)
-                one = _ranks(here[clicks], ours, distances)
-                two = _ranks(there[warp.target[clicks]], theirs, distances)
-                scores.append(_segment_ious(one, two, each, each, cuts[back], ones).mean())
-            rows.append(scores)
+        pair = _Pair.of(view, twin, warp)
+        scores = [
+            [pair.score(pixels, distances, rng, num_clicks) for pixels in level.scored]
+            for level in true_levels(truth)
+        ]
+        rows = [[score for score in row if score is not None] for row in scores]
         table.append(mean_row(rows))
     if np.isnan(table).all(axis=0).any():
         raise Undefined(
@@ -241,6 +224,53 @@ def query_consistency(
             "check the co-visibility images."
         )
     return LevelScores(np.stack(table))
+
+
+@array_record
+class _Pair:
+    """Features of one view and of its rotated one, P pixels each."""
+
+    here: Float[np.ndarray, "P D"]
+    there: Float[np.ndarray, "P D"]
+    warp: Warp
+    ours: Float[np.ndarray, "B D"]
+    """Features of the pixels that are seen from both."""
+    theirs: Float[np.ndarray, "B D"]
+    """Features of what they show, in the rotated view."""
+    is_allowed: Bool[np.ndarray, "P"]
+    """Whether the second click may fall on a pixel: it is seen there, and covered."""
+    known: _Rows
+    """Of the view."""
+
+    @staticmethod
+    def of(view: DenseView, twin: DenseView, warp: Warp) -> "_Pair":
+        here, there = view.flat, twin.flat
+        both = np.flatnonzero(warp.seen)
+        targets = warp.target[both]
+        is_allowed = np.zeros(len(here), bool)
+        is_allowed[both] = (warp.seen_there & twin.covered.ravel())[targets]
+        return _Pair(here, there, warp, here[both], there[targets], is_allowed, _Rows.of(here))
+
+    def score(
+        self,
+        pixels: Int[np.ndarray, "S"],
+        distances: Distances,
+        rng: np.random.Generator,
+        num_clicks: int,
+    ) -> float | None:
+        """VC of one true segment; None where no second click can be made on it."""
+        known = self.known
+        ranks, back = known.ranks(rng.choice(pixels, num_clicks), distances)
+        ious = _ious(ranks, known.inside(pixels), known.weight, distances.count)
+        best = ious.argmax(axis=1)
+        clickable = pixels[self.is_allowed[pixels]]
+        if len(clickable) == 0:
+            return None
+        clicks, each = np.unique(rng.choice(clickable, num_clicks), return_inverse=True)
+        one = _ranks(self.here[clicks], self.ours, distances)
+        two = _ranks(self.there[self.warp.target[clicks]], self.theirs, distances)
+        ones = np.ones(len(self.ours), np.int64)
+        return float(_segment_ious(one, two, each, each, best[back], ones).mean())
 
 
 def _ranks(

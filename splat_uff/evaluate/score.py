@@ -5,7 +5,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 
 from splat_uff.cameras import Camera
@@ -32,20 +31,20 @@ from splat_uff.evaluate.geometry import depth_error
 from splat_uff.evaluate.images import score_images
 from splat_uff.evaluate.levels import Undefined
 from splat_uff.hierarchy.build import Hierarchy
-from splat_uff.hierarchy.dendrogram import cut, cut_into, height_of, segment_counts
+from splat_uff.hierarchy.dendrogram import cut_at, cut_into, height_of, segment_counts
 from splat_uff.hierarchy.labels import Votes, blended_votes, label_maps, nearest_votes
 from splat_uff.hierarchy.natural import describe_levels
+from splat_uff.hierarchy.segments import largest_first, numbered
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.progress import notice, track
 from splat_uff.records import array_record
-from splat_uff.render import Gaussians, render_colours
-from splat_uff.render.fineness import Fineness
+from splat_uff.render import Gaussians
+from splat_uff.render.compositing import WHITE, render_over_white
 
 STAGE = 4
 """Number of this stage's stream of random draws."""
-MOST_LABELS = 200
+MOST_SEGMENTS = 200
 """Segments kept per cut, the largest ones; the others count as none (docs/metrics.md)."""
-WHITE = np.ones(3)
 
 
 @array_record
@@ -165,10 +164,10 @@ def make_cuts(hierarchy: Hierarchy, config: EvaluateConfig) -> Int[np.ndarray, "
     """The nested cuts to score, fine to coarse, each with its largest segments only."""
     tree = hierarchy.tree
     if config.cut_by == "heights":
-        cuts = [cut(tree, height=height) for height in cut_heights(hierarchy, config)]
+        cuts = [cut_at(tree, height=height) for height in cut_heights(hierarchy, config)]
     else:
         cuts = [cut_into(tree, count) for count in _cut_counts(hierarchy, config)]
-    return np.stack([_keep_largest(labels) for labels in cuts])
+    return np.stack([numbered(labels, largest_first(labels)[:MOST_SEGMENTS]) for labels in cuts])
 
 
 def cut_heights(hierarchy: Hierarchy, config: EvaluateConfig) -> list[float]:
@@ -339,15 +338,6 @@ def warp_views(
     ]
 
 
-def render_over_white(gaussians: Gaussians, camera: Camera) -> Float[np.ndarray, "H W 3"]:
-    """The colours that a camera sees as a photo shows them, opaque photos included."""
-    fineness = Fineness.of(gaussians, camera)
-    with torch.no_grad():
-        render = render_colours(gaussians, fineness.camera, eps2d=fineness.eps2d)
-        image = render.values + (1 - render.alpha[..., None])
-    return fineness.average(image.clamp(0, 1).cpu().numpy())
-
-
 def count_nesting_violations(cuts: Int[np.ndarray, "K N"]) -> int:
     """How many segments lie in more than one segment of the next coarser cut; 0 in a tree.
 
@@ -414,13 +404,3 @@ def _consistencies(
             seed=seed, degrees=degrees, num_clicks=num_clicks,
         )  # fmt: skip
     return found
-
-
-def _keep_largest(labels: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
-    """Number segments by size from 1 and call all beyond the 200 largest none."""
-    sizes = np.bincount(labels)
-    order = np.argsort(-sizes, kind="stable")
-    order = order[sizes[order] > 0][:MOST_LABELS]
-    number = np.zeros(len(sizes), np.int32)
-    number[order] = np.arange(1, len(order) + 1)
-    return number[labels]

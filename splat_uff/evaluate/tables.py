@@ -9,11 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from splat_uff.evaluate.levels import LEVELS
+from splat_uff.observer import STAGES
 
 COLUMNS = (*LEVELS, "mean")
 SHARE = "share of the ceiling"
 CONTEXT_TITLE = "Published figures: other scenes, real SAM masks, so not like for like"
-STAGES = ("capture", "masks", "gaussians", "features", "hierarchy", "evaluate", "total")
 MASK_ORIGINS = {
     "simulated": "simulated masks",
     "imported": "imported masks",
@@ -157,8 +157,9 @@ def fact_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
 def second_rows(metrics: dict[str, Any]) -> list[tuple[str, float]]:
     """Seconds of each stage in the order of the pipeline, `total` last."""
     seconds = metrics.get("seconds", {})
-    known = [stage for stage in STAGES if stage in seconds]
-    others = [stage for stage in seconds if stage not in STAGES]
+    order = (*STAGES, "total")
+    known = [stage for stage in order if stage in seconds]
+    others = [stage for stage in seconds if stage not in order]
     ordered = sorted([*known, *others], key=lambda stage: stage == "total")
     return [(stage, float(seconds[stage])) for stage in ordered]
 

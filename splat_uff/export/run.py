@@ -28,7 +28,7 @@ from splat_uff.export.tree import describe_tree
 from splat_uff.files import replacing_folder, require_apart, require_new, write_json
 from splat_uff.gaussians.source import centres_of
 from splat_uff.hierarchy.labels import blended_votes, label_maps
-from splat_uff.hierarchy.segments import largest_first, ranked
+from splat_uff.hierarchy.segments import largest_first, numbered
 from splat_uff.progress import notice, track
 from splat_uff.records import array_record
 from splat_uff.run.node_names import read_names
@@ -140,7 +140,7 @@ class _Level:
         nodes = run.nodes(level)
         order = largest_first(nodes)
         colours = np.concatenate([NONE_COLOUR[None], run.walk.colours[order]])
-        return _Level(level, order, ranked(nodes, order), colours)
+        return _Level(level, order, numbered(nodes, order), colours)
 
     def describe(self) -> list[dict[str, Any]]:
         """Label, node and colour of each segment, for `hierarchy.json`."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from splat_uff.hierarchy.dendrogram import Dendrogram
+from splat_uff.hierarchy.dendrogram import Dendrogram, node_sizes
 
 
 def describe_tree(
@@ -29,17 +29,14 @@ def describe_tree(
         `support` where it is known.
     """
     count = len(tree.parents)
-    sizes = np.zeros(count, np.int64)
-    sizes[: tree.num_leaves] = 1
+    sizes = node_sizes(tree)
     low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
     low[: tree.num_leaves] = high[: tree.num_leaves] = positions
     leaves, holders = slice(0, tree.num_leaves), tree.parents[: tree.num_leaves]
-    np.add.at(sizes, holders, 1)
     np.minimum.at(low, holders, low[leaves])
     np.maximum.at(high, holders, high[leaves])
     for node in range(tree.num_leaves, count - 1):
         parent = tree.parents[node]
-        sizes[parent] += sizes[node]
         np.minimum(low[parent], low[node], out=low[parent])
         np.maximum(high[parent], high[node], out=high[parent])
     return [

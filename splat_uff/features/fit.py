@@ -23,6 +23,7 @@ from splat_uff.features.ultrametric import average_linkage_similarity, spanning_
 from splat_uff.hooks import Hooks
 from splat_uff.masks.bags import mask_counts
 from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.optimizers import load_state, save_state
 from splat_uff.progress import progress_bar
 
 LOG_EVERY = 25
@@ -195,10 +196,8 @@ def _state(
     optimizer: torch.optim.Optimizer,
     in_scene: SceneSimilarity | None,
 ) -> dict[str, np.ndarray]:
-    moments = {name: value.cpu().numpy() for name, value in optimizer.state[features].items()}
-    state = {"step": np.array(step), "features": features.detach().cpu().numpy()} | {
-        f"adam.{name}": value for name, value in moments.items()
-    }
+    state = {"step": np.array(step), "features": features.detach().cpu().numpy()}
+    state |= save_state(optimizer, features, "adam.")
     if in_scene is not None:
         state |= {f"tree.{name}": value for name, value in vars(in_scene.tree.merges).items()}
     return state
@@ -212,11 +211,5 @@ def _restore(
         return 0
     with torch.no_grad():
         features.copy_(torch.from_numpy(state["features"]))
-    optimizer.state[features] = {
-        name.removeprefix("adam."): torch.from_numpy(value).to(
-            "cpu" if name == "adam.step" else features.device
-        )
-        for name, value in state.items()
-        if name.startswith("adam.")
-    }
+    load_state(optimizer, features, state, "adam.")
     return int(state["step"])

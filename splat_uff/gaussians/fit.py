@@ -15,6 +15,7 @@ from splat_uff.gaussians.initial import initial_gaussians
 from splat_uff.gaussians.losses import photometric_loss
 from splat_uff.hooks import Hooks
 from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.optimizers import load_state, save_state
 from splat_uff.progress import progress_bar
 from splat_uff.render import Gaussians, Render, render_colours, render_colours_and_depth
 
@@ -153,8 +154,7 @@ class _Fit:
         arrays = {"step": np.array(self.step)}
         for name, param in self.params.items():
             arrays[f"param.{name}"] = param.detach().cpu().numpy()
-            for key, value in self.optimizers[name].state[param].items():
-                arrays[f"adam.{name}.{key}"] = value.detach().cpu().numpy()
+            arrays |= save_state(self.optimizers[name], param, f"adam.{name}.")
         for name, value in self.density.state.items():
             if isinstance(value, Tensor):
                 arrays[f"density.{name}"] = value.cpu().numpy()
@@ -167,14 +167,7 @@ class _Fit:
         self.step = int(arrays["step"])
         self._set_params({name: torch.from_numpy(arrays[f"param.{name}"]) for name in self.params})
         for name, param in self.params.items():
-            prefix = f"adam.{name}."
-            self.optimizers[name].state[param] = {
-                key.removeprefix(prefix): torch.from_numpy(array).to(
-                    "cpu" if key.endswith(".step") else self.device
-                )
-                for key, array in arrays.items()
-                if key.startswith(prefix)
-            }
+            load_state(self.optimizers[name], param, arrays, f"adam.{name}.")
         for key, array in arrays.items():
             if key.startswith("density."):
                 name = key.removeprefix("density.")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from splat_uff.gaussians.ply import gaussians_of, table_of
+from splat_uff.gaussians.ply import table_of
 from splat_uff.gaussians.precision import judge_precision
 from splat_uff.gaussians.source import SourceSplats, read_source
 from splat_uff.gaussians.turn import turn_gaussians
@@ -15,20 +15,6 @@ from splat_uff.render.records import Gaussians
 
 UNTURNED = 1e-9
 """A rotation that is so near to none is none."""
-
-
-def load_foreign(path: Path, source_from_world: Float[np.ndarray, "4 4"]) -> Gaussians:
-    """Read Gaussians that were fitted elsewhere to the same capture, those that can be drawn.
-
-    Args:
-        path: 3DGS columns of any SH degree; other columns are passed over.
-        source_from_world: A similarity from our world to the frame of the file.
-
-    Raises:
-        InputError: If the file is missing, damaged or of another format.
-    """
-    gaussians = gaussians_of(read_source(path).drawn)
-    return move_gaussians(gaussians, np.linalg.inv(source_from_world))
 
 
 def move_gaussians(gaussians: Gaussians, similarity: Float[np.ndarray, "4 4"]) -> Gaussians:

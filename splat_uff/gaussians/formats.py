@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 
 HEAD = 1 << 16
 """Bytes that are looked at; a `.ply` header must end in them, and that of splats has some 2000."""
@@ -34,7 +34,7 @@ def refuse_other_formats(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(HEAD)
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); expected a .ply.") from None
+        raise InputError(f"{path} cannot be read ({reason_of(error)}); expected a .ply.") from None
     found = _name_format(path, head)
     if found is not None:
         raise InputError(_line(path, *found))

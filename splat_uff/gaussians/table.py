@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.files import MOST_HEADER, check_ply_counts
 from splat_uff.gaussians.formats import refuse_other_formats
 from splat_uff.gaussians.rows import usable_rows
@@ -51,7 +51,9 @@ def read_table(path: Path) -> np.ndarray:
     except (PlyParseError, KeyError, ValueError, OSError, UnicodeDecodeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is not a 3DGS .ply ({error}); export it again.") from None
+        raise InputError(
+            f"{path} is not a 3DGS .ply ({reason_of(error)}); export it again."
+        ) from None
     rows = usable_rows(read)
     if not rows.kept.any():
         raise InputError(f"{path} holds no Gaussian that can be drawn ({rows}); export it again.")

@@ -22,7 +22,7 @@ class Dendrogram:
         return len(np.unique(self.parents[: self.num_leaves]))
 
 
-def cut(tree: Dendrogram, *, height: float) -> Int[np.ndarray, "N"]:
+def cut_at(tree: Dendrogram, *, height: float) -> Int[np.ndarray, "N"]:
     """Label each leaf by the largest subtree that forms at or below `height`.
 
     Cuts are nested: raising `height` only ever merges segments.
@@ -39,7 +39,7 @@ def cut(tree: Dendrogram, *, height: float) -> Int[np.ndarray, "N"]:
 
     Example:
         >>> tree = Dendrogram(np.array([3, 3, 4, 4, 4]), np.array([0, 0, 0, 0.2, 0.9]), 3)
-        >>> cut(tree, height=0.5).tolist()
+        >>> cut_at(tree, height=0.5).tolist()
         [2, 2, 1]
     """
     if not height >= 0:
@@ -83,7 +83,7 @@ def cut_nodes(tree: Dendrogram, num_segments: int) -> Int[np.ndarray, "N"]:
 
 
 def height_of(tree: Dendrogram, num_segments: int) -> float:
-    """Height from which on `cut` gives no more than `num_segments` segments.
+    """Height from which on `cut_at` gives no more than `num_segments` segments.
 
     Args:
         tree: Merge tree.
@@ -105,6 +105,16 @@ def highest_merges(tree: Dendrogram) -> Int[np.ndarray, "M"]:
     undoable = np.arange(tree.num_leaves, len(tree.parents))
     undoable = undoable[~np.isin(undoable, holders)]
     return undoable[np.argsort(tree.altitudes[undoable], kind="stable")][::-1]
+
+
+def node_sizes(tree: Dendrogram) -> Int[np.ndarray, "T"]:
+    """Number of leaves below each node; a leaf has itself."""
+    sizes = np.zeros(len(tree.parents), np.int64)
+    sizes[: tree.num_leaves] = 1
+    np.add.at(sizes, tree.parents[: tree.num_leaves], 1)
+    for node in range(tree.num_leaves, len(sizes) - 1):
+        sizes[tree.parents[node]] += sizes[node]
+    return sizes
 
 
 def segment_counts(*, fewest: int = 1, most: int, count: int) -> Int[np.ndarray, "K"]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from splat_uff.colours import LOOKAHEAD, distinct_colours, furthest
-from splat_uff.hierarchy.dendrogram import Dendrogram, highest_merges
+from splat_uff.hierarchy.dendrogram import Dendrogram, highest_merges, node_sizes
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,7 @@ class Walk:
     @cached_property
     def sizes(self) -> Int[np.ndarray, "T"]:
         """Number of leaves below each node."""
-        sizes = np.zeros(len(self.tree.parents), np.int64)
-        sizes[: self.tree.num_leaves] = 1
-        np.add.at(sizes, self.tree.parents[: self.tree.num_leaves], 1)
-        for node in range(self.tree.num_leaves, self.root):
-            sizes[self.tree.parents[node]] += sizes[node]
-        return sizes
+        return node_sizes(self.tree)
 
     def holds(self, node: SupportsIndex) -> bool:
         """Whether a number is that of a node that can be a segment."""

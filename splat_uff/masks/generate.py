@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from splat_uff.capture.records import Capture, View
+from splat_uff.colours import to_bytes
 from splat_uff.errors import InputError
 from splat_uff.files import replacing_folder, require_apart, visible_entries
 from splat_uff.masks.config import MADE_BY, SamSettings
@@ -127,7 +128,7 @@ def _made_by(place: Path) -> str | None:
 
 def _as_bytes(view: View) -> UInt8[np.ndarray, "H W 3"]:
     """The photo over white, as SAM wants it."""
-    return (view.composite(np.ones(3)) * 255 + 0.5).astype(np.uint8)
+    return to_bytes(view.composite(np.ones(3)))
 
 
 def _fingerprint(checkpoint: Path) -> str:

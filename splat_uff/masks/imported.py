@@ -16,7 +16,7 @@ from splat_uff.capture.mask_images import (
     states_negative,
 )
 from splat_uff.capture.records import Capture, View
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.files import map_array, visible_entries
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.config import MADE_BY
@@ -26,8 +26,8 @@ from splat_uff.memory import Memory
 from splat_uff.progress import notice
 
 MOST_JSON = 1 << 30
-MOST_LABELS = 2**26
-"""Numbers in one array of label maps."""
+MOST_PIXELS = 2**26
+"""Of all levels together in one array of label maps."""
 MOST_WORK = 2 * 10**10
 """Labels times pixels of one label map."""
 
@@ -194,9 +194,8 @@ def _read_encoded(path: Path) -> Iterator[Bool[np.ndarray, "H W"]]:
             encoded = entry.get("segmentation", entry) if isinstance(entry, dict) else entry
             yield decode_rle(encoded)
     except (ValueError, OSError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
         raise InputError(
-            f"{path} holds no masks ({reason}); expected COCO's run-length encoding."
+            f"{path} holds no masks ({reason_of(error)}); expected COCO's run-length encoding."
         ) from None
 
 
@@ -206,7 +205,7 @@ def _read_levels(path: Path) -> Shaped[np.ndarray, "L H W"]:
         mapped = map_array(path)
         if mapped.ndim not in (2, 3) or mapped.dtype.kind not in "iubf":
             raise ValueError(f"{mapped.dtype} of shape {mapped.shape}")
-        if not 0 < mapped.size <= MOST_LABELS:
+        if not 0 < mapped.size <= MOST_PIXELS:
             raise ValueError(f"shape {mapped.shape}")
         levels = np.array(mapped)
         if levels.dtype.kind == "f":
@@ -215,7 +214,8 @@ def _read_levels(path: Path) -> Shaped[np.ndarray, "L H W"]:
             levels = levels.astype(np.int32)
     except ValueError as error:
         raise InputError(
-            f"{path} is no label map ({error}); expected whole numbers, H x W or L x H x W."
+            f"{path} is no label map ({reason_of(error)}); expected whole numbers, "
+            "H x W or L x H x W."
         ) from None
     return levels[None] if levels.ndim == 2 else levels
 

@@ -4,7 +4,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 
 SamModel = Literal["vit_h", "vit_l", "vit_b"]
 
@@ -30,9 +30,8 @@ def load_sam(checkpoint: Path, model: SamModel, *, device: str = "cpu") -> Any:
         mapped = zipfile.is_zipfile(checkpoint)
         weights = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # Zip, pickle and torch each raise what they like.
-        reason = " ".join(str(error).split())[:120]
         raise InputError(
-            f"{checkpoint} is no checkpoint of weights ({reason}); download it again."
+            f"{checkpoint} is no checkpoint of weights ({reason_of(error)}); download it again."
         ) from None
     sam = sam_model_registry[model]()
     try:

@@ -21,7 +21,9 @@ __all__ = [
 ]
 
 
-def rasterize(gaussians: Gaussians, camera: Camera, values: Float[Tensor, "N C"]) -> Render:
+def rasterize(
+    gaussians: Gaussians, camera: Camera, values: Float[Tensor, "N C"], *, eps2d: float = EPS2D
+) -> Render:
     """Composite per-Gaussian `values` (colour, features, one-hot labels) into `camera`.
 
     Differentiable in the means, quats, scales, opacities and values.
@@ -30,8 +32,9 @@ def rasterize(gaussians: Gaussians, camera: Camera, values: Float[Tensor, "N C"]
         gaussians: What is looked at.
         camera: Where from; the render has its size.
         values: One row per Gaussian, any number of channels.
+        eps2d: Blur in pixels squared.
     """
-    return _render(gaussians, camera, values)
+    return _render(gaussians, camera, values, eps2d=eps2d)
 
 
 def render_colours(

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.evaluate.score import Evaluation, evaluate
 from splat_uff.files import write_json
 from splat_uff.lock import FolderLocked, folder_lock
@@ -44,7 +44,7 @@ def score_run(path: Path) -> dict[str, Any]:
     except FolderLocked as error:
         reason = f"{error.holder} writes into it"
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = reason_of(error)
     notice(f"the scores are not kept in {path} ({reason}).")
     return _rescored(metrics, provenance, evaluation)
 

@@ -6,23 +6,17 @@ import msgspec
 import numpy as np
 from jaxtyping import Float, Int
 
-from splat_uff.cameras import Camera
 from splat_uff.capture import View
 from splat_uff.capture.images import area_resize, reduced_size
 from splat_uff.evaluate.curves import read_log
 from splat_uff.evaluate.palette import feature_colours, nested_colours
 from splat_uff.evaluate.pictures import Report, ReportView, write_overview
 from splat_uff.evaluate.report import write_report as write_page
-from splat_uff.evaluate.score import (
-    WHITE,
-    Evaluation,
-    label_view,
-    render_over_white,
-    scored_camera,
-)
+from splat_uff.evaluate.score import Evaluation, label_view, scored_camera
 from splat_uff.hierarchy.build import Hierarchy
-from splat_uff.render import Gaussians, blend_weights
+from splat_uff.render.compositing import WHITE, blend_over_white, render_over_white
 from splat_uff.run.open import Run
+from splat_uff.settings import flatten
 
 VIEWS = 4
 """Held-out views that are shown."""
@@ -51,7 +45,7 @@ def write_report(run: Run, evaluation: Evaluation, metrics: dict[str, Any]) -> N
         colours=tuple(nested_colours(list(evaluation.cuts))),
         masks=str(metrics.get("masks", run.capture.masks)),
         curves=read_log(run.folder.log) if run.folder.log.exists() else {},
-        settings=msgspec.to_builtins(run.provenance),
+        settings=flatten(msgspec.to_builtins(run.provenance)),
     )
     write_page(run.folder.report, report)
     write_overview(run.folder.overview, report)
@@ -85,15 +79,6 @@ def gaussian_colours(
     colours = np.full((len(features), 3), 0.5)
     colours[hierarchy.shaping] = feature_colours(features[hierarchy.shaping])
     return colours
-
-
-def blend_over_white(
-    colours: Float[np.ndarray, "N 3"], gaussians: Gaussians, camera: Camera
-) -> Float[np.ndarray, "H W 3"]:
-    """One colour per Gaussian as a camera sees it."""
-    weights = blend_weights(gaussians, camera)
-    blended = weights @ colours + (1 - np.asarray(weights.sum(axis=1)).reshape(-1, 1))
-    return np.clip(blended, 0, 1).reshape(camera.height, camera.width, 3)
 
 
 def _enlarge(labels: Int[np.ndarray, "K h w"], height: int, width: int) -> Int[np.ndarray, "K H W"]:

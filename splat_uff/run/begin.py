@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, reason_of
 from splat_uff.files import replacing, visible_entries
 from splat_uff.lock import folder_lock, require_unlocked
 from splat_uff.run.folder import RunFolder
@@ -57,7 +57,7 @@ def start_run(
             _begin(run, provenance, overwrite=overwrite)
         except OSError as error:
             raise InputError(
-                f"cannot write to {run.path} ({error.strerror}); pass another --output."
+                f"cannot write to {run.path} ({reason_of(error)}); pass another --output."
             ) from None
         yield
 

@@ -13,18 +13,18 @@ from jaxtyping import Bool, Float, Int
 from splat_uff.cameras import Camera
 from splat_uff.capture import Capture, View, read_capture
 from splat_uff.errors import InputError
-from splat_uff.evaluate.score import render_over_white
 from splat_uff.gaussians.foreign import source_splats, split_similarity
 from splat_uff.gaussians.ply import load_ply
 from splat_uff.gaussians.source import SourceSplats
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.labels import blended_votes, label_maps
-from splat_uff.hierarchy.segments import largest_first, ranked
+from splat_uff.hierarchy.segments import largest_first, numbered
 from splat_uff.hierarchy.walk import Walk
 from splat_uff.progress import notice
 from splat_uff.records import array_record
 from splat_uff.render import Gaussians
+from splat_uff.render.compositing import render_over_white
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.provenance import (
     Provenance,
@@ -146,7 +146,7 @@ class Run:
         """
         check_segments(num_segments)
         nodes = self.nodes(num_segments)
-        return ranked(nodes, largest_first(nodes))
+        return numbered(nodes, largest_first(nodes))
 
     def render(self, camera: Camera) -> Float[np.ndarray, "H W 3"]:
         """Colours in [0, 1] that a camera in our world sees, over white."""

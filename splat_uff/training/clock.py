@@ -7,10 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from splat_uff.files import write_json
-from splat_uff.observer import NOBODY, Observer
+from splat_uff.observer import NOBODY, STAGES, Observer
 from splat_uff.progress import notice
-
-STAGES = ("capture", "masks", "gaussians", "features", "hierarchy", "evaluate")
 
 
 class Clock:

@@ -53,7 +53,7 @@ class Colours:
         if mode == "confidence":
             assert self._features is not None
             shades = matplotlib.colormaps["viridis"](np.linspace(0, 1, 256))[:, :3]
-            return to_bytes(shades)[(agreement(self._features, nodes) * 255 + 0.5).astype(int)]
+            return to_bytes(shades)[to_bytes(agreement(self._features, nodes))]
         if mode not in self._fixed:
             if mode == "photo":
                 self._fixed[mode] = photo_colours(self._opened.gaussians)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 
 from splat_uff.view.session import Session
 
@@ -80,10 +80,3 @@ def _tips_in_order(session: Session, tips: int) -> list[int]:
         else:
             waiting += reversed(walk.children(node))
     return order
-
-
-def largest_nodes(nodes: Int[np.ndarray, "N"], most: int) -> list[tuple[int, int]]:
-    """The largest segments and their sizes."""
-    known, sizes = np.unique(nodes, return_counts=True)
-    order = np.lexsort((known, -sizes))[:most]
-    return [(int(known[each]), int(sizes[each])) for each in order]

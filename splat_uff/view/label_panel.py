@@ -12,7 +12,7 @@ from splat_uff.errors import InputError
 from splat_uff.export.labels import preview_names, write_label_pngs
 from splat_uff.files import folded, inside_folder
 from splat_uff.hierarchy.labels import blended_votes, label_maps
-from splat_uff.hierarchy.segments import largest_first
+from splat_uff.hierarchy.segments import largest_first, numbered
 from splat_uff.view.later import Later
 from splat_uff.view.scene import client_camera
 
@@ -99,13 +99,11 @@ class LabelPanel:
             visible, nodes = page.visible, page.nodes
         labels = self._label(client_camera(event.client.camera, longest=SAVED), visible, nodes)
         order = largest_first(nodes)
-        number = np.zeros(page.walk.root + 1, np.int32)
-        number[order] = np.arange(1, len(order) + 1)
         colours = np.concatenate([np.full((1, 3), 255), page.colours.of_nodes[order]]) / 255
         with page.lock:  # So that of two maps that are saved at once none takes another's name.
             taken = [file.stem for file in folder.glob("*.png")]
             if folded(name) in map(folded, taken):
                 raise InputError(f"{name}.png is there already; type another name.")
             preview = preview_names([name], taken=taken)[name]
-            write_label_pngs(folder, name, number[labels], colours, preview=preview)
+            write_label_pngs(folder, name, numbered(labels, order), colours, preview=preview)
         page.say(event.client, f"Saved as {folder / name}.png, with a preview beside it.")

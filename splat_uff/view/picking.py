@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from splat_uff.axes import any_across, pose_along
 from splat_uff.cameras import Camera, project
 from splat_uff.render import Gaussians, blend_weights
 
@@ -24,11 +25,7 @@ def pixel_camera(
         focal: In pixels, that of the screen, so that the pixel is as large as one of the screen.
     """
     forward = direction / np.linalg.norm(direction)
-    aside = np.cross(forward, np.eye(3)[np.abs(forward).argmin()])
-    right = aside / np.linalg.norm(aside)
-    pose = np.eye(4)
-    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
-    pose[:3, 3] = origin
+    pose = pose_along(origin, forward, any_across(forward))
     return Camera(pose, np.array([[focal, 0, 0.5], [0, focal, 0.5], [0, 0, 1.0]]), 1, 1)
 
 

@@ -40,7 +40,7 @@ class Splats:
             opacities=np.zeros((len(gaussians), 1), np.uint8),
             scale=1 / SPREAD,
         )
-        self._opacities = (gaussians.opacities.numpy() * 255 + 0.5).astype(np.uint8)
+        self._opacities = to_bytes(gaussians.opacities.numpy())
 
     def show(self, colours: UInt8[np.ndarray, "N 3"], visible: Bool[np.ndarray, "N"]) -> None:
         """Send new colours, in one message; what is not visible is not drawn."""
@@ -53,7 +53,7 @@ class Splats:
 
     def replace(self, gaussians: Gaussians, colours: UInt8[np.ndarray, "N 3"]) -> None:
         """Send other Gaussians, however many."""
-        self._opacities = (gaussians.opacities.numpy() * 255 + 0.5).astype(np.uint8)
+        self._opacities = to_bytes(gaussians.opacities.numpy())
         self._handle.set_gaussians(
             gaussians.means.numpy() * SPREAD,
             covariances(gaussians) * SPREAD**2,

@@ -10,7 +10,8 @@ import viser
 from splat_uff.errors import InputError
 from splat_uff.hierarchy.dendrogram import height_of, segment_counts
 from splat_uff.hierarchy.natural import natural_levels
-from splat_uff.view.dendrogram import dendrogram_figure, largest_nodes
+from splat_uff.hierarchy.segments import largest_first
+from splat_uff.view.dendrogram import dendrogram_figure
 from splat_uff.view.later import Later
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class TreePanel:
             row.show(at, "▲")
         for row, at in zip(self._near[ABOVE:], _filled(below, BELOW), strict=True):
             row.show(at, "▼")
-        listed = [node for node, _ in largest_nodes(page.nodes, LISTED)]
+        listed = largest_first(page.nodes)[:LISTED]
         for row, at in zip(self._list, _filled(listed, LISTED), strict=True):
             row.show(at, "")
         self._later.ask()

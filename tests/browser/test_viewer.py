@@ -16,8 +16,8 @@ from PIL import Image
 
 from splat_uff.cameras import project
 from splat_uff.gaussians.table import read_table
+from splat_uff.hierarchy.segments import largest_first
 from splat_uff.run.open import open_run
-from splat_uff.view.dendrogram import largest_nodes
 from splat_uff.view.page import Page, views_of
 from splat_uff.view.scene import FRUSTUM, client_camera
 from splat_uff.view.serve import start_server, stop_server
@@ -175,7 +175,7 @@ def test_a_click_selects_what_is_under_the_cursor(shown, page):
 def test_shift_adds_and_ctrl_removes(shown, page):
     page.guarded(lambda _: page.cut(4))(None)
     seen = page.label_panel.label(client_camera(client_of(page).camera))[:, :760]
-    first, second = [node for node, _ in largest_nodes(seen[seen > 0], 2)]
+    first, second = largest_first(seen[seen > 0])[:2]
     shown.mouse.click(*place_of(page, first))
     until(shown, lambda: page.session.state.selected == (first,))
     shown.keyboard.down("Shift")

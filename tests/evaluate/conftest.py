@@ -78,9 +78,12 @@ def make_report(size: int = 48, num_views: int = 2, scene: str = "blobs") -> Rep
     }
     settings = {
         "seed": 0,
-        "gaussians": {"steps": 3000, "sh_degree": 1},
-        "features": {"steps": 1500, "tau": 0.1, "dimension": 32},
-        "hierarchy": {"method": "average"},
+        "gaussians.steps": 3000,
+        "gaussians.sh_degree": 1,
+        "features.steps": 1500,
+        "features.tau": 0.1,
+        "features.dimension": 32,
+        "hierarchy.method": "average",
     }
     return Report(
         scene=scene,

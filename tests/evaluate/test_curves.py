@@ -1,4 +1,5 @@
 import json
+import re
 from itertools import combinations
 from xml.etree import ElementTree
 
@@ -55,26 +56,41 @@ def test_read_log_names_a_missing_file(tmp_path):
         read_log(tmp_path / "log.jsonl")
 
 
+def points_of(svg: str) -> np.ndarray:
+    """Points in SVG units of the strong line of a chart."""
+    group = next(part for part in ElementTree.fromstring(svg).iter() if part.get("class") == "line")
+    path = group.find("path")
+    assert path is not None
+    return np.array(re.findall(r"[ML] (\S+) (\S+)", path.get("d", "")), float)
+
+
 @pytest.mark.parametrize(
     "values",
     [np.linspace(0, 1, 500), np.geomspace(1e-4, 10, 500), np.full(500, 3.0), np.zeros(2)],
 )
 def test_draw_curve_stays_inside_its_picture(values):
-    svg = ElementTree.fromstring(draw_curve("loss", np.arange(len(values)) * 10.0, values))
-    line = next(part for part in svg.iter() if part.get("class") == "line")
-    points = np.array([point.split(",") for point in line.get("points", "").split()], float)
-    _, _, width, height = map(float, svg.get("viewBox", "").split())
-    assert len(points) <= 300
+    points = points_of(draw_curve("loss", np.arange(len(values)) * 10.0, values))
+    assert 2 <= len(points) <= 300
     assert (points >= 0).all()
-    assert (points <= [width, height]).all()
-    assert (np.diff(points[:, 0]) > 0).all()
+    assert (points <= [WIDTH, HEIGHT]).all()
+    assert (np.diff(points[:, 0]) >= 0).all()
 
 
 def test_draw_curve_rises_on_the_page_as_values_rise():
-    svg = ElementTree.fromstring(draw_curve("psnr", np.arange(20.0), np.arange(20.0)))
-    line = next(part for part in svg.iter() if part.get("class") == "line")
-    heights = [float(point.split(",")[1]) for point in line.get("points", "").split()]
-    assert (np.diff(heights) < 0).all()
+    wavy = np.arange(20.0) + np.arange(20) % 2 / 2  # No run of points that a straight line joins.
+    points = points_of(draw_curve("psnr", np.arange(20.0), wavy))
+    assert len(points) == 20
+    assert (np.diff(points[:, 1]) < 0).all()
+
+
+def test_draw_curve_draws_the_same_text_again_and_nothing_that_reaches_the_page_around_it():
+    def draw() -> str:
+        return draw_curve("loss", np.arange(40.0), np.geomspace(1, 100, 40))
+
+    assert draw() == draw()
+    for reaching in ("http", "xmlns", "<style", "<metadata", " id="):
+        assert reaching not in draw()
+    assert not set(re.findall(r"#[0-9a-f]{6}", draw())), "colours are the page's, in the dark too"
 
 
 def test_draw_curve_escapes_its_title_and_leaves_out_what_is_not_finite():
@@ -88,10 +104,15 @@ def boxes_of(svg: str) -> dict[str, tuple[float, float, float, float]]:
     """Left, top, right and bottom of every text of a chart, by a font much like the page's."""
     found = {}
     for number, text in enumerate(ElementTree.fromstring(svg).iter("text")):
-        font = ImageFont.load_default(size=14 if text.get("class") == "title" else 11.5)
+        style = text.get("style", "")
+        font = ImageFont.load_default(size=float(re.search(r"([\d.]+)px", style)[1]))
         wide, tall = font.getlength(text.text), 0.7 * font.size
-        left, base = float(text.get("x")), float(text.get("y"))
-        left -= {"end": wide, "middle": wide / 2}.get(text.get("text-anchor"), 0)
+        left, base = float(text.get("x", 0)), float(text.get("y", 0))
+        moved = re.match(r"translate\((\S+) (\S+)\)", text.get("transform", ""))
+        if moved:
+            left, base = left + float(moved[1]), base + float(moved[2])
+        anchor = re.search(r"text-anchor: (\w+)", style)
+        left -= {"end": wide, "middle": wide / 2}.get(anchor[1] if anchor else "start", 0)
         found[f"{number} {text.text}"] = (left, base - tall, left + wide, base)
     return found
 
@@ -104,6 +125,7 @@ def boxes_of(svg: str) -> dict[str, tuple[float, float, float, float]]:
 def test_draw_curve_has_no_number_over_another(steps, values):
     svg = draw_curve("number of Gaussians", np.linspace(*steps, 40), np.linspace(*values, 40))
     boxes = boxes_of(svg)
+    assert len(boxes) >= 2 + 2 + 2, "title, facts and two numbers or more to each axis"
     for name, (left, top, right, bottom) in boxes.items():
         assert left >= 0, name
         assert right <= WIDTH, name

@@ -56,7 +56,10 @@ def test_ssim_equals_scikit_images_to_nine_decimals(kind, size):
 
 def test_score_images_averages_views_and_clips_renderings():
     noisy, photo = photo_and_noise()
-    scores = score_images([(noisy, photo), (photo + 2 * (photo == 1.0), photo)])
+    photo[:6, :6], noisy[:6, :6] = 1.0, 1.0
+    too_bright = photo + 2 * (photo == 1.0)
+    assert too_bright.max() == 3
+    scores = score_images([(noisy, photo), (too_bright, photo)])
     assert scores.psnr == pytest.approx((psnr(noisy, photo) + 100) / 2)
     assert scores.ssim == pytest.approx((ssim(noisy, photo) + 1) / 2)
 

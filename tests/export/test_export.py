@@ -22,7 +22,6 @@ from splat_uff.gaussians.ply import load_ply, save_ply, table_of
 from splat_uff.gaussians.source import centres_of
 from splat_uff.gaussians.table import read_table
 from splat_uff.hierarchy.dendrogram import Dendrogram, cut_into
-from splat_uff.hierarchy.segments import largest_first
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.open import open_run
 from tests.gaussians.splats import write_ply
@@ -255,10 +254,6 @@ def test_describe_tree_adds_up():
         0.5,
         0.8125,
     ]
-
-
-def test_largest_first_breaks_ties_by_the_lower_node():
-    assert largest_first(np.array([5, 9, 9, 4, 4, 7])) == [4, 9, 5, 7]
 
 
 def test_a_part_of_which_nothing_shows_has_no_compressed_file(opened, tmp_path, capsys):

@@ -39,7 +39,7 @@ def dense_similarities(merges):
     return matrix
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 999), count=st.integers(1, 40), more=st.integers(0, 3), sized=st.booleans()
 )

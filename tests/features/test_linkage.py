@@ -111,7 +111,7 @@ def assert_is_binary_tree(merges, count):
     centres=st.integers(1, 5),
     noise=st.sampled_from([0, 1e-7, 1e-6, 1e-3]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_average_linkage_is_a_tree_whatever_is_tied(seed, count, channels, centres, noise):
     rng = np.random.default_rng(seed)
     vectors = unit_vectors(rng, centres, channels)[rng.integers(0, centres, count)]
@@ -126,7 +126,7 @@ def test_average_linkage_of_equal_vectors_merges_everything_at_once():
 
 
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 60))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_lay_out_gives_every_merge_a_run_of_its_own_leaves(seed, count):
     vectors = unit_vectors(np.random.default_rng(seed), count)
     merges = average_linkage(vectors)

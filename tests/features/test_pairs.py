@@ -93,7 +93,7 @@ def algorithm_1(members, inside):
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_draw_pairs_emits_the_groups_of_algorithm_1(seed):
     members, inside = random_bag(np.random.default_rng(seed))
     pairs = draw(members, inside, per_group=MANY, seed=seed)
@@ -133,7 +133,7 @@ def test_draw_pairs_goes_on_up_where_no_sampled_pixel_lies_between():
 
 
 @given(seed=st.integers(0, 10_000), neg_ratio=st.sampled_from([1, 4]))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_draw_pairs_puts_positives_closer_than_their_negatives(seed, neg_ratio):
     members, _ = random_bag(np.random.default_rng(seed))
     pairs = draw(members, exact_inclusion(members), neg_ratio=neg_ratio, seed=seed)

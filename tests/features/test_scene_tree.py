@@ -50,7 +50,7 @@ def given_scene(seed, superpoints=7):
     return tree, features, unit, heaviest, rng.integers(0, 12, (40, 2))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 999), superpoints=st.integers(1, 12))
 def test_scene_similarity_is_the_mean_cosine_of_the_branches(seed, superpoints):
     tree, features, unit, heaviest, pairs = given_scene(seed, superpoints)

@@ -54,7 +54,7 @@ def ultrametric_of(sources, targets, lengths, count):
 
 
 @given(seed=st.integers(0, 10_000), share=st.sampled_from([0.05, 0.15, 0.5, 1.0]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_bottleneck_edges_equal_brute_force_over_all_paths(seed, share):
     graph = random_graph(np.random.default_rng(seed), 20, share)
     if len(graph[0]) == 0:
@@ -63,7 +63,7 @@ def test_bottleneck_edges_equal_brute_force_over_all_paths(seed, share):
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_bottleneck_edges_obey_the_ultrametric_inequality(seed):
     distance = ultrametric_of(*random_graph(np.random.default_rng(seed), 20, 0.2), 20)
     assert (distance == distance.T).all()

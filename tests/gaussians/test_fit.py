@@ -70,13 +70,17 @@ def cut_at(step):
     return log
 
 
+LEFT = 0.2
+"""Of the error, at most, after 200 steps; seeds 0 to 2 leave 0.09 to 0.11 of it."""
+
+
 def test_fit_gaussians_lowers_the_error_and_the_loss(capture):
     config, curve = replace(CONFIG, steps=200), []
     before = fit(capture, replace(config, steps=1))
     after = fit(
         capture, config, hooks=Hooks(log=lambda step, **figures: curve.append((step, figures)))
     )
-    assert error_of(after, capture) < 0.3 * error_of(before, capture)
+    assert error_of(after, capture) < LEFT * error_of(before, capture)
     assert [step for step, _ in curve] == [50, 100, 150, 200]
     assert curve[-1][1]["loss"] < curve[0][1]["loss"]
     assert curve[-1][1]["psnr"] > curve[0][1]["psnr"]
@@ -100,7 +104,7 @@ def test_fit_gaussians_starts_under_its_cap(capture):
 def test_fit_gaussians_by_mcmc_lowers_the_error_and_uses_its_cap(capture):
     config = replace(CONFIG, steps=200, density="mcmc")
     before, after = fit(capture, replace(config, steps=1)), fit(capture, config)
-    assert error_of(after, capture) < 0.3 * error_of(before, capture)
+    assert error_of(after, capture) < LEFT * error_of(before, capture)
     assert len(after) == CONFIG.most
 
 

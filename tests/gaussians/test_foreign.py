@@ -6,8 +6,9 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from splat_uff.cameras import Camera
-from splat_uff.gaussians.foreign import load_foreign, move_centres, move_gaussians
-from splat_uff.gaussians.ply import save_ply
+from splat_uff.gaussians.foreign import move_centres, move_gaussians
+from splat_uff.gaussians.ply import gaussians_of, save_ply
+from splat_uff.gaussians.source import read_source
 from splat_uff.render import Gaussians, render_colours
 from tests.features.scenes import tiny_scene
 from tests.gaussians.splats import make_table, write_ply
@@ -20,6 +21,12 @@ def with_harmonics(gaussians, degree, rng):
     return Gaussians(**(gaussians.tensors() | {"shN": shN}))
 
 
+def from_file(path, source_from_world):
+    """Gaussians of a file in our world."""
+    gaussians = gaussians_of(read_source(path).drawn)
+    return move_gaussians(gaussians, np.linalg.inv(source_from_world))
+
+
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_foreign_gaussians_are_seen_as_in_their_own_world(tmp_path, degree):
     scene = tiny_scene()
@@ -27,7 +34,7 @@ def test_foreign_gaussians_are_seen_as_in_their_own_world(tmp_path, degree):
     save_ply(tmp_path / "splats.ply", source)
     source_from_world = np.diag([2.5, 2.5, 2.5, 1.0])
     source_from_world[:3, 3] = [3, -1, 0.5]
-    found = load_foreign(tmp_path / "splats.ply", source_from_world)
+    found = from_file(tmp_path / "splats.ply", source_from_world)
     assert found.sh_degree == degree
     for camera in scene.cameras:
         pose = camera.world_from_cam.copy()
@@ -68,7 +75,7 @@ def test_centres_of_64_bits_keep_their_places_far_from_the_origin(tmp_path):
     for axis, name in enumerate("xyz"):
         table[name] = 2 * near[:, axis] + source_from_world[axis, 3]
     path = write_ply(tmp_path / "splats.ply", table)
-    found = load_foreign(path, source_from_world)
+    found = from_file(path, source_from_world)
     np.testing.assert_allclose(found.means, near, atol=1e-6)
     centres = move_centres(found.means.numpy(), source_from_world)
     expected = np.stack([table[axis] for axis in "xyz"], axis=1)

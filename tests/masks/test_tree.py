@@ -22,7 +22,7 @@ def random_boxes(rng, count, size=24):
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_build_tree_follows_the_definition(seed):
     masks = random_boxes(np.random.default_rng(seed), 12)
     found = build_tree(MaskSet.of(masks))
@@ -36,7 +36,7 @@ def test_build_tree_follows_the_definition(seed):
 
 
 @given(seed=st.integers(0, 10_000), p_in=st.floats(0.1, 1), p_iou=st.floats(0.1, 1))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_build_tree_is_strict_and_acyclic_at_any_thresholds(seed, p_in, p_iou):
     masks = random_boxes(np.random.default_rng(seed), 12)
     found = build_tree(MaskSet.of(masks), p_in=p_in, p_iou=p_iou)
@@ -83,14 +83,14 @@ def reachability(relation):
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_minimal_parents_keeps_every_ancestor_reachable(seed):
     inside = random_order(np.random.default_rng(seed), 12)
     assert (reachability(minimal_parents(inside)) == reachability(inside)).all()
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_minimal_parents_can_spare_none(seed):
     minimal = minimal_parents(random_order(np.random.default_rng(seed), 12))
     for row, column in np.argwhere(minimal):

@@ -95,5 +95,7 @@ def test_both_kernels_agree(case):
         if settings.get("absgrad"):
             centres.append(meta["means2d"].absgrad.cpu())
         results.append([image.detach().cpu(), alphas.detach().cpu(), *gradients, *centres])
+    # Both sum in 32 bits, in other orders (gsplat's gradients by atomic additions), and a Gaussian
+    # whose alpha lies at 1/255 may count in one kernel and not in the other.
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-3 * float(theirs.abs().max()))

@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
+from splat_uff.axes import pose_along
+from splat_uff.cameras import OPENCV_FROM_OPENGL
 from splat_uff.capture.scenes.parts import rotation
 
 DISTANCE = 4.0311289
@@ -42,7 +44,4 @@ def _look_at_origin(azimuth: float, height: float) -> Float[np.ndarray, "4 4"]:
     flat = np.sqrt(1 - height**2)
     back = np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), height])
     right = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
-    pose = np.eye(4)
-    pose[:3, :3] = np.stack([right, np.cross(back, right), back], axis=1)
-    pose[:3, 3] = DISTANCE * back
-    return pose
+    return pose_along(DISTANCE * back, -back, right) @ OPENCV_FROM_OPENGL

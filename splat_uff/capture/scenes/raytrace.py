@@ -14,6 +14,7 @@ from splat_uff.cameras import Camera, pixel_centres
 from splat_uff.capture.scenes.lighting import Points, shade, sky_light
 from splat_uff.capture.scenes.parts import Part
 from splat_uff.capture.scenes.surfaces import Surface, build_surface
+from splat_uff.colours import to_bytes
 from splat_uff.records import array_record
 
 CREASE_DEGREES = 42.0
@@ -134,8 +135,7 @@ def render_photo(scene: TracedScene, camera: Camera) -> tuple[UInt8[np.ndarray, 
         photo[edges] = colours.reshape(len(edges), -1, 4).mean(axis=1)
     alpha = photo[:, 3:]
     straight = photo[:, :3] / np.maximum(alpha, 1e-6)
-    levels = np.concatenate([straight, alpha], axis=1) * 255 + 0.5
-    return np.clip(levels, 0, 255).astype(np.uint8).reshape(*shape, 4), hits
+    return to_bytes(np.concatenate([straight, alpha], axis=1)).reshape(*shape, 4), hits
 
 
 def _colours(
