@@ -13,7 +13,7 @@ from splat_uff import __version__
 from splat_uff.commands.others import bench, masks, scenes
 from splat_uff.commands.runs import export, labels, metrics, render, view
 from splat_uff.commands.train import paper_with, train_with
-from splat_uff.errors import InputError, on_one_line
+from splat_uff.errors import InputError, on_command_line, on_one_line
 from splat_uff.settings import TrainConfig, config_folder, read_settings, scene_presets
 
 
@@ -24,7 +24,7 @@ def main(args: list[str] | None = None) -> None:
         print(f"splat-uff {__version__}")
         return
     try:
-        with _stoppable(args):
+        with on_command_line(), _stoppable(args):
             commands = {
                 "train": train_with(_defaults(args)),
                 "metrics": metrics,

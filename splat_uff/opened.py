@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from splat_uff import __version__
 from splat_uff.cameras import Camera
 from splat_uff.capture import Capture, View, read_capture
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, worded
 from splat_uff.evaluate.palette import NONE_COLOUR
 from splat_uff.evaluate.score import render_over_white, scored_camera
 from splat_uff.export.cloud import write_boxes, write_cloud
@@ -42,7 +42,7 @@ from splat_uff.hierarchy.walk import Walk
 from splat_uff.names import read_names
 from splat_uff.progress import notice, track
 from splat_uff.render import Gaussians
-from splat_uff.run import Provenance, Run, load_arrays, read_provenance
+from splat_uff.run import Provenance, Run, load_arrays, read_provenance, train_again
 from splat_uff.stages import load_hierarchy
 
 Kind = Literal["parts", "scene", "cloud", "labels"]
@@ -94,7 +94,7 @@ class OpenedRun:
         if source.kept.sum() != len(self.gaussians):
             raise InputError(
                 f"{self.run.original} has {source.kept.sum()} Gaussians, the run "
-                f"{len(self.gaussians)}; train again with --overwrite."
+                f"{len(self.gaussians)}; {train_again()}."
             )
         return source
 
@@ -167,13 +167,14 @@ def open_run(folder: Path | str) -> OpenedRun:
     provenance = read_provenance(run)
     if not run.hierarchy.is_file():
         raise InputError(
-            f"no file {run.hierarchy}: the run has no hierarchy yet; train --resume makes it."
+            f"no file {run.hierarchy}: the run has no hierarchy yet; "
+            f"{worded('train(..., resume=True)', command='train --resume')} makes it."
         )
     gaussians, hierarchy = load_ply(run.gaussians), load_hierarchy(run)
     if len(gaussians) != hierarchy.tree.num_leaves:
         raise InputError(
             f"{run.gaussians} has {len(gaussians)} Gaussians, {run.hierarchy} "
-            f"{hierarchy.tree.num_leaves} leaves; train again with --overwrite."
+            f"{hierarchy.tree.num_leaves} leaves; {train_again()}."
         )
     arrays = load_arrays(run.hierarchy, ("source_from_world",))
     source_from_world = arrays["source_from_world"]

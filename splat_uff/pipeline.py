@@ -10,7 +10,7 @@ from splat_uff.capture import Capture, read_capture
 from splat_uff.capture.rotated import read_depths
 from splat_uff.checkpoints import SECONDS, Checkpoint
 from splat_uff.clock import Clock
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, argument
 from splat_uff.gaussians.source import read_given
 from splat_uff.lock import require_unlocked
 from splat_uff.masks.bags import Bags
@@ -102,7 +102,10 @@ def train(
     gaussians_source, source = "", None
     if splats is not None:  # What is damaged is said before anything is made.
         if overwrite and splats.resolve().parent == output.resolve():
-            raise InputError(f"{splats} is in the run that --overwrite removes; copy it elsewhere.")
+            raise InputError(
+                f"{splats} is in the run that {argument('overwrite', True)} removes; copy it "
+                "elsewhere."
+            )
         source = read_given(splats)
         gaussians_source = f"{splats.resolve()} {digest_of(splats)}"
     if make_masks is not None and masks == OWN and lacks_masks(capture):

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from splat_uff import __version__
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, argument, worded
 from splat_uff.files import is_hidden, read_arrays, replacing, visible_entries, write_arrays
 from splat_uff.lock import folder_lock, require_unlocked
 from splat_uff.settings import TrainConfig, add_former, convert, flatten, read_toml
@@ -118,7 +118,10 @@ def claim_folder(folder: Path, *, resume: bool, overwrite: bool) -> Run:
             writes into it.
     """
     if resume and overwrite:
-        raise InputError("--resume goes on and --overwrite begins again; give one of them.")
+        raise InputError(
+            f"{argument('resume', True)} goes on and {argument('overwrite', True)} begins again; "
+            "give one of them."
+        )
     require_unlocked(folder)
     return _judge_folder(folder, resume=resume, overwrite=overwrite)
 
@@ -126,22 +129,27 @@ def claim_folder(folder: Path, *, resume: bool, overwrite: bool) -> Run:
 def _judge_folder(folder: Path, *, resume: bool, overwrite: bool) -> Run:
     run = Run(folder)
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; pass a folder as --output.")
+        raise InputError(f"{folder} is a file; pass a folder as {argument('output')}.")
     if not _is_taken(folder):
         return run
     if not run.config.is_file():
-        raise InputError(f"{folder} holds files but no run; pass another --output.")
+        raise InputError(f"{folder} holds files but no run; pass another {argument('output')}.")
     try:
         read_provenance(run)
     except InputError as error:
         # It may be the configuration of anything else, which --overwrite must not touch.
-        raise InputError(f"{folder} holds no whole run; pass another --output ({error})") from None
+        raise InputError(
+            f"{folder} holds no whole run; pass another {argument('output')} ({error})"
+        ) from None
     if run.finished and not (resume or overwrite):
-        raise InputError(f"{folder} holds a finished run; pass --overwrite or another --output.")
+        raise InputError(
+            f"{folder} holds a finished run; pass {argument('overwrite', True)} or another "
+            f"{argument('output')}."
+        )
     if not (resume or overwrite):
         raise InputError(
-            f"{folder} holds a run that was cut off; pass --resume to go on, or --overwrite to "
-            "begin again."
+            f"{folder} holds a run that was cut off; pass {argument('resume', True)} to go on, "
+            f"or {argument('overwrite', True)} to begin again."
         )
     return run
 
@@ -168,7 +176,8 @@ def start_run(run: Run, provenance: Provenance, *, resume: bool, overwrite: bool
             _begin(run, provenance, overwrite=overwrite)
         except OSError as error:
             raise InputError(
-                f"cannot write to {run.folder} ({error.strerror}); pass another --output."
+                f"cannot write to {run.folder} ({error.strerror}); pass another "
+                f"{argument('output')}."
             ) from None
         yield
 
@@ -180,7 +189,8 @@ def _begin(run: Run, provenance: Provenance, *, overwrite: bool) -> None:
         if differences:
             raise InputError(
                 f"the run in {run.folder} was made with {'; '.join(differences)}; go on with the "
-                "same command, or pass --overwrite or another --output."
+                f"{worded('same settings', command='same command')}, or pass "
+                f"{argument('overwrite', True)} or another {argument('output')}."
             )
         for leftover in run.folder.glob(".*-????????.*"):
             leftover.unlink()  # What a kill left half-written.
@@ -209,7 +219,7 @@ def read_provenance(run: Run) -> Provenance:
     if expected is not None and expected != found:
         raise InputError(
             f"{run.config} has {found} settings and says {expected}, so it is damaged; train again "
-            "with another --output."
+            f"with another {argument('output')}."
         )
     if isinstance(settings, dict):
         add_former(settings)
@@ -223,14 +233,22 @@ def read_metrics(run: Run) -> dict[str, Any]:
         InputError: If the run is not finished, or its `metrics.json` is damaged.
     """
     if not run.finished:
-        raise InputError(f"the run in {run.folder} is not finished; train it with --resume first.")
+        raise InputError(
+            f"the run in {run.folder} is not finished; train it with {argument('resume', True)} "
+            "first."
+        )
     try:
         metrics = json.loads(run.metrics.read_text(encoding="utf-8-sig"))
     except ValueError:
         metrics = None
     if not isinstance(metrics, dict) or not isinstance(metrics.get("seconds"), dict):
-        raise InputError(f"{run.metrics} is damaged; train again with --overwrite.")
+        raise InputError(f"{run.metrics} is damaged; {train_again()}.")
     return metrics
+
+
+def train_again() -> str:
+    """What to do where the files of a run are damaged, for the end of a message."""
+    return f"train again with {argument('overwrite', True)}"
 
 
 def write_log(run: Run, stage: str) -> Callable[..., None]:
@@ -314,7 +332,7 @@ def load_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     arrays = read_arrays(path)
     missing = [name for name in names if name not in arrays]
     if missing:
-        raise InputError(f"{path} lacks {', '.join(missing)}; train again with --overwrite.")
+        raise InputError(f"{path} lacks {', '.join(missing)}; {train_again()}.")
     return arrays
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import tyro
 
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, worded
 from splat_uff.evaluate.config import EvaluateConfig
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.gaussians.config import GaussiansConfig
@@ -138,7 +138,7 @@ def convert(record: dict[str, Any], kind: type[T], *, source: str) -> T:
     unknown = sorted(flatten(record).keys() - known.keys())
     if unknown:
         near = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "see splat-uff train --help."
+        hint = f"did you mean {near[0]}?" if near else f"see {_list_of_settings()}."
         raise InputError(f"{source}there is no setting {unknown[0]}; {hint}")
     if isinstance(converted, TrainConfig):
         check_settings(converted, source=source)
@@ -174,6 +174,10 @@ def _write_out(record: Any) -> None:
             _write_out(value)
 
 
+def _list_of_settings() -> str:
+    return worded("help(splat_uff.TrainConfig)", command="splat-uff train --help")
+
+
 def _explain(message: str, record: dict[str, Any]) -> str:
     """Turn msgspec's "Expected `int` >= 1 - at `$.gaussians.steps`" into a line for people."""
     expected, _, place = message.replace("`", "").partition(" - at $.")
@@ -181,7 +185,7 @@ def _explain(message: str, record: dict[str, Any]) -> str:
     for part in place.split(".") if place else ():
         value = value.get(part) if isinstance(value, dict) else None
     if expected.startswith("Invalid enum"):
-        expected = "that is none of its choices, see splat-uff train --help"
+        expected = f"that is none of its choices, see {_list_of_settings()}"
     expected = expected.replace("object", "a section")
     found = f"{place} is {value!r}; " if place and not isinstance(value, dict) else f"{place}: "
     return f"{found if place else ''}{expected[0].lower()}{expected[1:]}."

@@ -13,7 +13,7 @@ import torch
 from splat_uff import __version__
 from splat_uff.capture import Capture, read_capture
 from splat_uff.checkpoints import Checkpoint, Log
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, argument
 from splat_uff.evaluate.score import Evaluation, evaluate
 from splat_uff.evaluate.summary import write_pictures
 from splat_uff.features.blend import FrozenViews, RenderedViews
@@ -42,6 +42,7 @@ from splat_uff.run import (
     read_metrics,
     read_provenance,
     save_arrays,
+    train_again,
     write_log,
 )
 from splat_uff.settings import TrainConfig
@@ -102,7 +103,7 @@ def _draw_again(
         if len(features) != len(found.gaussians):
             raise InputError(
                 f"{run.features} has {len(features)} rows, {run.gaussians} "
-                f"{len(found.gaussians)} Gaussians; train again with --overwrite."
+                f"{len(found.gaussians)} Gaussians; {train_again()}."
             )
     except InputError as error:
         notice(f"{run.report} shows the scores of the training still: {error}")
@@ -148,7 +149,7 @@ def read_finished(folder: Path) -> Finished:
     if len(gaussians) != hierarchy.tree.num_leaves:
         raise InputError(
             f"{run.gaussians} has {len(gaussians)} Gaussians, {run.hierarchy} "
-            f"{hierarchy.tree.num_leaves} leaves; train again with --overwrite."
+            f"{hierarchy.tree.num_leaves} leaves; {train_again()}."
         )
     return Finished(provenance, capture, gaussians, hierarchy, seconds)
 
@@ -168,12 +169,10 @@ def load_hierarchy(run: Run) -> Hierarchy:
         and shaping.shape == tuple(np.atleast_1d(arrays["num_leaves"]))
         and len(shaping) < len(parents)
     ):
-        raise InputError(f"{run.hierarchy} holds no tree; train again with --overwrite.")
+        raise InputError(f"{run.hierarchy} holds no tree; {train_again()}.")
     support = arrays.get("support")  # Only trees by consensus have one.
     if support is not None and not _are_shares(support, parents):
-        raise InputError(
-            f"{run.hierarchy} holds no support of nodes; train again with --overwrite."
-        )
+        raise InputError(f"{run.hierarchy} holds no support of nodes; {train_again()}.")
     return Hierarchy(Dendrogram(parents, altitudes, len(shaping)), shaping, support)
 
 
@@ -437,7 +436,10 @@ def choose_device(device: str) -> str:
         InputError: If `cuda` is asked for and not there.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda, but torch finds no CUDA device; use --device cpu.")
+        raise InputError(
+            f"{argument('device', 'cuda')}, but torch finds no CUDA device; use "
+            f"{argument('device', 'cpu')}."
+        )
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from splat_uff import __version__
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, argument
 from splat_uff.files import replacing, write_json
 from splat_uff.lock import folder_lock
 from splat_uff.machine import describe_machine
@@ -45,8 +45,8 @@ def write_paper(
     found = read_finished(run)
     if data is not None and Path(found.provenance.data) != data.resolve():
         raise InputError(
-            f"the run in {run} is of {found.provenance.data}, not of {data}; pass its own --scene "
-            "or --data, or another --run."
+            f"the run in {run} is of {found.provenance.data}, not of {data}; pass its own "
+            f"{argument('data', flag='--scene or --data')}, or another {argument('run')}."
         )
     comparison = Comparison(found, choices, output)
     with folder_lock(output):
