@@ -18,6 +18,13 @@ PORTS_TRIED = 100
 
 
 def start_server(title: str, *, host: str = HOST, port: int = PORT) -> viser.ViserServer:
+    """As `start_addressed`, without the address."""
+    return start_addressed(title, host=host, port=port)[0]
+
+
+def start_addressed(
+    title: str, *, host: str = HOST, port: int = PORT
+) -> tuple[viser.ViserServer, str]:
     """Start a server and say where it is, and who can reach it.
 
     It takes no orders from other pages that are open in a browser, and where others than this
@@ -27,6 +34,9 @@ def start_server(title: str, *, host: str = HOST, port: int = PORT) -> viser.Vis
         title: Above the panel.
         host: Address to listen on; only this machine can reach 127.0.0.1.
         port: The first free one from here on is taken.
+
+    Returns:
+        The server, and the address of its page, with the token where it asks for one.
 
     Raises:
         InputError: If the address is not one of this machine's, or no port is free.
@@ -46,8 +56,9 @@ def start_server(title: str, *, host: str = HOST, port: int = PORT) -> viser.Vis
         reach = f"whoever has this address, with this machine's name or address for {HOST}"
     else:
         reach = "whoever has this address"
-    notice(f"page: {guard.address(where, server.get_port())}  ({reach})")
-    return server
+    address = guard.address(where, server.get_port())
+    notice(f"page: {address}  ({reach})")
+    return server, address
 
 
 def wait_for_ctrl_c() -> None:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from splat_uff.errors import InputError
 from splat_uff.hierarchy.dendrogram import Dendrogram, cut, cut_into, segment_counts
 
 
@@ -73,6 +74,17 @@ def test_cut_refuses_a_negative_height():
         cut(pairs_tree(4), height=-0.1)
     with pytest.raises(ValueError, match="at least 1"):
         cut_into(pairs_tree(4), 0)
+
+
+@pytest.mark.parametrize("given", [{}, {"num_segments": 2, "height": 0.5}])
+def test_cut_wants_either_a_number_or_a_height(given):
+    with pytest.raises(InputError, match="either a number of segments or a height"):
+        cut(pairs_tree(4), **given)
+
+
+@pytest.mark.parametrize("wanted", [1, 3, 9])
+def test_cut_by_number_is_cut_into(wanted):
+    np.testing.assert_array_equal(cut(pairs_tree(10), wanted), cut_into(pairs_tree(10), wanted))
 
 
 @given(most=st.integers(1, 500), count=st.integers(1, 60))
