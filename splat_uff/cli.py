@@ -14,7 +14,13 @@ from splat_uff.commands.others import bench, masks, scenes
 from splat_uff.commands.runs import export, labels, metrics, render, view
 from splat_uff.commands.train import paper_with, train_with
 from splat_uff.errors import InputError, on_command_line, on_one_line
-from splat_uff.settings import TrainConfig, config_folder, read_settings, scene_presets
+from splat_uff.settings import (
+    TrainConfig,
+    config_folder,
+    read_settings,
+    scene_presets,
+    settings_file,
+)
 
 
 def main(args: list[str] | None = None) -> None:
@@ -104,7 +110,7 @@ def _defaults(args: list[str]) -> TrainConfig:
         return defaults
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--scene")
-    parser.add_argument("--config", type=Path)
+    parser.add_argument("--config")
     parser.add_argument("--data-root", "--data_root", type=Path)
     try:
         known, _ = parser.parse_known_args(args)
@@ -112,7 +118,9 @@ def _defaults(args: list[str]) -> TrainConfig:
         return defaults
     if known.scene in scene_presets() and not _is_users_own(known.scene, known.data_root):
         defaults = read_settings(config_folder() / f"{known.scene}.toml", defaults)
-    return defaults if known.config is None else read_settings(known.config, defaults)
+    return (
+        defaults if known.config is None else read_settings(settings_file(known.config), defaults)
+    )
 
 
 def _is_users_own(scene: str, data_root: Path | None) -> bool:

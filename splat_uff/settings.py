@@ -75,9 +75,37 @@ def scene_presets() -> set[str]:
     return {path.stem for path in paths if not path.name.startswith(".")}
 
 
+def recipe_names() -> list[str]:
+    """The recipes that come along: settings that `train --config` takes by name."""
+    paths = (config_folder() / "recipes").glob("*.toml")
+    return sorted(path.stem for path in paths if not path.name.startswith("."))
+
+
 def recipe_file(name: str) -> Path:
-    """The settings file of a recipe, for example `paper`."""
+    """The settings file of a recipe, for example `paper`.
+
+    Raises:
+        InputError: If there is no such recipe.
+    """
+    if name not in recipe_names():
+        known = ", ".join(recipe_names())
+        raise InputError(f"there is no recipe {name}; expected one of {known}, or a TOML file.")
     return config_folder() / "recipes" / f"{name}.toml"
+
+
+def settings_file(given: str) -> Path:
+    """The file that someone means by a path, or by the name of a recipe.
+
+    The name of a recipe means the recipe, whatever is in the present folder: `./paper` is a file.
+
+    Raises:
+        InputError: If it is a name, without folder and ending, of neither a recipe nor a file.
+    """
+    path = Path(given)
+    is_name = given == path.stem
+    if is_name and (given in recipe_names() or not path.exists()):
+        return recipe_file(given)
+    return path
 
 
 def check_settings(settings: TrainConfig, *, source: str = "") -> None:
