@@ -13,7 +13,7 @@ from splat_uff import __version__
 from splat_uff.cameras import Camera
 from splat_uff.capture.records import Capture, GroundTruth, View
 from splat_uff.capture.rotated import ANGLES
-from splat_uff.errors import InputError, reason_of
+from splat_uff.errors import InputError, argument, reason_of
 from splat_uff.evaluate.consistency import Warp, view_consistency
 from splat_uff.evaluate.covering import normalized_covering, segmentation_injectivity
 from splat_uff.features.blend import BlendRows, FrozenViews, blend_pixels
@@ -72,7 +72,9 @@ def run_bench(
                 times[name] = round(median_ms(call) / per_call, 3)
             say(f"{name:<48} {times[name]:10.2f} ms {_ratio(times[name], baseline.get(name))}")
     if not times:
-        raise InputError(f"nothing to time has {only!r} in its name; leave --only out to see all.")
+        raise InputError(
+            f"nothing to time has {only!r} in its name; leave {argument('only')} out to see all."
+        )
     return times
 
 

@@ -17,7 +17,7 @@ from splat_uff.capture.images import area_resize
 from splat_uff.capture.records import GroundTruth
 from splat_uff.capture.scenes.catalogue import RECIPES
 from splat_uff.capture.scenes.write import write_scene
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, argument, worded
 from splat_uff.evaluate.covering import masks_covering
 from splat_uff.evaluate.levels import LevelScores
 from splat_uff.files import replacing_folder, visible_entries, visible_files, write_json
@@ -70,7 +70,11 @@ def find_scene(name: str, *, data_root: Path | None = None) -> SceneFolder:
     root = data_root_folder(data_root)
     if name in ("", ".", "..") or "/" in name or "\\" in name:
         raise InputError(
-            f'scene "{name}" is a path; --scene takes a name, use --data for a folder.'
+            f'scene "{name}" is a path; '
+            + worded(
+                "pass a name, or open the folder with read_capture.",
+                command="--scene takes a name, use --data for a folder.",
+            )
         )
     if root is not None and (root / name).is_dir():
         return SceneFolder(root / name, f"scene {name}: {root / name}")
@@ -91,9 +95,10 @@ def data_root_folder(given: Path | None) -> Path | None:
     variable = os.environ.get(DATA_VARIABLE)
     if given is None and not variable:
         return None
-    root, source = (
-        (given, "--data-root") if given is not None else (Path(variable or ""), f"${DATA_VARIABLE}")
-    )
+    if given is not None:
+        root, source = given, argument("data_root")
+    else:
+        root, source = Path(variable or ""), f"${DATA_VARIABLE}"
     if not root.is_dir():
         raise InputError(f"{source} is {root}, which is no folder; pass one that holds scenes.")
     return root

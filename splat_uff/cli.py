@@ -14,9 +14,15 @@ from splat_uff import __version__
 from splat_uff.commands.others import bench, masks, scenes
 from splat_uff.commands.runs import export, labels, metrics, render, view
 from splat_uff.commands.train import paper, train
-from splat_uff.errors import InputError, on_one_line, reason_of
+from splat_uff.errors import InputError, on_command_line, on_one_line, reason_of
 from splat_uff.observer import TrainingStopped
-from splat_uff.settings import TrainConfig, config_folder, read_settings, scene_presets
+from splat_uff.settings import (
+    TrainConfig,
+    config_folder,
+    read_settings,
+    scene_presets,
+    settings_file,
+)
 
 
 def main(args: list[str] | None = None) -> None:
@@ -26,7 +32,7 @@ def main(args: list[str] | None = None) -> None:
         print(f"splat-uff {__version__}")
         return
     try:
-        with _stoppable(args):
+        with on_command_line(), _stoppable(args):
             commands = {
                 "train": partial(train, settings=_defaults(args)),
                 "metrics": metrics,
@@ -106,7 +112,7 @@ def _defaults(args: list[str]) -> TrainConfig:
         return defaults
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--scene")
-    parser.add_argument("--config", type=Path)
+    parser.add_argument("--config")
     parser.add_argument("--data-root", "--data_root", type=Path)
     try:
         known, _ = parser.parse_known_args(args)
@@ -114,7 +120,9 @@ def _defaults(args: list[str]) -> TrainConfig:
         return defaults
     if known.scene in scene_presets() and not _is_users_own(known.scene, known.data_root):
         defaults = read_settings(config_folder() / f"{known.scene}.toml", defaults)
-    return defaults if known.config is None else read_settings(known.config, defaults)
+    return (
+        defaults if known.config is None else read_settings(settings_file(known.config), defaults)
+    )
 
 
 def _is_users_own(scene: str, data_root: Path | None) -> bool:

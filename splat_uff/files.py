@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from splat_uff.errors import InputError, reason_of
+from splat_uff.errors import InputError, argument, reason_of
 
 MOST_HEADER = 1 << 16
 """Bytes in which the header of a `.ply` must end; those of splats have some 2000."""
@@ -111,7 +111,7 @@ def require_new(folder: Path) -> None:
         InputError: If it holds something, or is a file.
     """
     if folder.exists() and (not folder.is_dir() or not all(map(_is_litter, folder.iterdir()))):
-        raise InputError(f"{folder} is there already; pass a new folder as --output.")
+        raise InputError(f"{folder} is there already; pass a new folder as {argument('output')}.")
 
 
 def folded(name: str) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-from splat_uff.errors import InputError, reason_of
+from splat_uff.errors import InputError, argument, reason_of
 from splat_uff.progress import notice
 
 try:
@@ -35,7 +35,7 @@ class FolderLocked(InputError):
         """Say which folder, and by which process: `process 12`."""
         super().__init__(
             f"{folder} is being written by {holder}; wait until that ends, stop it, or pass "
-            "another --output."
+            f"another {argument('output')}."
         )
         self.holder = holder
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, argument
 
 
 def describe_machine() -> dict[str, str | int]:
@@ -39,7 +39,10 @@ def choose_device(device: str) -> str:
     import torch  # Takes seconds.
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda, but torch finds no CUDA device; use --device cpu.")
+        raise InputError(
+            f"{argument('device', 'cuda')}, but torch finds no CUDA device; use "
+            f"{argument('device', 'cpu')}."
+        )
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device

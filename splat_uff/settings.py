@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import tyro
 
-from splat_uff.errors import InputError, reason_of
+from splat_uff.errors import InputError, reason_of, worded
 from splat_uff.evaluate.config import EvaluateConfig
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.gaussians.config import GaussiansConfig
@@ -75,9 +75,37 @@ def scene_presets() -> set[str]:
     return {path.stem for path in paths if not path.name.startswith(".")}
 
 
+def recipe_names() -> list[str]:
+    """The recipes that come along: settings that `train --config` takes by name."""
+    paths = (config_folder() / "recipes").glob("*.toml")
+    return sorted(path.stem for path in paths if not path.name.startswith("."))
+
+
 def recipe_file(name: str) -> Path:
-    """The settings file of a recipe, for example `paper`."""
+    """The settings file of a recipe, for example `paper`.
+
+    Raises:
+        InputError: If there is no such recipe.
+    """
+    if name not in recipe_names():
+        known = ", ".join(recipe_names())
+        raise InputError(f"there is no recipe {name}; expected one of {known}, or a TOML file.")
     return config_folder() / "recipes" / f"{name}.toml"
+
+
+def settings_file(given: str) -> Path:
+    """The file that someone means by a path, or by the name of a recipe.
+
+    The name of a recipe means the recipe, whatever is in the present folder: `./paper` is a file.
+
+    Raises:
+        InputError: If it is a name, without folder and ending, of neither a recipe nor a file.
+    """
+    path = Path(given)
+    is_name = given == path.stem
+    if is_name and (given in recipe_names() or not path.exists()):
+        return recipe_file(given)
+    return path
 
 
 def check_settings(settings: TrainConfig, *, source: str = "") -> None:
@@ -140,7 +168,7 @@ def convert(record: dict[str, Any], kind: type[T], *, source: str) -> T:
     unknown = sorted(flatten(record).keys() - known.keys())
     if unknown:
         near = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "see splat-uff train --help."
+        hint = f"did you mean {near[0]}?" if near else f"see {_list_of_settings()}."
         raise InputError(f"{source}there is no setting {unknown[0]}; {hint}")
     if isinstance(converted, TrainConfig):
         check_settings(converted, source=source)
@@ -176,6 +204,10 @@ def _write_out(record: Any) -> None:
             _write_out(value)
 
 
+def _list_of_settings() -> str:
+    return worded("help(splat_uff.TrainConfig)", command="splat-uff train --help")
+
+
 def _explain(message: str, record: dict[str, Any]) -> str:
     """Turn msgspec's "Expected `int` >= 1 - at `$.gaussians.steps`" into a line for people."""
     expected, _, place = message.replace("`", "").partition(" - at $.")
@@ -183,7 +215,7 @@ def _explain(message: str, record: dict[str, Any]) -> str:
     for part in place.split(".") if place else ():
         value = value.get(part) if isinstance(value, dict) else None
     if expected.startswith("Invalid enum"):
-        expected = "that is none of its choices, see splat-uff train --help"
+        expected = f"that is none of its choices, see {_list_of_settings()}"
     expected = expected.replace("object", "a section")
     found = f"{place} is {value!r}; " if place and not isinstance(value, dict) else f"{place}: "
     return f"{found if place else ''}{expected[0].lower()}{expected[1:]}."

@@ -48,7 +48,7 @@ def test_find_scene_prefers_a_folder_of_the_user(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../toy", "a/b", "a\\b", "/etc"])
 def test_find_scene_never_leaves_the_data_root(name, tmp_path):
-    with pytest.raises(InputError, match="--data"):
+    with pytest.raises(InputError, match="read_capture"):
         find_scene(name, data_root=tmp_path)
 
 

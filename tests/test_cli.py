@@ -235,6 +235,33 @@ def test_train_takes_settings_from_scene_then_file_then_flags(settings_of, tmp_p
     assert settings_of(*TOY, "--max-size", 48).size == settings_of(*TOY, "--size", 48).size == 48
 
 
+def test_train_takes_a_recipe_by_its_name(settings_of, tmp_path, monkeypatch):
+    paper = settings_of("train", "--scene", "drums", "--config", "paper")
+    assert paper == read_settings(CONFIGS / "recipes" / "paper.toml", TrainConfig())
+    assert paper.hierarchy.linkage == "watershed"
+    ultrametric = settings_of("train", "--scene", "drums", "--config", "ultrametric")
+    assert ultrametric.features.ultrametric_refresh > 0
+    # A file needs its ending or a folder where a recipe has its name.
+    monkeypatch.chdir(tmp_path)
+    for name in ("paper", "mine"):
+        Path(name).write_text("seed = 5\n")
+    assert settings_of("train", "--scene", "drums", "--config", "paper") == paper
+    assert settings_of("train", "--scene", "drums", "--config", "./paper").seed == 5
+    assert settings_of("train", "--scene", "drums", "--config", "mine").seed == 5
+
+
+def test_main_lists_the_recipes_where_there_is_none_of_a_name(refused):
+    said = refused(*TOY, "--config", "papre")
+    assert "there is no recipe papre; expected one of paper, ultrametric, or a TOML file" in said
+
+
+def test_help_of_train_names_the_recipes(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert f"name of a recipe: {', '.join(settings.recipe_names())}." in said
+
+
 def test_train_keeps_settings_of_ours_from_scenes_of_the_user(settings_of, tmp_path):
     (tmp_path / "toy").mkdir()
     theirs = settings_of(*TOY, "--data-root", tmp_path)

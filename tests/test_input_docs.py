@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from splat_uff.capture import read_capture
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, on_command_line
 from splat_uff.masks.gather import gather_held_out
 from splat_uff.masks.imported import import_masks
 from tests.capture import test_layouts as layouts
@@ -281,11 +281,12 @@ def test_the_table_quotes_what_is_said(tmp_path, capsys, case):
     _, column = case
     refusal = ""
     try:
-        if case in CAPTURES:
-            CAPTURES[case](tmp_path)
-            read_capture(tmp_path, size=WIDTH)
-        else:
-            MASKS[case](tmp_path)
+        with on_command_line():
+            if case in CAPTURES:
+                CAPTURES[case](tmp_path)
+                read_capture(tmp_path, size=WIDTH)
+            else:
+                MASKS[case](tmp_path)
     except InputError as error:
         refusal = str(error)
     said = [refusal] if column == REFUSED else capsys.readouterr().err.splitlines()

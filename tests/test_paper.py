@@ -171,7 +171,7 @@ def test_paper_says_what_is_missing_before_it_runs_anything(run, tmp_path, choic
 
 
 def test_paper_wants_the_run_of_its_scene(run, tmp_path):
-    with pytest.raises(InputError, match="pass its own --scene"):
+    with pytest.raises(InputError, match="pass its own data"):
         write_paper(run, tmp_path / "paper", Choices(), data=tmp_path)
     assert not (tmp_path / "paper").exists()
 

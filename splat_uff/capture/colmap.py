@@ -17,7 +17,7 @@ from splat_uff.capture.names import stated_path, view_names, without_ending
 from splat_uff.capture.photos import PHOTOS, Finder
 from splat_uff.capture.posed import Photo, PosedPhotos, assemble, mask_keys, names_of
 from splat_uff.capture.records import Capture, SparsePoints
-from splat_uff.errors import InputError, reason_of
+from splat_uff.errors import InputError, argument, reason_of
 from splat_uff.files import folded, visible_entries
 from splat_uff.memory import Memory
 from splat_uff.progress import notice
@@ -315,6 +315,9 @@ def _find_cut_outs(finder: Finder, paths: Sequence[PurePosixPath]) -> list[Path 
             mask = finder.find(place / path.name)
         found.append(mask)
     if not all(has_two_values(mask) for mask in found if mask is not None):
-        notice(f"{finder.folder / MASKS} holds label maps: they cut nothing out; see --masks.")
+        notice(
+            f"{finder.folder / MASKS} holds label maps: they cut nothing out; see "
+            f"{argument('masks')}."
+        )
         return [None] * len(paths)
     return found

@@ -25,7 +25,7 @@ from splat_uff.capture.lenses import Lens, undistortion_of
 from splat_uff.capture.mask_images import as_photo, read_mask, turned_back
 from splat_uff.capture.names import natural_key, without_ending
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, SparsePoints, View
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, argument
 from splat_uff.memory import Memory
 from splat_uff.progress import notice, track
 from splat_uff.records import array_record
@@ -355,7 +355,7 @@ def say_sizes(views: Sequence[View], *, masked: int = 0) -> None:
     bent = sum(view.lens is not None for view in views)
     said = [f"{len(views)} photos"]
     if (rows, columns) != (height, width):
-        said.append(f"{width}x{height} averaged down to {columns}x{rows} (--size)")
+        said.append(f"{width}x{height} averaged down to {columns}x{rows} ({argument('size')})")
     if bent:
         said.append(f"{bent} undistorted to a pinhole")
     if masked:

@@ -35,7 +35,7 @@ def train(
     force: Switch = False,
     sam_checkpoint: File = None,
     sam_model: Literal["vit_h", "vit_l", "vit_b"] = "vit_h",
-    config: File = None,
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE|NAME")] = None,
     output: Folder = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     resume: Switch = False,
@@ -64,7 +64,8 @@ def train(
         sam_checkpoint: Weights of Segment Anything, to make masks where the capture has none;
             the variable SPLAT_UFF_SAM_CHECKPOINT stands in for it.
         sam_model: Which model the weights belong to.
-        config: TOML file of settings, as the config.toml of a run; flags have the last word.
+        config: TOML file of settings, as the config.toml of a run, or the name of a recipe: paper,
+            ultrametric. Flags have the last word.
         output: Folder for the results; runs/NAME unless given.
         device: What computes; auto is cuda where torch finds it, else cpu.
         resume: Go on with a run that was cut off.

@@ -26,6 +26,7 @@ from splat_uff.evaluate.tables import (
     second_rows,
 )
 from splat_uff.files import replacing
+from splat_uff.records import array_record
 
 CURVE_TITLES = {
     "loss": "loss",
@@ -84,7 +85,7 @@ class _ScoreTable:
     rows: Sequence[ScoreRow]
 
 
-@dataclass(frozen=True)
+@array_record
 class _Slider:
     """A slider over all granularities; without scripts, the middle one stays."""
 

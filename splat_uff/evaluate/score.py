@@ -31,7 +31,7 @@ from splat_uff.evaluate.geometry import depth_error
 from splat_uff.evaluate.images import score_images
 from splat_uff.evaluate.levels import Undefined
 from splat_uff.hierarchy.build import Hierarchy
-from splat_uff.hierarchy.dendrogram import cut_at, cut_into, height_of, segment_counts
+from splat_uff.hierarchy.dendrogram import cut, cut_into, height_of, segment_counts
 from splat_uff.hierarchy.labels import Votes, blended_votes, label_maps, nearest_votes
 from splat_uff.hierarchy.natural import describe_levels
 from splat_uff.hierarchy.segments import largest_first, numbered
@@ -164,7 +164,7 @@ def make_cuts(hierarchy: Hierarchy, config: EvaluateConfig) -> Int[np.ndarray, "
     """The nested cuts to score, fine to coarse, each with its largest segments only."""
     tree = hierarchy.tree
     if config.cut_by == "heights":
-        cuts = [cut_at(tree, height=height) for height in cut_heights(hierarchy, config)]
+        cuts = [cut(tree, height=height) for height in cut_heights(hierarchy, config)]
     else:
         cuts = [cut_into(tree, count) for count in _cut_counts(hierarchy, config)]
     return np.stack([numbered(labels, largest_first(labels)[:MOST_SEGMENTS]) for labels in cuts])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, argument
 from splat_uff.files import replacing
 from splat_uff.gaussians.ply import gaussians_of
 from splat_uff.gaussians.precision import judge_precision, near_origin
@@ -57,7 +57,7 @@ def choose_origin(table: np.ndarray, format: Format) -> Float[np.ndarray, "3"]:
     if table.dtype["x"].itemsize > 4:
         notice(
             f"the scene lies {precision}; its .ply files have x, y, z of 64 bits. For viewers that "
-            "read 32-bit columns only, pass --format splat, which moves the origin."
+            f"read 32-bit columns only, pass {argument('format', 'splat')}, which moves the origin."
         )
     return NO_ORIGIN
 

@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from splat_uff.errors import InputError, reason_of
+from splat_uff.errors import InputError, argument, reason_of
 
 HEAD = 1 << 16
 """Bytes that are looked at; a `.ply` header must end in them, and that of splats has some 2000."""
@@ -102,7 +102,8 @@ def _name_ply(head: bytes) -> tuple[str, str] | None:
         return "a mesh without columns of Gaussians", "pass the splats that were fitted"
     return (
         "a point cloud without columns of Gaussians",
-        "pass the splats that were fitted, or leave --gaussians out to fit them here",
+        "pass the splats that were fitted, or leave "
+        f"{argument('splats', flag='--gaussians')} out to fit them here",
     )
 
 

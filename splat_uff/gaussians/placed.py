@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from splat_uff.capture.records import Capture
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, argument
 from splat_uff.gaussians.agreement import CLEAR_GAIN, Agreement, Probe, make_probes, measure
 from splat_uff.gaussians.foreign import move_gaussians
 from splat_uff.gaussians.frames import KnownFrame, find_frames
@@ -74,9 +74,9 @@ def place_source(
     better = measure(read, probes, device=device) if readings else agreed
     trouble = _describe(path, capture, agreed, readings, better, _rounding_of(source))
     if trouble and not force:
-        raise InputError(f"{trouble}, or pass --force to take them as they are.")
+        raise InputError(f"{trouble}, or pass {argument('force', True)} to take them as they are.")
     if trouble:
-        notice(f"{trouble}; taken as they are, as --force says.")
+        notice(f"{trouble}; taken as they are, as {argument('force', True)} says.")
     elif agreed.is_rough:
         notice(
             f"the Gaussians of {path} fit the photos only roughly: {agreed}; see that they are "

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
+from splat_uff.errors import InputError
 from splat_uff.records import array_record
 
 
@@ -22,28 +23,42 @@ class Dendrogram:
         return len(np.unique(self.parents[: self.num_leaves]))
 
 
-def cut_at(tree: Dendrogram, *, height: float) -> Int[np.ndarray, "N"]:
-    """Label each leaf by the largest subtree that forms at or below `height`.
+def cut(
+    tree: Dendrogram, num_segments: int | None = None, *, height: float | None = None
+) -> Int[np.ndarray, "N"]:
+    """Label each leaf by its segment, of so many segments or of those that form up to a height.
 
-    Cuts are nested: raising `height` only ever merges segments.
+    Cuts are nested: fewer segments, or a greater height, only ever merge segments.
 
     Args:
         tree: Merge tree, for example from `build_hierarchy`.
-        height: Ultrametric distance in feature space, unitless, at least 0.
+        num_segments: How many segments, at least 1; see `cut_into`. Heights of trees of different
+            scenes are not alike, so this is the one to choose by.
+        height: In its place: the segments are the largest subtrees that form at or below this
+            altitude, in the unit of `tree.altitudes`, at least 0.
 
     Returns:
         Segment of each leaf, numbered from 1.
 
     Raises:
-        ValueError: If `height` is negative.
+        InputError: If both or neither are given, or one is out of range.
 
     Example:
-        >>> tree = Dendrogram(np.array([3, 3, 4, 4, 4]), np.array([0, 0, 0, 0.2, 0.9]), 3)
-        >>> cut_at(tree, height=0.5).tolist()
-        [2, 2, 1]
+        >>> parents = np.array([4, 4, 5, 5, 6, 6, 6])
+        >>> tree = Dendrogram(parents, np.array([0, 0, 0, 0, 0.2, 0.3, 0.9]), 4)
+        >>> cut(tree, 2).tolist()
+        [1, 1, 2, 2]
+        >>> cut(tree, height=0.25).tolist()
+        [3, 3, 1, 2]
+        >>> cut(tree, 1).tolist() == cut(tree, height=0.9).tolist() == [1, 1, 1, 1]
+        True
     """
-    if not height >= 0:
-        raise ValueError(f"height is {height}; ultrametric heights start at 0.")
+    if (num_segments is None) == (height is None):
+        raise InputError("give either a number of segments or a height, and not both.")
+    if num_segments is not None:
+        return cut_into(tree, num_segments)
+    if height is None or not height >= 0:
+        raise InputError(f"height is {height}; ultrametric heights start at 0.")
     return _numbered(_top_nodes(tree, tree.altitudes[tree.parents] <= height))
 
 
@@ -62,7 +77,7 @@ def cut_into(tree: Dendrogram, num_segments: int) -> Int[np.ndarray, "N"]:
         Segment of each leaf, numbered from 1.
 
     Raises:
-        ValueError: If `num_segments` is below 1.
+        InputError: If `num_segments` is below 1.
 
     Example:
         >>> parents = np.array([4, 4, 5, 5, 6, 6, 6])
@@ -76,14 +91,14 @@ def cut_into(tree: Dendrogram, num_segments: int) -> Int[np.ndarray, "N"]:
 def cut_nodes(tree: Dendrogram, num_segments: int) -> Int[np.ndarray, "N"]:
     """As `cut_into`, with the node of the segment that each leaf is in, not its number."""
     if num_segments < 1:
-        raise ValueError(f"num_segments is {num_segments}; a scene has at least 1.")
+        raise InputError(f"num_segments is {num_segments}; a scene has at least 1.")
     undone = np.zeros(len(tree.parents), dtype=bool)
     undone[highest_merges(tree)[: num_segments - 1]] = True
     return _top_nodes(tree, ~undone[tree.parents])
 
 
 def height_of(tree: Dendrogram, num_segments: int) -> float:
-    """Height from which on `cut_at` gives no more than `num_segments` segments.
+    """Height from which on `cut` gives no more than `num_segments` segments.
 
     Args:
         tree: Merge tree.

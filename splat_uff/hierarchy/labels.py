@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from numba import njit, prange
 
 from splat_uff.cameras import Camera, pixel_centres, project, unproject
+from splat_uff.errors import InputError
 from splat_uff.neighbours import find_nearest
 from splat_uff.records import array_record
 from splat_uff.render import Gaussians, blend_weights
@@ -75,6 +76,46 @@ def nearest_votes(gaussians: Gaussians, camera: Camera, labelled: Bool[np.ndarra
         np.ones(nearest.size, np.float32),
         covered.reshape(camera.height, camera.width),
     )
+
+
+def label_map(
+    gaussians: Gaussians, camera: Camera, labels: Int[np.ndarray, "N"]
+) -> Int[np.ndarray, "H W"]:
+    """Segment of each pixel that a camera sees, from the segment of each Gaussian.
+
+    A pixel takes the label whose Gaussians have the largest sum of blend weights in it. Any
+    labelling of the Gaussians will do, for example a `cut`.
+
+    Args:
+        gaussians: What is looked at.
+        camera: Where from; the map has its size.
+        labels: One per Gaussian, above 0.
+
+    Returns:
+        0 where the Gaussians cover less than half of the pixel's light.
+
+    Raises:
+        InputError: If there is not one label per Gaussian.
+
+    Example:
+        >>> import torch
+        >>> gaussians = Gaussians(  # Two, side by side, a unit in front of the camera.
+        ...     means=torch.tensor([[-0.25, 0, 1], [0.25, 0, 1]]),
+        ...     quats=torch.tensor([[1.0, 0, 0, 0]]).repeat(2, 1),
+        ...     log_scales=torch.full((2, 3), -2.0),
+        ...     opacity_logits=torch.full((2,), 3.0),
+        ...     sh0=torch.zeros(2, 1, 3),
+        ...     shN=torch.zeros(2, 0, 3),
+        ... )
+        >>> K = np.array([[4.0, 0, 2], [0, 4, 1], [0, 0, 1]])
+        >>> label_map(gaussians, Camera(np.eye(4), K, 4, 2), np.array([1, 2])).tolist()
+        [[1, 1, 2, 2], [1, 1, 2, 2]]
+    """
+    if len(labels) != len(gaussians):
+        raise InputError(
+            f"there are {len(labels)} labels and {len(gaussians)} Gaussians; pass one per Gaussian."
+        )
+    return label_maps(blended_votes(gaussians, camera), labels[None])[0]
 
 
 def label_maps(votes: Votes, labels: Int[np.ndarray, "K N"]) -> Int[np.ndarray, "K H W"]:

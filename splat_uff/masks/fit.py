@@ -11,7 +11,7 @@ from splat_uff.capture.images import area_resize
 from splat_uff.capture.lenses import undistortion
 from splat_uff.capture.mask_images import SIDEWAYS, as_photo, has_any_shape
 from splat_uff.capture.records import View
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, argument
 from splat_uff.masks.records import MaskSet
 from splat_uff.progress import notice
 
@@ -78,7 +78,8 @@ class MaskFit:
         if turned.shape[0] * COARSEST < trained[0] and turned.shape[1] * COARSEST < trained[1]:
             raise InputError(
                 f"{path} is {mask.shape[1]}x{mask.shape[0]}, under a quarter of the training "
-                f"image's {trained[1]}x{trained[0]}; expected finer masks, or a smaller --size."
+                f"image's {trained[1]}x{trained[0]}; expected finer masks, or a smaller "
+                f"{argument('size')}."
             )
         if turned.shape[0] < trained[0] or turned.shape[1] < trained[1]:
             self._note(_COARSE, view)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from splat_uff.capture.records import Capture
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, argument, worded
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.classical import segment_colours
 from splat_uff.masks.folders import own_folder, read_masks
@@ -48,8 +48,10 @@ def gather_masks(
         return import_masks(Path(source), capture, split=split, memory=memory)
     if split == "train" and capture.masks == "none":
         raise InputError(
-            f"{capture.folder} has photos but no masks (no folder train_seg); pass --masks DIR "
-            "with the masks of any tool, or --masks classical to try without."
+            f"{capture.folder} has photos but no masks (no folder train_seg); pass "
+            f"{argument('masks', 'DIR')} with the masks of any tool, "
+            f"{worded('make_masks=FUNCTION', command='--sam-checkpoint FILE')} to make them, or "
+            f"{argument('masks', 'classical')} to try without."
         )
     return read_masks(capture, split=split, memory=memory)
 

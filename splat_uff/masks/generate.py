@@ -13,7 +13,7 @@ from PIL import Image
 
 from splat_uff.capture.records import Capture, View
 from splat_uff.colours import to_bytes
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, argument
 from splat_uff.files import replacing_folder, require_apart, visible_entries
 from splat_uff.masks.config import MADE_BY, SamSettings
 from splat_uff.masks.folders import own_folder
@@ -88,7 +88,8 @@ def _check_places(jobs: Sequence[tuple[View, Path]]) -> None:
         if view.name in names.setdefault(place, []):
             raise InputError(
                 f"a training view and a held-out view are both called {view.name}, so their masks "
-                f"would be the same files in {place}; leave --output out."
+                f"would be the same files in {place}; leave "
+                f"{argument('folder', flag='--output')} out."
             )
         names[place].append(view.name)
     for place, known in names.items():
@@ -122,7 +123,8 @@ def _made_by(place: Path) -> str | None:
         return str(json.loads((place / MADE_BY).read_text(encoding="utf-8"))["key"])
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(
-            f"{place} holds masks from elsewhere; remove them, or pass another --output."
+            f"{place} holds masks from elsewhere; remove them, or pass another "
+            f"{argument('folder', flag='--output')}."
         ) from None
 
 

@@ -4,7 +4,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
-from splat_uff.errors import InputError, reason_of
+from splat_uff.errors import InputError, argument, reason_of
 
 SamModel = Literal["vit_h", "vit_l", "vit_b"]
 
@@ -38,6 +38,7 @@ def load_sam(checkpoint: Path, model: SamModel, *, device: str = "cpu") -> Any:
         sam.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError):
         raise InputError(
-            f"{checkpoint} does not hold the weights of {model}; name its model with --sam-model."
+            f"{checkpoint} does not hold the weights of {model}; name its model with "
+            f"{argument('model', flag='--sam-model')}."
         ) from None
     return sam.eval().to(device)

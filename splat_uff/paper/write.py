@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from splat_uff import __version__
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, argument
 from splat_uff.files import replacing, write_json
 from splat_uff.lock import folder_lock
 from splat_uff.machine import describe_machine
@@ -44,8 +44,8 @@ def write_paper(
     run = open_run(path, finished=True)
     if data is not None and Path(run.provenance.data) != data.resolve():
         raise InputError(
-            f"the run in {path} is of {run.provenance.data}, not of {data}; pass its own --scene "
-            "or --data, or another --run."
+            f"the run in {path} is of {run.provenance.data}, not of {data}; pass its own "
+            f"{argument('data', flag='--scene or --data')}, or another {argument('run')}."
         )
     comparison = Comparison(run, choices, output)
     with folder_lock(output):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from splat_uff.errors import InputError, reason_of
+from splat_uff.errors import InputError, argument, reason_of, worded
 from splat_uff.files import replacing, visible_entries
 from splat_uff.lock import folder_lock, require_unlocked
 from splat_uff.run.folder import RunFolder
@@ -28,7 +28,10 @@ def claim_folder(folder: Path, *, resume: bool, overwrite: bool) -> RunFolder:
             writes into it.
     """
     if resume and overwrite:
-        raise InputError("--resume goes on and --overwrite begins again; give one of them.")
+        raise InputError(
+            f"{argument('resume', True)} goes on and {argument('overwrite', True)} begins again; "
+            "give one of them."
+        )
     require_unlocked(folder)
     return _judge_folder(folder, resume=resume, overwrite=overwrite)
 
@@ -57,7 +60,8 @@ def start_run(
             _begin(run, provenance, overwrite=overwrite)
         except OSError as error:
             raise InputError(
-                f"cannot write to {run.path} ({reason_of(error)}); pass another --output."
+                f"cannot write to {run.path} ({reason_of(error)}); pass another "
+                f"{argument('output')}."
             ) from None
         yield
 
@@ -65,22 +69,27 @@ def start_run(
 def _judge_folder(folder: Path, *, resume: bool, overwrite: bool) -> RunFolder:
     run = RunFolder(folder)
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; pass a folder as --output.")
+        raise InputError(f"{folder} is a file; pass a folder as {argument('output')}.")
     if not _is_taken(folder):
         return run
     if not run.config.is_file():
-        raise InputError(f"{folder} holds files but no run; pass another --output.")
+        raise InputError(f"{folder} holds files but no run; pass another {argument('output')}.")
     try:
         read_provenance(run)
     except InputError as error:
         # It may be the configuration of anything else, which --overwrite must not touch.
-        raise InputError(f"{folder} holds no whole run; pass another --output ({error})") from None
+        raise InputError(
+            f"{folder} holds no whole run; pass another {argument('output')} ({error})"
+        ) from None
     if run.finished and not (resume or overwrite):
-        raise InputError(f"{folder} holds a finished run; pass --overwrite or another --output.")
+        raise InputError(
+            f"{folder} holds a finished run; pass {argument('overwrite', True)} or another "
+            f"{argument('output')}."
+        )
     if not (resume or overwrite):
         raise InputError(
-            f"{folder} holds a run that was cut off; pass --resume to go on, or --overwrite to "
-            "begin again."
+            f"{folder} holds a run that was cut off; pass {argument('resume', True)} to go on, "
+            f"or {argument('overwrite', True)} to begin again."
         )
     return run
 
@@ -92,7 +101,8 @@ def _begin(run: RunFolder, provenance: Provenance, *, overwrite: bool) -> None:
         if differences:
             raise InputError(
                 f"the run in {run.path} was made with {'; '.join(differences)}; go on with the "
-                "same command, or pass --overwrite or another --output."
+                f"{worded('same settings', command='same command')}, or pass "
+                f"{argument('overwrite', True)} or another {argument('output')}."
             )
         for leftover in run.path.glob(".*-????????.*"):
             leftover.unlink()  # What a kill left half-written.

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from splat_uff.cameras import Camera
 from splat_uff.capture import Capture, View, read_capture
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, worded
 from splat_uff.gaussians.foreign import source_splats, split_similarity
 from splat_uff.gaussians.ply import load_ply
 from splat_uff.gaussians.source import SourceSplats
@@ -32,6 +32,7 @@ from splat_uff.run.provenance import (
     load_arrays,
     read_metrics,
     read_provenance,
+    train_again,
 )
 
 MOST_PARTS = 10_000
@@ -89,11 +90,11 @@ class Run:
         path = self.folder.features
         features = load_arrays(path, ("features",))["features"]
         if features.ndim != 2 or features.dtype.kind != "f" or not np.isfinite(features).all():
-            raise InputError(f"{path} holds no features; train again with --overwrite.")
+            raise InputError(f"{path} holds no features; {train_again()}.")
         if len(features) != len(self.gaussians):
             raise InputError(
                 f"{path} has {len(features)} rows, {self.folder.gaussians} {len(self.gaussians)} "
-                "Gaussians; train again with --overwrite."
+                f"Gaussians; {train_again()}."
             )
         return features
 
@@ -126,7 +127,7 @@ class Run:
         if source.kept.sum() != len(self.gaussians):
             raise InputError(
                 f"{self.folder.original} has {source.kept.sum()} Gaussians, the run "
-                f"{len(self.gaussians)}; train again with --overwrite."
+                f"{len(self.gaussians)}; {train_again()}."
             )
         return source
 
@@ -206,13 +207,14 @@ def open_run(path: Path | str, *, finished: bool = False, capture: Capture | Non
         read_metrics(folder)
     if not folder.hierarchy.is_file():
         raise InputError(
-            f"no file {folder.hierarchy}: the run has no hierarchy yet; train --resume makes it."
+            f"no file {folder.hierarchy}: the run has no hierarchy yet; "
+            f"{worded('train(..., resume=True)', command='train --resume')} makes it."
         )
     gaussians, hierarchy = load_ply(folder.gaussians), load_hierarchy(folder)
     if len(gaussians) != hierarchy.tree.num_leaves:
         raise InputError(
             f"{folder.gaussians} has {len(gaussians)} Gaussians, {folder.hierarchy} "
-            f"{hierarchy.tree.num_leaves} leaves; train again with --overwrite."
+            f"{hierarchy.tree.num_leaves} leaves; {train_again()}."
         )
     arrays = load_arrays(folder.hierarchy, ("source_from_world",))
     source_from_world = arrays["source_from_world"]
@@ -260,12 +262,10 @@ def load_hierarchy(folder: RunFolder) -> Hierarchy:
         and shaping.shape == tuple(np.atleast_1d(arrays["num_leaves"]))
         and len(shaping) < len(parents)
     ):
-        raise InputError(f"{folder.hierarchy} holds no tree; train again with --overwrite.")
+        raise InputError(f"{folder.hierarchy} holds no tree; {train_again()}.")
     support = arrays.get("support")  # Only trees by consensus have one.
     if support is not None and not _are_shares(support, parents):
-        raise InputError(
-            f"{folder.hierarchy} holds no support of nodes; train again with --overwrite."
-        )
+        raise InputError(f"{folder.hierarchy} holds no support of nodes; {train_again()}.")
     return Hierarchy(Dendrogram(parents, altitudes, len(shaping)), shaping, support)
 
 

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from splat_uff import __version__
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, argument
 from splat_uff.files import is_hidden, read_arrays, write_arrays
 from splat_uff.run.folder import RunFolder
 from splat_uff.settings import TrainConfig, add_former, convert, flatten, read_toml
@@ -48,7 +48,7 @@ def read_provenance(run: RunFolder) -> Provenance:
     if expected is not None and expected != found:
         raise InputError(
             f"{run.config} has {found} settings and says {expected}, so it is damaged; train again "
-            "with another --output."
+            f"with another {argument('output')}."
         )
     if isinstance(settings, dict):
         add_former(settings)
@@ -62,14 +62,22 @@ def read_metrics(run: RunFolder) -> dict[str, Any]:
         InputError: If the run is not finished, or its `metrics.json` is damaged.
     """
     if not run.finished:
-        raise InputError(f"the run in {run.path} is not finished; train it with --resume first.")
+        raise InputError(
+            f"the run in {run.path} is not finished; train it with {argument('resume', True)} "
+            "first."
+        )
     try:
         metrics = json.loads(run.metrics.read_text(encoding="utf-8-sig"))
     except ValueError:
         metrics = None
     if not isinstance(metrics, dict) or not isinstance(metrics.get("seconds"), dict):
-        raise InputError(f"{run.metrics} is damaged; train again with --overwrite.")
+        raise InputError(f"{run.metrics} is damaged; {train_again()}.")
     return metrics
+
+
+def train_again() -> str:
+    """What to do where the files of a run are damaged, for the end of a message."""
+    return f"train again with {argument('overwrite', True)}"
 
 
 def digest_of(path: Path) -> str:
@@ -116,5 +124,5 @@ def load_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     arrays = read_arrays(path)
     missing = [name for name in names if name not in arrays]
     if missing:
-        raise InputError(f"{path} lacks {', '.join(missing)}; train again with --overwrite.")
+        raise InputError(f"{path} lacks {', '.join(missing)}; {train_again()}.")
     return arrays

@@ -10,7 +10,7 @@ import msgspec
 from splat_uff.capture import Capture, read_capture
 from splat_uff.capture.rotated import read_depths
 from splat_uff.checkpoints import SECONDS
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, argument
 from splat_uff.gaussians.source import SourceSplats, read_given
 from splat_uff.lock import require_unlocked
 from splat_uff.masks.bags import Bags
@@ -132,7 +132,9 @@ def _read_splats(
     if splats is None:
         return None
     if overwrite and splats.resolve().parent == run.path.resolve():
-        raise InputError(f"{splats} is in the run that --overwrite removes; copy it elsewhere.")
+        raise InputError(
+            f"{splats} is in the run that {argument('overwrite', True)} removes; copy it elsewhere."
+        )
     return splats, read_given(splats)
 
 

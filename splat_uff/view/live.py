@@ -13,6 +13,7 @@ from viser import uplot
 
 from splat_uff.cameras import Camera
 from splat_uff.colours import to_bytes
+from splat_uff.errors import argument
 from splat_uff.evaluate.palette import feature_colours
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
@@ -58,7 +59,8 @@ class LivePage(Observer):
         self._said = gui.add_markdown("reading")
         self._bar = gui.add_progress_bar(0.0, animated=True)
         self._pause = gui.add_button("Pause")
-        stop = gui.add_button("Stop", color="red", hint="What is done is kept; --resume goes on.")
+        goes_on = f"{argument('resume', True)} goes on"
+        stop = gui.add_button("Stop", color="red", hint=f"What is done is kept; {goes_on}.")
         self._mode = gui.add_dropdown(
             "colours of the features", ("features", "segments"), hint="Once there are some."
         )

@@ -1,6 +1,7 @@
 """Serving pages: of a finished run, or of a training that becomes one."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import viser
@@ -12,7 +13,14 @@ from splat_uff.run.open import Run, open_run
 from splat_uff.settings import TrainConfig
 from splat_uff.view.live import LivePage
 from splat_uff.view.page import Page, views_of
-from splat_uff.view.serve import start_server, stop_server, wait_for_ctrl_c
+from splat_uff.view.serve import (
+    HOST,
+    PORT,
+    start_addressed,
+    start_server,
+    stop_server,
+    wait_for_ctrl_c,
+)
 
 
 def show_run(opened: Run, *, host: str, port: int) -> None:
@@ -59,3 +67,51 @@ def _stay(server: viser.ViserServer, opened: Run, views: Sequence[View]) -> None
 
 def _title(scene: str) -> str:
     return f"splat-uff: {scene}"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A page that is being served."""
+
+    url: str
+    """What to open in a browser; with a token where others than this machine can reach it."""
+    page: Page
+    server: viser.ViserServer
+
+    def stop(self) -> None:
+        """Close the page; its server ends."""
+        self.page.close()
+        stop_server(self.server)
+
+
+def show(run: Run, *, host: str = HOST, port: int = PORT, block: bool = False) -> Shown:
+    """Serve the page of a finished run, from a notebook or a script.
+
+    It is served for as long as Python runs, or until `stop`.
+
+    Args:
+        run: As `open_run` gives it.
+        host: Address to listen on. Only this machine can reach 127.0.0.1; any other asks for the
+            token that is part of `url`.
+        port: The first free one from here on is taken.
+        block: Wait for Ctrl-C, then stop.
+
+    Returns:
+        The page's address, and the way to close it.
+
+    Raises:
+        InputError: If the address is not one of this machine's, or no port is free.
+    """
+    views = views_of(run)  # Before the page is there, as it takes a while.
+    server, url = start_addressed(_title(run.provenance.scene), host=host, port=port)
+    try:
+        shown = Shown(url, Page(server, run, views), server)
+    except BaseException:
+        stop_server(server)
+        raise
+    if block:
+        try:
+            wait_for_ctrl_c()
+        finally:
+            shown.stop()
+    return shown

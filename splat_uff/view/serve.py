@@ -7,7 +7,7 @@ import time
 
 import viser
 
-from splat_uff.errors import InputError
+from splat_uff.errors import InputError, argument
 from splat_uff.progress import notice
 from splat_uff.view.guard import bracketed, choose_guard, start_guarded
 
@@ -18,6 +18,13 @@ PORTS_TRIED = 100
 
 
 def start_server(title: str, *, host: str = HOST, port: int = PORT) -> viser.ViserServer:
+    """As `start_addressed`, without the address."""
+    return start_addressed(title, host=host, port=port)[0]
+
+
+def start_addressed(
+    title: str, *, host: str = HOST, port: int = PORT
+) -> tuple[viser.ViserServer, str]:
     """Start a server and say where it is, and who can reach it.
 
     It takes no orders from other pages that are open in a browser, and where others than this
@@ -27,6 +34,9 @@ def start_server(title: str, *, host: str = HOST, port: int = PORT) -> viser.Vis
         title: Above the panel.
         host: Address to listen on; only this machine can reach 127.0.0.1.
         port: The first free one from here on is taken.
+
+    Returns:
+        The server, and the address of its page, with the token where it asks for one.
 
     Raises:
         InputError: If the address is not one of this machine's, or no port is free.
@@ -41,13 +51,14 @@ def start_server(title: str, *, host: str = HOST, port: int = PORT) -> viser.Vis
     server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="large")
     where = HOST if host in ANY else bracketed(host)
     if not guard.token:
-        reach = "this machine only; --host 0.0.0.0 lets others in"
+        reach = f"this machine only; {argument('host', '0.0.0.0')} lets others in"
     elif host in ANY:
         reach = f"whoever has this address, with this machine's name or address for {HOST}"
     else:
         reach = "whoever has this address"
-    notice(f"page: {guard.address(where, server.get_port())}  ({reach})")
-    return server
+    address = guard.address(where, server.get_port())
+    notice(f"page: {address}  ({reach})")
+    return server, address
 
 
 def wait_for_ctrl_c() -> None:
@@ -69,13 +80,15 @@ def stop_server(server: viser.ViserServer) -> None:
 def _resolved(host: str, port: int) -> dict[str, int]:
     """The IP addresses of a host, all of which a server listens on, with their families."""
     if not 0 < port < 2**16:
-        raise InputError(f"--port is {port}; expected 1 to 65535.")
+        raise InputError(f"{argument('port')} is {port}; expected 1 to 65535.")
     try:
         if not host:  # It would stand for all addresses.
             raise OSError
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise InputError(f"--host {host} is no address; expected 127.0.0.1 or 0.0.0.0.") from None
+        raise InputError(
+            f"{argument('host', host)} is no address; expected 127.0.0.1 or 0.0.0.0."
+        ) from None
     return {str(address[0]): int(family) for family, _, _, _, address in found}
 
 
@@ -87,12 +100,15 @@ def _free_port(family: int, host: str, port: int) -> int:
             try:
                 tried.bind((host, number))
             except PermissionError:
-                raise InputError(f"--port {number} is not allowed; pass one above 1023.") from None
+                raise InputError(
+                    f"{argument('port', number)} is not allowed; pass one above 1023."
+                ) from None
             except OSError as error:
                 if error.errno is not None and "assign" in (error.strerror or ""):
                     raise InputError(
-                        f"--host {host} is not an address of this machine; pass 127.0.0.1."
+                        f"{argument('host', host)} is not an address of this machine; pass "
+                        "127.0.0.1."
                     ) from None
                 continue
             return number
-    raise InputError(f"no port is free from {port} to {last - 1}; pass another --port.")
+    raise InputError(f"no port is free from {port} to {last - 1}; pass another {argument('port')}.")

@@ -184,7 +184,7 @@ def test_place_source_names_values_that_are_stored_otherwise(ours, capture, tmp_
     with pytest.raises(InputError, match=words) as caught:
         place_file(tmp_path, changed(given, **change(given)), capture)
     assert re.search(r"\d\d\.\d dB", str(caught.value))
-    assert "--force" in str(caught.value)
+    assert "force=True" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -7,7 +7,7 @@ from scipy.sparse.csgraph import connected_components
 
 from splat_uff.hierarchy.build import _superpoints, build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
-from splat_uff.hierarchy.dendrogram import cut_at, cut_into
+from splat_uff.hierarchy.dendrogram import cut, cut_into
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
 
 
@@ -74,7 +74,7 @@ def test_watershed_cuts_are_components_of_short_edges():
         short = lengths <= height
         edges = (np.ones(short.sum()), (sources[short], targets[short]))
         _, brute = connected_components(coo_array(edges, shape=(60, 60)), directed=False)
-        assert same_partition(cut_at(hierarchy.tree, height=height), brute)
+        assert same_partition(cut(hierarchy.tree, height=height), brute)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])

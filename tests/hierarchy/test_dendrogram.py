@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splat_uff.hierarchy.dendrogram import Dendrogram, cut_at, cut_into, segment_counts
+from splat_uff.errors import InputError
+from splat_uff.hierarchy.dendrogram import Dendrogram, cut, cut_into, segment_counts
 
 
 def random_tree(rng, leaves=12):
@@ -26,7 +27,7 @@ def nested(fine, coarse):
 @given(seed=st.integers(0, 99), low=st.floats(0, 1), step=st.floats(0, 1))
 def test_cut_nests_as_height_grows(seed, low, step):
     tree = random_tree(np.random.default_rng(seed))
-    assert nested(cut_at(tree, height=low), cut_at(tree, height=low + step))
+    assert nested(cut(tree, height=low), cut(tree, height=low + step))
 
 
 @given(seed=st.integers(0, 99), fewer=st.integers(1, 12), more=st.integers(0, 5))
@@ -42,7 +43,7 @@ def test_heights_of_meeting_are_ultrametric(seed):
     heights = np.unique(tree.altitudes)
     distance = np.zeros((8, 8))
     for height in heights[::-1]:
-        labels = cut_at(tree, height=height)
+        labels = cut(tree, height=height)
         distance[labels[:, None] == labels] = height
     for middle in range(8):
         bound = np.maximum(distance[:, middle, None], distance[None, middle])
@@ -70,9 +71,20 @@ def test_cut_into_gives_as_many_segments_as_asked_or_as_there_are(wanted):
 
 def test_cut_refuses_a_negative_height():
     with pytest.raises(ValueError, match="start at 0"):
-        cut_at(pairs_tree(4), height=-0.1)
+        cut(pairs_tree(4), height=-0.1)
     with pytest.raises(ValueError, match="at least 1"):
         cut_into(pairs_tree(4), 0)
+
+
+@pytest.mark.parametrize("given", [{}, {"num_segments": 2, "height": 0.5}])
+def test_cut_wants_either_a_number_or_a_height(given):
+    with pytest.raises(InputError, match="either a number of segments or a height"):
+        cut(pairs_tree(4), **given)
+
+
+@pytest.mark.parametrize("wanted", [1, 3, 9])
+def test_cut_by_number_is_cut_into(wanted):
+    np.testing.assert_array_equal(cut(pairs_tree(10), wanted), cut_into(pairs_tree(10), wanted))
 
 
 @given(most=st.integers(1, 500), count=st.integers(1, 60))

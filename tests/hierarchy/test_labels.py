@@ -1,10 +1,18 @@
 """Labels in a view: votes are counted, and both ways agree on a plain scene."""
 
 import numpy as np
+import pytest
 import torch
 
 from splat_uff.cameras import camera_from_opengl
-from splat_uff.hierarchy.labels import Votes, blended_votes, label_maps, nearest_votes
+from splat_uff.errors import InputError
+from splat_uff.hierarchy.labels import (
+    Votes,
+    blended_votes,
+    label_map,
+    label_maps,
+    nearest_votes,
+)
 from splat_uff.render import Gaussians
 
 
@@ -46,6 +54,19 @@ def test_both_votes_see_the_same_two_clouds():
         assert (labelled[:, :20] != 2).all()
         assert (labelled[:, 20:] != 1).all()
     assert (blended == nearest)[nearest > 0].all()
+
+
+def test_label_map_sees_each_cloud_where_it_is():
+    gaussians, camera, labels = two_blobs()
+    seen = label_map(gaussians, camera, labels)
+    assert set(np.unique(seen[:, :20])) == {0, 1}
+    assert set(np.unique(seen[:, 20:])) == {0, 2}
+
+
+def test_label_map_wants_a_label_per_gaussian():
+    gaussians, camera, labels = two_blobs()
+    with pytest.raises(InputError, match="199 labels and 200 Gaussians"):
+        label_map(gaussians, camera, labels[1:])
 
 
 def test_labels_may_be_renumbered():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from splat_uff.hierarchy.build import Hierarchy
-from splat_uff.hierarchy.dendrogram import Dendrogram, cut_at, cut_into
+from splat_uff.hierarchy.dendrogram import Dendrogram, cut, cut_into
 from splat_uff.hierarchy.natural import APART, MOST_LEVELS, describe_levels, natural_levels
 
 TIMES = (4, 8, 8)
@@ -106,7 +106,7 @@ def test_natural_levels_are_few_apart_and_cuts_of_the_tree(seed):
         assert fine.segments > APART * coarse.segments
     for level in levels:
         assert level.persistence > 0
-        assert cut_at(tree, height=level.height).max() == level.segments
+        assert cut(tree, height=level.height).max() == level.segments
     assert max(numbers(tree, most_segments=20)) <= 20
 
 

@@ -168,7 +168,7 @@ def test_sam_masks_of_two_views_never_meet(
     capture, checkpoint, small_sam, tmp_path  # noqa: F811
 ):  # fmt: skip
     twins = replace(capture, val=(make_view("a", 2),))
-    with pytest.raises(InputError, match=r"both called a.*leave --output out"):
+    with pytest.raises(InputError, match=r"both called a.*leave folder out"):
         write_sam_masks(twins, small_sam, checkpoint, LOOSE, folder=tmp_path / "masks")
     nested = replace(capture, train=(make_view("cam0", 0), make_view("cam0/000", 1)))
     with pytest.raises(InputError, match="cam0/000 would lie among those of view cam0"):

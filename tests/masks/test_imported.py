@@ -171,7 +171,7 @@ def make_capture(tmp_path):
 
 def test_masks_come_from_where_the_user_said(tmp_path):
     capture = make_capture(tmp_path)
-    with pytest.raises(InputError, match="--masks DIR"):
+    with pytest.raises(InputError, match="masks=DIR"):
         gather_masks(capture, "")
     for view in VIEWS:
         write_pngs(tmp_path / "mine", view.name, blocks())

@@ -415,9 +415,9 @@ def test_the_server_listens_on_this_machine_only_and_says_so(capsys):
 @pytest.mark.parametrize(
     ("host", "port", "message"),
     [
-        ("127.0.0.1", 0, "--port is 0"),
-        ("127.0.0.1", 70000, "--port is 70000"),
-        ("no such host", 8080, "--host no such host is no address"),
+        ("127.0.0.1", 0, "port is 0"),
+        ("127.0.0.1", 70000, "port is 70000"),
+        ("no such host", 8080, 'host="no such host" is no address'),
         ("203.0.113.7", 8080, "is not an address of this machine"),
     ],
 )

@@ -1,0 +1,55 @@
+# The public face: lazy_loader reads these imports, and type checkers do.
+# A name that moves or changes is mended here, and in __all__, and nowhere else.
+
+from .builtin import find_scene
+from .cameras import Camera
+from .capture import Capture, read_capture
+from .capture.rotated import read_rotated
+from .errors import InputError
+from .evaluate.config import EvaluateConfig
+from .export.run import export_run
+from .features.config import FeaturesConfig
+from .gaussians.config import GaussiansConfig
+from .hierarchy.build import build_hierarchy
+from .hierarchy.config import HierarchyConfig
+from .hierarchy.dendrogram import Dendrogram, cut
+from .hierarchy.labels import label_map
+from .orbit import turntable_cameras
+from .render import Gaussians, rasterization
+from .run.open import Run, open_run
+from .settings import TrainConfig
+from .training.inputs import TrainOptions
+from .training.train import train
+from .turntable import Film, write_turntable
+from .view.pages import show
+
+__version__: str
+__all__ = [
+    "Camera",
+    "Capture",
+    "Dendrogram",
+    "EvaluateConfig",
+    "FeaturesConfig",
+    "Film",
+    "Gaussians",
+    "GaussiansConfig",
+    "HierarchyConfig",
+    "InputError",
+    "Run",
+    "TrainConfig",
+    "TrainOptions",
+    "__version__",
+    "build_hierarchy",
+    "cut",
+    "export_run",
+    "find_scene",
+    "label_map",
+    "open_run",
+    "rasterization",
+    "read_capture",
+    "read_rotated",
+    "show",
+    "train",
+    "turntable_cameras",
+    "write_turntable",
+]
