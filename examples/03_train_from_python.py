@@ -8,7 +8,7 @@ Takes a minute on two cores, and some more when the kernels are compiled for the
 import sys
 from pathlib import Path
 
-from splat_uff import FeaturesConfig, GaussiansConfig, TrainConfig, find_scene, train
+from splat_uff import FeaturesConfig, GaussiansConfig, TrainConfig, TrainOptions, find_scene, train
 
 output = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/toy-from-python")
 
@@ -19,7 +19,10 @@ settings = TrainConfig(
     gaussians=GaussiansConfig(steps=600, start=1500, most=3000, refine_start=100, refine_every=50),
     features=FeaturesConfig(steps=300, pixels=512),
 )
-metrics = train(find_scene("toy").folder, output, settings, resume=True)
+again = TrainOptions(
+    resume=True
+)  # Cut off, the same script goes on; finished, it reads the scores.
+metrics = train(find_scene("toy").folder, output, settings, options=again)
 
 print(f"PSNR {metrics['psnr']:.1f} dB on held-out photos")
 print(f"NC {metrics['nc']['mean']:.3f}, normalized covering of the true segments; 1 is perfect")
