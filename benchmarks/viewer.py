@@ -41,9 +41,9 @@ from splat_uff.opened import OpenedRun
 from splat_uff.render import Gaussians
 from splat_uff.run import Provenance, Run
 from splat_uff.settings import TrainConfig, convert
-from splat_uff.view.live import LivePage
-from splat_uff.view.page import Page
-from splat_uff.view.serve import start_server, stop_server
+from splat_uff.view.run_page import RunPage
+from splat_uff.view.server import start_server, stop_server
+from splat_uff.view.training_page import TrainingPage
 
 GROUPS = 4000
 BLOCK = 50
@@ -86,7 +86,7 @@ def recolour(count: int, moves: int) -> dict[str, Any]:
     """Milliseconds from moving the slider to new colours: medians and the longest."""
     child = [sys.executable, __file__, "client", "--port", str(PORT), "--moves", str(moves)]
     server = start_server("benchmark", port=PORT)
-    page = Page(server, many_gaussians(count), ())
+    page = RunPage(server, many_gaussians(count), ())
     begun: list[float] = []
     spent: list[float] = []
     slid, show = page.tree_panel._slid, page._splats.show
@@ -148,7 +148,7 @@ def many_gaussians(count: int) -> OpenedRun:
     return OpenedRun(run, provenance, gaussians, tree, np.eye(4))
 
 
-class Blocks(LivePage):
+class Blocks(TrainingPage):
     """A page that looks in every other block of steps, and notes when steps were taken."""
 
     def __init__(self, *given: Any) -> None:

@@ -12,7 +12,7 @@ from splat_uff.evaluate.summary import gaussian_colours
 from splat_uff.opened import OpenedRun
 from splat_uff.render import Gaussians
 
-Mode = Literal["photo", "segments", "features", "confidence"]
+ColourMode = Literal["photo", "segments", "features", "confidence"]
 SH_C0 = 0.28209479177387814
 """The constant spherical harmonic."""
 ACCENT = np.array([255.0, 190.0, 0.0])
@@ -30,17 +30,17 @@ class Colours:
 
     def __init__(self, opened: OpenedRun, features: Float[np.ndarray, "N D"] | None) -> None:
         self._opened, self._features = opened, features
-        self._fixed: dict[Mode, UInt8[np.ndarray, "N 3"]] = {}
+        self._fixed: dict[ColourMode, UInt8[np.ndarray, "N 3"]] = {}
         self.of_nodes = to_bytes(opened.walk.colours)
         """By node, [T, 3]."""
 
     @property
-    def modes(self) -> tuple[Mode, ...]:
+    def modes(self) -> tuple[ColourMode, ...]:
         """Those that this run has."""
-        both: tuple[Mode, ...] = ("segments", "photo")
+        both: tuple[ColourMode, ...] = ("segments", "photo")
         return both if self._features is None else (*both, "features", "confidence")
 
-    def of(self, mode: Mode, nodes: Int[np.ndarray, "N"]) -> UInt8[np.ndarray, "N 3"]:
+    def of(self, mode: ColourMode, nodes: Int[np.ndarray, "N"]) -> UInt8[np.ndarray, "N 3"]:
         """Colours in a mode.
 
         Args:

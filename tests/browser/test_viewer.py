@@ -18,9 +18,9 @@ from splat_uff.cameras import project
 from splat_uff.gaussians.table import read_table
 from splat_uff.opened import open_run
 from splat_uff.view.dendrogram import largest_nodes
-from splat_uff.view.page import Page, views_of
+from splat_uff.view.run_page import RunPage, views_of
 from splat_uff.view.scene import FRUSTUM, client_camera
-from splat_uff.view.serve import start_server, stop_server
+from splat_uff.view.server import start_server, stop_server
 
 pytestmark = pytest.mark.slow
 CLOSE = ".mantine-Notification-closeButton"
@@ -32,7 +32,7 @@ def world(trained, tmp_path_factory, chromium):
     """A page, and a tab that shows it."""
     opened = open_run(shutil.copytree(trained, tmp_path_factory.mktemp("world") / "toy"))
     server = start_server("toy", port=18200)
-    page = Page(server, opened, views_of(opened))
+    page = RunPage(server, opened, views_of(opened))
     context = chromium.new_context(viewport=SIZE)
     tab = context.new_page()
     enter(tab, server.get_port())
@@ -50,8 +50,8 @@ def page(world):
     for folder in ("exports", "saved"):
         shutil.rmtree(page.opened.run.folder / folder, ignore_errors=True)
     with page.lock:
-        page.session.select(())
-        page.session.show_all()
+        page.selection.select(())
+        page.selection.show_all()
         page.cut(20)
         page.changed()
     return page
@@ -164,12 +164,12 @@ def test_the_slider_changes_the_cut_and_the_colours(shown, page):
 def test_a_click_selects_what_is_under_the_cursor(shown, page):
     node = largest_node(page)
     shown.mouse.click(*place_of(page, node))
-    until(shown, lambda: page.session.state.selected == (node,))
+    until(shown, lambda: page.selection.marks.selected == (node,))
     shown.get_by_text(f"#{node}", exact=True).first.wait_for()
     shown.get_by_text("wider", exact=True).click()
-    until(shown, lambda: page.session.current == page.walk.parent(node))
+    until(shown, lambda: page.selection.current == page.walk.parent(node))
     shown.get_by_text("narrower", exact=True).click()
-    until(shown, lambda: page.session.current == node)
+    until(shown, lambda: page.selection.current == node)
 
 
 def test_shift_adds_and_ctrl_removes(shown, page):
@@ -177,15 +177,15 @@ def test_shift_adds_and_ctrl_removes(shown, page):
     seen = page.label_panel.label(client_camera(client_of(page).camera))[:, :760]
     first, second = [node for node, _ in largest_nodes(seen[seen > 0], 2)]
     shown.mouse.click(*place_of(page, first))
-    until(shown, lambda: page.session.state.selected == (first,))
+    until(shown, lambda: page.selection.marks.selected == (first,))
     shown.keyboard.down("Shift")
     shown.mouse.click(*place_of(page, second))
     shown.keyboard.up("Shift")
-    until(shown, lambda: page.session.state.selected == (first, second))
+    until(shown, lambda: page.selection.marks.selected == (first, second))
     shown.keyboard.down("Control")
     shown.mouse.click(*place_of(page, first))
     shown.keyboard.up("Control")
-    until(shown, lambda: page.session.state.selected == (second,))
+    until(shown, lambda: page.selection.marks.selected == (second,))
 
 
 def drag(tab, start, end):
@@ -200,7 +200,7 @@ def test_a_box_selects_what_it_holds(shown, page):
     shown.keyboard.down("Shift")
     drag(shown, (5, 5), (790, 710))
     shown.keyboard.up("Shift")
-    until(shown, lambda: page.session.selected.sum() > 0.5 * len(page.session.selected))
+    until(shown, lambda: page.selection.selected.sum() > 0.5 * len(page.selection.selected))
     shown.get_by_text("draw a box to select").wait_for()
     shown.get_by_role("checkbox").first.check()
     until(shown, lambda: page.tree_panel._box.value)
@@ -219,25 +219,25 @@ def test_hidden_parts_are_not_drawn_and_undo_brings_them_back(shown, page):
     node = largest_node(page)
     place = place_of(page, node)
     shown.mouse.click(*place)
-    until(shown, lambda: page.session.current == node)
+    until(shown, lambda: page.selection.current == node)
     shown.get_by_text("hide", exact=True).click()
-    until(shown, lambda: page.session.state.hidden == (node,))
+    until(shown, lambda: page.selection.marks.hidden == (node,))
     until(shown, lambda: changed() > 500)
     shown.keyboard.press("Control+z")
-    until(shown, lambda: not page.session.state.hidden)
+    until(shown, lambda: not page.selection.marks.hidden)
     shown.get_by_text("undo", exact=True).click()
-    until(shown, lambda: not page.session.state.selected)
+    until(shown, lambda: not page.selection.marks.selected)
     until(shown, lambda: changed() < 100)
 
 
 def test_a_part_is_named_and_exported(shown, page):
     node = largest_node(page)
     shown.mouse.click(*place_of(page, node))
-    until(shown, lambda: page.session.current == node)
+    until(shown, lambda: page.selection.current == node)
     name = field(shown, "name")
     name.fill("table")
     name.press("Enter")
-    until(shown, lambda: page.session.called(node) == "table")
+    until(shown, lambda: page.selection.called(node) == "table")
     shown.get_by_role("tab", name="Export").click()
     shown.get_by_text("One file for each of 1 selected").wait_for()
     shown.get_by_role("button", name="Export").click()
@@ -299,9 +299,9 @@ def test_looking_through_a_photo_and_laying_its_labels_over(shown, page):
 
 
 def test_a_click_on_a_camera_looks_through_it_and_selects_nothing(shown, page):
-    page.session.select([largest_node(page)])
+    page.selection.select([largest_node(page)])
     page.changed()
-    selected = page.session.state.selected
+    selected = page.selection.marks.selected
     shown.get_by_role("tab", name="Photos").click()
     field(shown, "cameras").check()
     step_back(shown, page)
@@ -313,7 +313,7 @@ def test_a_click_on_a_camera_looks_through_it_and_selects_nothing(shown, page):
             client_of(page).camera.position, page.views[index].camera.centre, atol=1e-3
         ),
     )
-    assert page.session.state.selected == selected
+    assert page.selection.marks.selected == selected
     assert page.camera_panel._choice.value == page.views[index].name
     field(shown, "cameras").uncheck()
     choose(shown, "look through", "none")

@@ -13,11 +13,11 @@ from splat_uff.export.labels import preview_names, write_label_pngs
 from splat_uff.export.tree import largest_first
 from splat_uff.files import folded, inside_folder
 from splat_uff.hierarchy.labels import blended_votes, label_maps
-from splat_uff.view.later import Later
+from splat_uff.view.debounce import Debounced
 from splat_uff.view.scene import client_camera
 
 if TYPE_CHECKING:
-    from splat_uff.view.page import Page
+    from splat_uff.view.run_page import RunPage
 
 PREVIEW, SAVED = 320, 1024
 """Pixels of the longer side of the map in the panel, and of the one that is saved."""
@@ -25,10 +25,10 @@ QUIET = 0.5
 FOLDER = "saved"
 
 
-class LabelPanel:
+class LabelsPanel:
     """Handles of the panel; the map is that of the browser whose camera moved last."""
 
-    def __init__(self, page: "Page") -> None:
+    def __init__(self, page: "RunPage") -> None:
         self._page, gui = page, page.server.gui
         self._client: viser.ClientHandle | None = None
         gui.add_markdown("What is on the screen, each pixel in the colour of its segment.")
@@ -38,8 +38,8 @@ class LabelPanel:
         self._button = gui.add_button(
             "Save label map", hint="16-bit numbers, and a preview in colour."
         )
-        self._later = Later(self._draw, seconds=QUIET)
-        self.close = self._later.close
+        self._debounced = Debounced(self._draw, seconds=QUIET)
+        self.close = self._debounced.close
         # Not alone: the page goes on while the map waits for its turn to be rendered.
         self._button.on_click(page.guarded(self._save, alone=False))
         self._follow.on_update(page.guarded(lambda _: self.ask()))
@@ -48,7 +48,7 @@ class LabelPanel:
     def ask(self) -> None:
         """Let the map follow."""
         if self._follow.value:
-            self._later.ask()
+            self._debounced.ask()
 
     def label(self, camera: Camera) -> Int[np.ndarray, "H W"]:
         """Node of the segment that each pixel shows; 0 is none."""

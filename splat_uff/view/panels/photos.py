@@ -9,11 +9,11 @@ from jaxtyping import UInt8
 from splat_uff.capture.images import area_resize, reduced_size
 from splat_uff.colours import to_bytes
 from splat_uff.errors import InputError
-from splat_uff.view.later import Later
+from splat_uff.view.debounce import Debounced
 from splat_uff.view.scene import Cameras, look_through, overlay
 
 if TYPE_CHECKING:
-    from splat_uff.view.page import Page
+    from splat_uff.view.run_page import RunPage
 
 LONGEST = 480
 """Pixels of the longer side of what is laid over the scene."""
@@ -21,15 +21,15 @@ QUIET = 0.3
 NO_VIEW = "none"
 
 
-class CameraPanel:
+class PhotosPanel:
     """Handles of the panel, and the picture over the scene."""
 
-    def __init__(self, page: "Page") -> None:
+    def __init__(self, page: "RunPage") -> None:
         self._page, gui = page, page.server.gui
         self._entered: int | None = None
         self._overlay: viser.ImageHandle | None = None
-        self._later = Later(self._draw, seconds=QUIET)
-        self.ask, self.close = self._later.ask, self._later.close
+        self._debounced = Debounced(self._draw, seconds=QUIET)
+        self.ask, self.close = self._debounced.ask, self._debounced.close
         if not page.views:
             gui.add_markdown("The photos of this run are not where they were, so there are none.")
             return

@@ -16,22 +16,22 @@ from splat_uff.names import read_names, write_names
 from splat_uff.opened import MOST_PARTS, OpenedRun
 from splat_uff.progress import notice
 from splat_uff.run import load_arrays
-from splat_uff.view.camera_panel import CameraPanel
 from splat_uff.view.colours import Colours, light_up
-from splat_uff.view.export_panel import ExportPanel
-from splat_uff.view.label_panel import LabelPanel
-from splat_uff.view.look_panel import LookPanel
+from splat_uff.view.panels.export import ExportPanel
+from splat_uff.view.panels.labels import LabelsPanel
+from splat_uff.view.panels.look import LookPanel
+from splat_uff.view.panels.photos import PhotosPanel
+from splat_uff.view.panels.segments import SegmentsPanel
 from splat_uff.view.picking import nodes_in_box, pick, pixel_camera
 from splat_uff.view.scene import Splats, aim, client_camera
-from splat_uff.view.session import Mode, Session
-from splat_uff.view.tree_panel import TreePanel
+from splat_uff.view.selection import Selection, SelectionMode
 
 START_SEGMENTS = 20
 FRUSTUM_SECONDS = 0.3
 """A click on a camera also arrives as one on the scene, within this time."""
 
 
-class Page:
+class RunPage:
     """One page on one server; all browsers see the same.
 
     Callbacks come on threads of the server; `lock` lets one at a time change anything. Whoever
@@ -48,7 +48,7 @@ class Page:
         self.server, self.opened, self.views = server, opened, views
         self.lock = threading.RLock()
         self.walk = opened.walk
-        self.session = Session(self.walk, read_names(opened.run))
+        self.selection = Selection(self.walk, read_names(opened.run))
         self.colours = Colours(opened, _features_of(opened))
         self.most_segments = min(self.walk.most_segments, MOST_PARTS)
         self.num_segments = min(START_SEGMENTS, self.most_segments)
@@ -60,13 +60,13 @@ class Page:
         self._splats = Splats(server, opened.gaussians)
         tabs = server.gui.add_tab_group()
         with tabs.add_tab("Segments"):
-            self.tree_panel = TreePanel(self)
+            self.tree_panel = SegmentsPanel(self)
         with tabs.add_tab("Look"):
             self.look_panel = LookPanel(self)
         with tabs.add_tab("Photos"):
-            self.camera_panel = CameraPanel(self)
+            self.camera_panel = PhotosPanel(self)
         with tabs.add_tab("Labels"):
-            self.label_panel = LabelPanel(self)
+            self.label_panel = LabelsPanel(self)
         with tabs.add_tab("Export"):
             self.export_panel = ExportPanel(self)
         self._closing += [self.tree_panel.close, self.label_panel.close, self.camera_panel.close]
@@ -83,7 +83,7 @@ class Page:
     @property
     def visible(self) -> Bool[np.ndarray, "N"]:
         """Which Gaussians are drawn."""
-        return self.session.shown & self.look_panel.kept
+        return self.selection.shown & self.look_panel.kept
 
     def cut(self, num_segments: int) -> None:
         """Change the granularity."""
@@ -98,7 +98,7 @@ class Page:
         self.camera_panel.ask()
 
     def changed(self) -> None:
-        """Bring everything up to date after a step of the session."""
+        """Bring everything up to date after a step of the selection."""
         self.recolour()
         self.tree_panel.update()
         self.export_panel.update()
@@ -109,23 +109,23 @@ class Page:
         """Send the colours that belong to the present state."""
         look = self.look_panel
         colours = self.colours.of(look.mode, self.nodes)
-        colours = light_up(colours, self.session.selected, look.background)
+        colours = light_up(colours, self.selection.selected, look.background)
         visible = self.visible
         self._splats.show(colours, visible)
         look.tell(int(visible.sum()))
 
     def rename(self, text: str) -> None:
         """Name what is selected, here and in the run."""
-        if self.session.rename(text):
-            write_names(self.opened.run, self.session.state.names)
+        if self.selection.rename(text):
+            write_names(self.opened.run, self.selection.marks.names)
 
     def travel(self, back: bool) -> None:
         """Undo or redo one step, of which names are kept."""
-        names = self.session.state.names
-        if not (self.session.undo() if back else self.session.redo()):
+        names = self.selection.marks.names
+        if not (self.selection.undo() if back else self.selection.redo()):
             raise InputError(f"there is nothing to {'undo' if back else 'redo'}.")
-        if self.session.state.names != names:
-            write_names(self.opened.run, self.session.state.names)
+        if self.selection.marks.names != names:
+            write_names(self.opened.run, self.selection.marks.names)
         self.changed()
 
     def entered(self) -> None:
@@ -158,7 +158,7 @@ class Page:
             color="red" if failed else "green",
         )
 
-    def _on_scene(self, modifier: Any, mode: Mode) -> None:
+    def _on_scene(self, modifier: Any, mode: SelectionMode) -> None:
         def clicked(event: viser.SceneClickEvent) -> None:
             if time.monotonic() - self._entered_at < FRUSTUM_SECONDS:
                 return
@@ -168,7 +168,7 @@ class Page:
         if modifier is not None:
             self.server.scene.on_rect_select(modifier=modifier)(self.box_selector(mode))
 
-    def box_selector(self, mode: Mode) -> Callable[[viser.SceneRectSelectEvent], None]:
+    def box_selector(self, mode: SelectionMode) -> Callable[[viser.SceneRectSelectEvent], None]:
         """A callback that selects what a box holds."""
 
         def boxed(event: viser.SceneRectSelectEvent) -> None:
@@ -178,7 +178,7 @@ class Page:
             )
             if not found:
                 raise InputError("the box holds no segment for the most part; draw a larger one.")
-            self.session.select(found, mode)
+            self.selection.select(found, mode)
             self.changed()
 
         return self.guarded(boxed)
@@ -188,7 +188,7 @@ class Page:
         camera: viser.CameraHandle,
         origin: Sequence[float],
         direction: Sequence[float],
-        mode: Mode,
+        mode: SelectionMode,
     ) -> None:
         """Select the segment that is seen along a ray; with `replace`, nothing where none is."""
         ray = np.array([*origin, *direction], np.float64)
@@ -203,9 +203,9 @@ class Page:
         with self.lock:
             if found is None:
                 if mode == "replace":
-                    self.session.select(())
+                    self.selection.select(())
             else:
-                self.session.select([found[0]], mode, anchor=found[1])
+                self.selection.select([found[0]], mode, anchor=found[1])
             self.changed()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from splat_uff.progress import notice
 
 
-class Later:
+class Debounced:
     """Runs a task some time after it was last asked for, however often that was.
 
     Args:

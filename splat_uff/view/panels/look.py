@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from splat_uff.view.colours import Mode
+from splat_uff.view.colours import ColourMode
 
 if TYPE_CHECKING:
-    from splat_uff.view.page import Page
+    from splat_uff.view.run_page import RunPage
 
 DARK = (24, 26, 30)
 
@@ -15,10 +15,10 @@ DARK = (24, 26, 30)
 class LookPanel:
     """Handles of the panel, and what they say."""
 
-    def __init__(self, page: "Page") -> None:
+    def __init__(self, page: "RunPage") -> None:
         gui, gaussians = page.server.gui, page.opened.gaussians
         self._page = page
-        self.mode: Mode = "segments"
+        self.mode: ColourMode = "segments"
         self.background: tuple[int, int, int] = DARK
         self._opacities = gaussians.opacities.numpy()
         size = gaussians.log_scales.numpy().astype(np.float64).sum(axis=1) * 2 / 3

@@ -21,9 +21,9 @@ from splat_uff.errors import InputError
 from splat_uff.gaussians.table import read_table
 from splat_uff.names import read_names
 from splat_uff.opened import open_run
-from splat_uff.view.page import Page, views_of
+from splat_uff.view.run_page import RunPage, views_of
 from splat_uff.view.scene import Splats, client_camera, covariances, fov_of, wxyz_of
-from splat_uff.view.serve import start_server, stop_server
+from splat_uff.view.server import start_server, stop_server
 
 
 class Eye(viser.CameraHandle):
@@ -58,7 +58,7 @@ def folder(trained, tmp_path):
 def page(folder):
     opened = open_run(folder)
     server = start_server("toy", port=18080)
-    page = Page(server, opened, views_of(opened))
+    page = RunPage(server, opened, views_of(opened))
     yield page
     page.close()
     stop_server(server)
@@ -112,7 +112,7 @@ def test_a_click_selects_what_is_under_it_and_lights_it_up(page, browser):
     node = int(np.bincount(page.nodes).argmax())
     before = drawn(page)
     page.select_at(browser.camera, *ray_at(page, a_pixel_on(page, node)), "replace")
-    assert page.session.state.selected == (node,)
+    assert page.selection.marks.selected == (node,)
     inside = page.nodes == node
     assert (drawn(page)[:, 3] == before[:, 3]).all()
     assert drawn(page)[inside, :2].mean() > drawn(page)[~inside, :2].mean() + 40
@@ -121,18 +121,18 @@ def test_a_click_selects_what_is_under_it_and_lights_it_up(page, browser):
     assert "Export" not in said
     assert "One file for each of 1" in page.export_panel._said.content
     page.select_at(browser.camera, page.views[0].camera.centre.tolist(), [0.0, 0.0, 1.0], "replace")
-    assert page.session.state.selected == ()
+    assert page.selection.marks.selected == ()
 
 
 def test_hidden_gaussians_are_not_drawn_and_not_clicked(page, browser):
     node = int(np.bincount(page.nodes).argmax())
     pixel = a_pixel_on(page, node)
-    page.session.select([node])
+    page.selection.select([node])
     page.tree_panel._hide()
     assert (drawn(page)[page.nodes == node, 3] == 0).all()
     assert (drawn(page)[page.nodes != node, 3] > 0).any()
     page.select_at(browser.camera, *ray_at(page, pixel), "replace")
-    assert node not in page.session.state.selected
+    assert node not in page.selection.marks.selected
     page.tree_panel._show_all()
     assert (drawn(page)[page.nodes == node, 3] > 0).any()
 
@@ -153,7 +153,7 @@ def test_mistakes_of_who_has_gone_are_told_in_the_terminal(page, browser, monkey
 
 
 def test_names_are_kept_in_the_run_and_undone_there(page, folder):
-    page.session.select([page.walk.root])
+    page.selection.select([page.walk.root])
     page.rename("everything")
     assert read_names(open_run(folder).run) == {page.walk.root: "everything"}
     page.travel(True)
@@ -163,7 +163,7 @@ def test_names_are_kept_in_the_run_and_undone_there(page, folder):
 
 
 def test_names_cannot_be_markup(page):
-    page.session.select([page.walk.root])
+    page.selection.select([page.walk.root])
     page.rename("![x](http://a.b/c) <b>")
     page.changed()
     said = page.tree_panel._said.content
@@ -173,7 +173,7 @@ def test_names_cannot_be_markup(page):
 
 def test_export_writes_what_is_selected(page, browser, folder):
     node = int(page.nodes[0])
-    page.session.select([node])
+    page.selection.select([node])
     page.rename("rim")
     page.export_panel._name.value = "my parts"
     page.export_panel._export(event(browser))
@@ -263,7 +263,7 @@ def test_the_page_goes_on_while_it_exports(page, browser, folder, monkeypatch, s
     with exporting(page, browser, monkeypatch, slow):
         clicked = partial(page.select_at, browser.camera, *ray, "replace")
         assert within_seconds(page.guarded(lambda _: clicked(), alone=False), event(browser))
-        assert page.session.state.selected == (node,)
+        assert page.selection.marks.selected == (node,)
         assert within_seconds(page.guarded(page.label_panel._save, alone=False), event(browser))
         assert (folder / "saved" / "meanwhile.png").is_file()
         assert within_seconds(page.guarded(lambda _: page.cut(7)), event(browser))
@@ -287,7 +287,7 @@ def test_what_waits_for_a_view_to_be_rendered_holds_nothing_else_up(page, browse
         assert all(thread.is_alive() for thread in waiting)
     for thread in waiting:
         thread.join()
-    assert len(page.session.state.selected) == 1
+    assert len(page.selection.marks.selected) == 1
 
 
 def test_one_export_at_a_time(page, browser):
@@ -351,7 +351,7 @@ def test_many_threads_leave_the_page_whole(page):
         for _ in range(12):
             number = int(rng.integers(1, 40))
             page.guarded(lambda _, number=number: page.cut(number))(event(None))
-            page.guarded(lambda _: page.session.select([page.nodes[0]], "add"))(event(None))
+            page.guarded(lambda _: page.selection.select([page.nodes[0]], "add"))(event(None))
             page.guarded(lambda _: page.changed())(event(None))
 
     threads = [threading.Thread(target=fiddle, args=(seed,)) for seed in range(4)]
@@ -359,7 +359,7 @@ def test_many_threads_leave_the_page_whole(page):
         thread.start()
     for thread in threads:
         thread.join()
-    page.session.select(())
+    page.selection.select(())
     page.changed()
     assert (page.nodes == page.walk.cut(page.num_segments)).all()
     assert (drawn(page)[:, :3] == page.colours.of_nodes[page.nodes]).all()
@@ -373,7 +373,7 @@ def test_a_run_without_its_photos_has_a_page(folder, capsys):
     (folder / "features.npz").unlink()
     opened = open_run(folder)
     server = start_server("toy", port=18080)
-    page = Page(server, opened, views_of(opened))
+    page = RunPage(server, opened, views_of(opened))
     assert page.views == ()
     assert page.colours.modes == ("segments", "photo")
     page.cut(4)
@@ -390,7 +390,7 @@ def test_features_that_are_not_finite_give_no_colours(folder, capsys):
     np.savez(folder / "features.npz", **arrays)
     opened = open_run(folder)
     server = start_server("toy", port=18080)
-    page = Page(server, opened, ())
+    page = RunPage(server, opened, ())
     assert page.colours.modes == ("segments", "photo")
     page.close()
     stop_server(server)
@@ -437,13 +437,13 @@ def test_covariances_are_those_of_the_gaussians(page):
 
 @pytest.mark.parametrize("direction", [[0.0] * 3, [float("nan")] * 3, [float("inf"), 0.0, 0.0]])
 def test_rays_that_lead_nowhere_select_nothing(page, browser, direction):
-    page.session.select([page.walk.root])
+    page.selection.select([page.walk.root])
     page.select_at(browser.camera, [0.0] * 3, direction, "replace")
-    assert page.session.state.selected == (page.walk.root,)
+    assert page.selection.marks.selected == (page.walk.root,)
 
 
 def test_support_of_what_is_selected_is_told_where_it_is_known(page):
-    page.session.select([page.walk.root])
+    page.selection.select([page.walk.root])
     page.opened = replace(page.opened, hierarchy=replace(page.opened.hierarchy, support=None))
     page.changed()
     assert "resampled trees" not in page.tree_panel._said.content

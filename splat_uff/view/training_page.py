@@ -20,7 +20,7 @@ from splat_uff.hierarchy.walk import Walk
 from splat_uff.progress import FIGURE_NAMES, format_figure
 from splat_uff.render import Gaussians
 from splat_uff.view.colours import photo_colours
-from splat_uff.view.later import Later
+from splat_uff.view.debounce import Debounced
 from splat_uff.view.scene import Splats, aim
 from splat_uff.watch import Watch
 
@@ -33,7 +33,7 @@ MOST_SEGMENTS = 200
 START_SEGMENTS = 20
 
 
-class LivePage(Watch):
+class TrainingPage(Watch):
     """A page that shows a training.
 
     Args:
@@ -75,7 +75,7 @@ class LivePage(Watch):
                 )
                 for name, stroke in CURVES.items()
             }
-        self._later = Later(self._show, seconds=0.0)
+        self._debounced = Debounced(self._show, seconds=0.0)
         self._pause.on_click(self._paused)
         stop.on_click(self._stopped)
         self._mode.on_update(lambda _: self._look_soon())
@@ -83,7 +83,7 @@ class LivePage(Watch):
 
     def close(self) -> None:
         """Take the page away; the server stays."""
-        self._later.close()
+        self._debounced.close()
         self._server.scene.reset()
         self._server.gui.reset()
 
@@ -151,7 +151,7 @@ class LivePage(Watch):
             self._seen = replace(seen, **copies)
         else:
             self._seen = seen.detach().clone().cpu().numpy()
-        self._later.ask()
+        self._debounced.ask()
 
     def _show(self) -> None:
         begun = time.monotonic()

@@ -9,9 +9,9 @@ from splat_uff.capture import View
 from splat_uff.opened import OpenedRun, open_run
 from splat_uff.progress import notice
 from splat_uff.settings import TrainConfig
-from splat_uff.view.live import LivePage
-from splat_uff.view.page import Page, views_of
-from splat_uff.view.serve import start_server, stop_server, wait_for_ctrl_c
+from splat_uff.view.run_page import RunPage, views_of
+from splat_uff.view.server import start_server, stop_server, wait_for_ctrl_c
+from splat_uff.view.training_page import TrainingPage
 from splat_uff.watch import Watch
 
 
@@ -37,7 +37,7 @@ def train_on_page(
     """Serve the page of a training, and then that of the run that it made, until Ctrl-C."""
     server = start_server(_title(title), host=host, port=port)
     try:
-        page = LivePage(server, settings.hierarchy)
+        page = TrainingPage(server, settings.hierarchy)
         try:
             train(page)
         finally:
@@ -50,7 +50,7 @@ def train_on_page(
 
 
 def _stay(server: viser.ViserServer, opened: OpenedRun, views: Sequence[View]) -> None:
-    page = Page(server, opened, views)
+    page = RunPage(server, opened, views)
     try:
         wait_for_ctrl_c()
     finally:

@@ -10,13 +10,13 @@ import viser
 from splat_uff.errors import InputError
 from splat_uff.hierarchy.dendrogram import height_of, segment_counts
 from splat_uff.hierarchy.natural import natural_levels
+from splat_uff.view.debounce import Debounced
 from splat_uff.view.dendrogram import dendrogram_figure, largest_nodes
-from splat_uff.view.later import Later
 
 if TYPE_CHECKING:
     from viser._messages import HotkeyKey, KeyModifier
 
-    from splat_uff.view.page import Page
+    from splat_uff.view.run_page import RunPage
 
 PACES = 80
 """Steps of the slider: each has about the same ratio of segments more than the last."""
@@ -26,10 +26,10 @@ QUIET = 0.4
 """Seconds before the plot follows."""
 
 
-class TreePanel:
-    """Handles of the panel; `update` brings them to the state of the session."""
+class SegmentsPanel:
+    """Handles of the panel; `update` brings them to the state of the selection."""
 
-    def __init__(self, page: "Page") -> None:
+    def __init__(self, page: "RunPage") -> None:
         self._page, gui = page, page.server.gui
         self._counts = segment_counts(most=page.most_segments, count=PACES).tolist()
         self._slider = gui.add_slider(
@@ -69,12 +69,12 @@ class TreePanel:
         with gui.add_folder("above and below"):
             self._near = [_Row(page) for _ in range(ABOVE + BELOW)]
         with gui.add_folder("dendrogram"):
-            figure = dendrogram_figure(page.session, page.colours.of_nodes, page.num_segments)
+            figure = dendrogram_figure(page.selection, page.colours.of_nodes, page.num_segments)
             self._plot = gui.add_plotly(figure, config={"displayModeBar": False}, aspect=1.1)
         with gui.add_folder("segments, the largest first"):
             self._list = [_Row(page) for _ in range(LISTED)]
-        self._later = Later(self._draw, seconds=QUIET)
-        self.close = self._later.close
+        self._debounced = Debounced(self._draw, seconds=QUIET)
+        self.close = self._debounced.close
         self._slider.on_update(page.guarded(self._slid))
         self._number.on_update(page.guarded(self._typed))
         self._name.on_update(page.guarded(self._named))
@@ -93,16 +93,16 @@ class TreePanel:
             command.on_trigger(page.guarded(lambda _, act=act: act()))
 
     def update(self) -> None:
-        """Show the state of the session."""
-        page, session = self._page, self._page.session
+        """Show the state of the selection."""
+        page, selection = self._page, self._page.selection
         self._slider.value = self._pace(page.num_segments)
         self._number.value = page.num_segments
         height = height_of(page.walk.tree, page.num_segments)
         number = page.num_segments
         self._cut.content = f"**{number} segment{'s' * (number != 1)}**, cut at height {height:.3g}"
         self._said.content = self._describe()
-        node = session.current
-        self._name.value = "" if node is None else session.state.names.get(node, "")
+        node = selection.current
+        self._name.value = "" if node is None else selection.marks.names.get(node, "")
         above = [] if node is None else page.walk.ancestors(node)
         if len(above) > ABOVE:  # The root is always of interest.
             above = [*above[: ABOVE - 1], above[-1]]
@@ -114,21 +114,21 @@ class TreePanel:
         listed = [node for node, _ in largest_nodes(page.nodes, LISTED)]
         for row, at in zip(self._list, _filled(listed, LISTED), strict=True):
             row.show(at, "")
-        self._later.ask()
+        self._debounced.ask()
 
     def _describe(self) -> str:
-        page, session = self._page, self._page.session
-        node = session.current
+        page, selection = self._page, self._page.selection
+        node = selection.current
         if node is None:
             return "Nothing selected. Click a part; shift adds to it, ctrl removes."
-        walk, number = page.walk, len(session.state.selected)
+        walk, number = page.walk, len(selection.marks.selected)
         first, last = walk.levels(node)
-        total = int(session.selected.sum())
+        total = int(selection.selected.sum())
         support = page.opened.hierarchy.support
         sure = "" if support is None else f"; in {support[node]:.0%} of resampled trees"
         more = f"{number} parts, {total:,} Gaussians selected; the last: " if number > 1 else ""
         return (
-            f"{more}**{escape(session.called(node))}**, {int(walk.sizes[node]):,} Gaussians, a "
+            f"{more}**{escape(selection.called(node))}**, {int(walk.sizes[node]):,} Gaussians, a "
             f"segment at {first} to {last} segments, formed at height "
             f"{walk.tree.altitudes[node]:.3g}; {len(walk.ancestors(node))} above, "
             f"{len(walk.children(node))} below{sure}"
@@ -137,7 +137,7 @@ class TreePanel:
     def _draw(self) -> None:
         page = self._page
         with page.lock:
-            figure = dendrogram_figure(page.session, page.colours.of_nodes, page.num_segments)
+            figure = dendrogram_figure(page.selection, page.colours.of_nodes, page.num_segments)
         self._plot.figure = figure
 
     def _marks(self) -> tuple[tuple[int, str], ...]:
@@ -163,7 +163,7 @@ class TreePanel:
     def _named(self, event: viser.GuiEvent) -> None:
         if event.client is None:
             return
-        if self._page.session.current is None:
+        if self._page.selection.current is None:
             raise InputError("nothing is selected that could have a name; click a part first.")
         self._page.rename(self._name.value)
         self._page.tree_panel.update()
@@ -177,19 +177,19 @@ class TreePanel:
             scene.remove_rect_select_callback(self._selector)
 
     def _wider(self) -> None:
-        self._step(self._page.session.wider, "select a part first; nothing is wider than all.")
+        self._step(self._page.selection.wider, "select a part first; nothing is wider than all.")
 
     def _narrower(self) -> None:
-        self._step(self._page.session.narrower, "select a part first; the finest do not split.")
+        self._step(self._page.selection.narrower, "select a part first; the finest do not split.")
 
     def _hide(self) -> None:
-        self._step(self._page.session.hide, "select what is to be hidden first.")
+        self._step(self._page.selection.hide, "select what is to be hidden first.")
 
     def _isolate(self) -> None:
-        self._step(self._page.session.isolate, "select what is to be seen alone first.")
+        self._step(self._page.selection.isolate, "select what is to be seen alone first.")
 
     def _show_all(self) -> None:
-        self._step(self._page.session.show_all, "everything is shown already.")
+        self._step(self._page.selection.show_all, "everything is shown already.")
 
     def _step(self, step: Callable[[], bool], otherwise: str) -> None:
         if not step():
@@ -210,7 +210,7 @@ class TreePanel:
 class _Row:
     """A button that stands for a node."""
 
-    def __init__(self, page: "Page") -> None:
+    def __init__(self, page: "RunPage") -> None:
         self._page, self._node = page, None
         self._button = page.server.gui.add_button("", visible=False)
         self._button.on_click(page.guarded(self._clicked))
@@ -222,7 +222,7 @@ class _Row:
             self._button.visible = False
             return
         page = self._page
-        name = page.session.called(node)
+        name = page.selection.called(node)
         self._button.label = f"{mark} {name} · {int(page.walk.sizes[node]):,}".strip()
         red, green, blue = (int(value) for value in page.colours.of_nodes[node])
         self._button.color = (red, green, blue)
@@ -230,7 +230,7 @@ class _Row:
 
     def _clicked(self, _: object) -> None:
         if self._node is not None:
-            self._page.session.select([self._node])
+            self._page.selection.select([self._node])
             self._page.changed()
 
 

@@ -11,7 +11,7 @@ from splat_uff.files import inside_folder
 from splat_uff.opened import KINDS, export_run
 
 if TYPE_CHECKING:
-    from splat_uff.view.page import Page
+    from splat_uff.view.run_page import RunPage
 
 FOLDER = "exports"
 SELECTED, ALL = "what is selected", "all segments"
@@ -20,7 +20,7 @@ SELECTED, ALL = "what is selected", "all segments"
 class ExportPanel:
     """Handles of the panel."""
 
-    def __init__(self, page: "Page") -> None:
+    def __init__(self, page: "RunPage") -> None:
         self._page, gui = page, page.server.gui
         self._what = gui.add_dropdown("export", (SELECTED, ALL))
         self._said = gui.add_markdown("")
@@ -37,7 +37,7 @@ class ExportPanel:
 
     def update(self) -> None:
         """Say what would be exported."""
-        selected = self._page.session.state.selected
+        selected = self._page.selection.marks.selected
         if self._what.value == ALL:
             self._said.content = "One file for each segment of the present granularity."
         elif selected:
@@ -59,7 +59,7 @@ class ExportPanel:
         page = self._page
         with page.lock:
             segments = page.num_segments
-            nodes = page.session.state.selected if self._what.value != ALL else ()
+            nodes = page.selection.marks.selected if self._what.value != ALL else ()
         if self._what.value != ALL and not nodes:
             raise InputError("nothing is selected; click a part first, or export all segments.")
         if self._format.value not in FORMATS:
