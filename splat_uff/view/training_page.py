@@ -59,7 +59,7 @@ class TrainingPage(Watch):
         self._bar = gui.add_progress_bar(0.0, animated=True)
         self._pause = gui.add_button("Pause")
         stop = gui.add_button("Stop", color="red", hint="What is done is kept; --resume goes on.")
-        self._mode = gui.add_dropdown(
+        self._colour_choice = gui.add_dropdown(
             "colours of the features", ("features", "segments"), hint="Once there are some."
         )
         self._segments = gui.add_slider("segments", 1, MOST_SEGMENTS, 1, START_SEGMENTS)
@@ -78,7 +78,7 @@ class TrainingPage(Watch):
         self._debounced = Debounced(self._show, seconds=0.0)
         self._pause.on_click(self._paused)
         stop.on_click(self._stopped)
-        self._mode.on_update(lambda _: self._look_soon())
+        self._colour_choice.on_update(lambda _: self._look_soon())
         self._segments.on_update(lambda _: self._recolour())
 
     def close(self) -> None:
@@ -173,7 +173,7 @@ class TrainingPage(Watch):
         self._gaussians = gaussians
 
     def _show_features(self, features: Float[np.ndarray, "N D"], gaussians: Gaussians) -> None:
-        if self._mode.value == "segments":
+        if self._colour_choice.value == "segments":
             weights = gaussians.opacities.numpy()  # How well each shows is not known yet.
             means = gaussians.means.numpy().astype(np.float64)
             tree = build_hierarchy(means, features, weights, self._hierarchy).tree

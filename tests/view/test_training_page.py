@@ -84,12 +84,11 @@ def test_gaussians_are_shown_as_they_were_when_looked_at(page, trained):
     page.after_step("gaussians", 1, 10, lambda: gaussians)
     until(lambda: page._splats is not None)
     until(lambda: page._next_look != float("inf"))
-    shown = page._splats._handle.buffer[:, 7:].copy().view(np.uint8)[:, 3]
-    np.testing.assert_allclose(shown, gaussians.opacities.numpy() * 255, atol=0.51)
+    np.testing.assert_allclose(page._splats.opacities, gaussians.opacities.numpy() * 255, atol=0.51)
     fewer = gaussians.subset(torch.arange(50))
     page._next_look = 0.0
     page.after_step("gaussians", 2, 10, lambda: fewer)
-    until(lambda: len(page._splats._handle.buffer) == 50)
+    until(lambda: len(page._splats.colours) == 50)
 
 
 def test_nothing_is_looked_at_while_nobody_is_there(page, server, monkeypatch):
@@ -111,15 +110,15 @@ def test_features_colour_the_gaussians(page, trained, mode):
     features = torch.from_numpy(read_arrays(opened.run.features)["features"])
     page.gaussians(opened.gaussians)
     until(lambda: page._next_look != float("inf"))
-    page._mode.value = mode
+    page._colour_choice.value = mode
     page._next_look = 0.0
-    before = page._splats._handle.buffer[:, 7].copy()
+    before = page._splats.colours
     page.after_step("features", 5, 10, lambda: features)
-    until(lambda: (page._splats._handle.buffer[:, 7] != before).any())
+    until(lambda: (page._splats.colours != before).any())
     if mode == "segments":
-        before = page._splats._handle.buffer[:, 7].copy()
+        before = page._splats.colours
         page._segments.value = 3
-        until(lambda: (page._splats._handle.buffer[:, 7] != before).any())
+        until(lambda: (page._splats.colours != before).any())
 
 
 def test_a_pause_holds_the_training_and_is_not_counted(page, trained):
