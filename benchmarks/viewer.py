@@ -89,20 +89,18 @@ def recolour(count: int, moves: int) -> dict[str, Any]:
     page = RunPage(server, many_gaussians(count), ())
     begun: list[float] = []
     spent: list[float] = []
-    slid, show = page.tree_panel._slid, page._splats.show
+    cut, show = page.state.cut, page.splats.show
 
-    def slide(event: viser.GuiEvent) -> None:
+    def begin(num_segments: int) -> None:
         begun.append(time.perf_counter())
-        slid(event)
+        cut(num_segments)
 
-    def shown(*given: Any) -> None:
-        show(*given)
+    def shown(colours: np.ndarray, visible: np.ndarray) -> None:
+        show(colours, visible)
         if begun:
             spent.append(1000 * (time.perf_counter() - begun.pop()))
 
-    page._splats.show = shown
-    page.tree_panel._slider.remove_update_callback()
-    page.tree_panel._slider.on_update(page.guarded(slide))
+    page.state.cut, page.splats.show = begin, shown
     try:
         done = subprocess.run(child, capture_output=True, text=True, check=True)
     finally:

@@ -15,12 +15,12 @@ from splat_uff.view.training_page import TrainingPage
 from splat_uff.watch import Watch
 
 
-def show_run(opened: OpenedRun, *, host: str, port: int) -> None:
+def show_run(run: OpenedRun, *, host: str, port: int) -> None:
     """Serve the page of a finished run until Ctrl-C."""
-    views = views_of(opened)  # Before the page is there, as it takes a while.
-    server = start_server(_title(opened.provenance.scene), host=host, port=port)
+    views = views_of(run)  # Before the page is there, as it takes a while.
+    server = start_server(_title(run.provenance.scene), host=host, port=port)
     try:
-        _stay(server, opened, views)
+        _stay(server, run, views)
     finally:
         stop_server(server)
 
@@ -43,14 +43,14 @@ def train_on_page(
         finally:
             page.close()
         notice("The page now shows the run.")
-        opened = open_run(output)
-        _stay(server, opened, views_of(opened))
+        run = open_run(output)
+        _stay(server, run, views_of(run))
     finally:
         stop_server(server)
 
 
-def _stay(server: viser.ViserServer, opened: OpenedRun, views: Sequence[View]) -> None:
-    page = RunPage(server, opened, views)
+def _stay(server: viser.ViserServer, run: OpenedRun, views: Sequence[View]) -> None:
+    page = RunPage(server, run, views)
     try:
         wait_for_ctrl_c()
     finally:

@@ -8,9 +8,12 @@ from jaxtyping import Bool, Float, Int, UInt8
 from scipy.sparse import csr_matrix
 
 from splat_uff.colours import to_bytes
+from splat_uff.errors import InputError
 from splat_uff.evaluate.summary import gaussian_colours
 from splat_uff.opened import OpenedRun
+from splat_uff.progress import notice
 from splat_uff.render import Gaussians
+from splat_uff.run import load_arrays
 
 ColourMode = Literal["photo", "segments", "features", "confidence"]
 SH_C0 = 0.28209479177387814
@@ -24,14 +27,15 @@ class Colours:
     """Colours of all Gaussians in every mode, made when first asked for.
 
     Args:
-        opened: The run. Without its features there are no modes `features` and `confidence`.
-        features: One per Gaussian, as in `features.npz`, or None.
+        run: Whose Gaussians have colours.
+        features: One per Gaussian, as in `features.npz`; without, there are no modes `features` and
+            `confidence`.
     """
 
-    def __init__(self, opened: OpenedRun, features: Float[np.ndarray, "N D"] | None) -> None:
-        self._opened, self._features = opened, features
+    def __init__(self, run: OpenedRun, features: Float[np.ndarray, "N D"] | None) -> None:
+        self._run, self._features = run, features
         self._fixed: dict[ColourMode, UInt8[np.ndarray, "N 3"]] = {}
-        self.of_nodes = to_bytes(opened.walk.colours)
+        self.of_nodes = to_bytes(run.walk.colours)
         """By node, [T, 3]."""
 
     @property
@@ -56,12 +60,29 @@ class Colours:
             return to_bytes(shades)[(agreement(self._features, nodes) * 255 + 0.5).astype(int)]
         if mode not in self._fixed:
             if mode == "photo":
-                self._fixed[mode] = photo_colours(self._opened.gaussians)
+                self._fixed[mode] = photo_colours(self._run.gaussians)
             else:
                 assert self._features is not None
-                colours = gaussian_colours(self._features, self._opened.hierarchy)
+                colours = gaussian_colours(self._features, self._run.hierarchy)
                 self._fixed[mode] = to_bytes(colours)
         return self._fixed[mode]
+
+
+def read_features(run: OpenedRun) -> Float[np.ndarray, "N D"] | None:
+    """Features of a run; None, and a line that says so, where none belong to its Gaussians."""
+    try:
+        features = load_arrays(run.run.features, ("features",))["features"]
+    except InputError as error:
+        notice(f"no colours of features and confidence: {error}")
+        return None
+    fits = features.ndim == 2 and len(features) == len(run.gaussians)
+    if not (fits and features.dtype.kind == "f" and np.isfinite(features).all()):
+        notice(
+            f"no colours of features and confidence: {run.run.features} is damaged or of another "
+            "run."
+        )
+        return None
+    return features
 
 
 def photo_colours(gaussians: Gaussians) -> UInt8[np.ndarray, "N 3"]:

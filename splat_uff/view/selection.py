@@ -44,8 +44,8 @@ class Selection:
         mode: SelectionMode = "replace",
         *,
         anchor: int | None = None,
-    ) -> None:
-        """Select nodes; `add` to what is selected, or `remove` from it.
+    ) -> bool:
+        """Select nodes; `add` to what is selected, or `remove` from it; False without a change.
 
         Removing what lies inside a selected node leaves the rest of that node selected.
         """
@@ -55,7 +55,7 @@ class Selection:
                 chosen = self._without(chosen, int(node))
             else:
                 chosen = self._with(chosen, int(node))
-        self._change(selected=chosen, anchor=anchor)
+        return self._change(selected=chosen, anchor=anchor)
 
     def wider(self) -> bool:
         """From the node selected last to the one above; False where there is none."""
