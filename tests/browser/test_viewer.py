@@ -139,9 +139,7 @@ def place_of(page, node):
 
 
 def largest_node(page):
-    return int(
-        np.unique(page.state.nodes)[np.unique(page.state.nodes, return_counts=True)[1].argmax()]
-    )
+    return largest_nodes(page.state.nodes, 1)[0][0]
 
 
 def test_splats_are_drawn_in_the_colours_of_their_segments(shown, page):
@@ -201,10 +199,7 @@ def test_a_box_selects_what_it_holds(shown, page):
     shown.keyboard.down("Shift")
     drag(shown, (5, 5), (790, 710))
     shown.keyboard.up("Shift")
-    until(
-        shown,
-        lambda: page.state.selection.selected.sum() > 0.5 * len(page.state.selection.selected),
-    )
+    until(shown, lambda: page.state.selection.selected.mean() > 0.5)
     shown.get_by_text("draw a box to select").wait_for()
     shown.get_by_role("checkbox").first.check()
     until(shown, lambda: page.segments.box.value)
