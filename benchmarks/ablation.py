@@ -17,7 +17,6 @@ from typing import Any
 
 from splat_uff.evaluate.ceiling import ceiling_ratios
 from splat_uff.evaluate.score import ceiling_scores, evaluate
-from splat_uff.features.blend import FrozenViews
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.fit import fit_features
 from splat_uff.files import write_json
@@ -25,10 +24,9 @@ from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.machine import measured_here
 from splat_uff.masks.bags import Bags
-from splat_uff.masks.gather import gather_masks
-from splat_uff.memory import Memory
+from splat_uff.run.open import open_run
 from splat_uff.settings import TrainConfig
-from splat_uff.stages import grow_tree, opinions_of, read_finished, tree_for_features
+from splat_uff.training.frozen import frozen_scene, grow_tree, tree_for_features
 
 DEFAULTS = TrainConfig()
 NOISE = FeaturesConfig(start="noise", steps=1500, ultrametric_weight=0.0)
@@ -82,20 +80,17 @@ def main() -> None:
 
 def ablate(folder: Path) -> Iterator[dict[str, Any]]:
     """Score every variant on the Gaussians of a run."""
-    found = read_finished(folder)
-    capture, gaussians, settings = found.capture, found.gaussians, found.provenance.settings
-    memory, seed = Memory(), settings.seed
-    bags = gather_masks(capture, found.provenance.mask_source)
-    views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
-    largest = views.largest_weights(len(gaussians))
-    opinions = opinions_of(capture, bags, gaussians, memory, views)
+    run = open_run(folder, finished=True)
+    scene, settings, gaussians = frozen_scene(run), run.provenance.settings, run.gaussians
     bounds = ceiling_scores(
-        capture, gaussians, None, seed=seed, num_clicks=settings.evaluate.clicks
+        run.capture, gaussians, None, seed=settings.seed, num_clicks=settings.evaluate.clicks
     )
 
     def score(hierarchy: Hierarchy, labels: str, cut_by: str) -> dict[str, Any]:
         config = replace(settings.evaluate, labels=labels, cut_by=cut_by)
-        metrics = evaluate(capture, gaussians, hierarchy, Bags([]), config, seed=seed).metrics
+        metrics = evaluate(
+            run.capture, gaussians, hierarchy, Bags([]), config, seed=settings.seed
+        ).metrics
         ratios = ceiling_ratios(metrics | bounds)
         return {"nc": metrics["nc"], "nc_fixed": metrics["nc_fixed"], "ratios": ratios}
 
@@ -103,17 +98,16 @@ def ablate(folder: Path) -> Iterator[dict[str, Any]]:
         choice = replace(settings, features=config, hierarchy=HierarchyConfig(resamples=0))
         start = time.perf_counter()
         features = fit_features(
-            views, len(gaussians), capture, bags, config, seed=seed,
-            tree=tree_for_features(gaussians, largest, choice, opinions), memory=memory,
+            scene.views, scene.bags, config, seed=settings.seed,
+            tree=tree_for_features(scene, choice),
         )  # fmt: skip
         seconds = round(time.perf_counter() - start, 1)
         for reading in readings_of(losses):
             linkage, labels, cut_by = READINGS[reading]
             tree = replace(choice, hierarchy=replace(choice.hierarchy, linkage=linkage))
-            hierarchy = grow_tree(gaussians, features, largest, tree, opinions)
-            row = {"scene": found.provenance.scene, "seed": seed, "losses": losses}
+            row = {"scene": run.provenance.scene, "seed": settings.seed, "losses": losses}
             row |= {"reading": reading, "seconds": seconds}
-            yield row | score(hierarchy, labels, cut_by)
+            yield row | score(grow_tree(scene, features, tree), labels, cut_by)
 
 
 def readings_of(losses: str) -> list[str]:

@@ -22,7 +22,7 @@ from splat_uff.files import write_json
 from splat_uff.machine import measured_here
 from splat_uff.masks.folders import read_masks
 from splat_uff.render import blend_weights
-from splat_uff.stages import Finished, read_finished
+from splat_uff.run.open import Run, open_run
 
 OUTSIDE = (0.15, 0.5, 1.0)
 FITS = {"weighted mean": (0, 0.0), "Adam, 0.01": (1500, 0.01), "Adam, 0.1 (default)": (1500, 0.1)}
@@ -40,15 +40,15 @@ def main() -> None:
         "distil": [],
     }
     for folder in options.runs:
-        found = read_finished(folder)
-        record["lift"] += measure_lift(found)
-        record["distil"] += measure_distil(found)
+        run = open_run(folder, finished=True)
+        record["lift"] += measure_lift(run)
+        record["distil"] += measure_distil(run)
     write_json(options.output, record)
 
 
-def measure_lift(found: Finished) -> list[dict[str, Any]]:
+def measure_lift(run: Run) -> list[dict[str, Any]]:
     """NC of SAM3D by the weight of pixels outside of a mask."""
-    capture, gaussians = found.capture, found.gaussians
+    capture, gaussians = run.capture, run.gaussians
     chosen = np.unique(np.linspace(0, len(capture.train) - 1, PROMPTED).round().astype(int))
     bags = read_masks(capture)
     views = [capture.train[view] for view in chosen]
@@ -61,16 +61,16 @@ def measure_lift(found: Finished) -> list[dict[str, Any]]:
         shown = [render_lifted(lifted, gaussians, scored_camera(view)) for view in capture.val]
         rng = np.random.default_rng([0, STAGE])
         scores = masks_covering(shown, truths, rng=rng).record()
-        rows.append({"scene": found.provenance.scene, "outside": outside, "nc": scores})
+        rows.append({"scene": run.provenance.scene, "outside": outside, "nc": scores})
         print(json.dumps(rows[-1]), flush=True)
     return rows
 
 
-def measure_distil(found: Finished) -> list[dict[str, Any]]:
+def measure_distil(run: Run) -> list[dict[str, Any]]:
     """Error on held-out views and NC of both readings, by how features are distilled."""
-    capture, gaussians = found.capture, found.gaussians
+    capture, gaussians = run.capture, run.gaussians
     maps = describe_capture(capture, gaussians)
-    views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
+    views = FrozenViews(gaussians, [view.camera for view in capture.train])
     truths = [view.truth for view in capture.val if view.truth is not None]
 
     def coverings(seen: list) -> tuple[float, float]:
@@ -82,7 +82,7 @@ def measure_distil(found: Finished) -> list[dict[str, Any]]:
     rows = []
     for name, (steps, lr) in FITS.items():
         start = time.perf_counter()
-        features = distil(views, len(gaussians), list(maps.train), seed=0, steps=steps, lr=lr)
+        features = distil(views, list(maps.train), seed=0, steps=steps, lr=lr)
         seconds = time.perf_counter() - start
         errors = []
         for view, known in zip(capture.val, maps.val, strict=True):
@@ -92,13 +92,13 @@ def measure_distil(found: Finished) -> list[dict[str, Any]]:
             blended = (weights @ features)[opaque] / alpha[opaque, None]
             errors.append(((blended - known.reshape(len(alpha), -1)[opaque]) ** 2).mean())
         cameras = [scored_camera(view) for view in capture.val]
-        shaping = found.hierarchy.shaping
+        shaping = run.hierarchy.shaping
         rendered = coverings([render_features(features, gaussians, each) for each in cameras])
         surface = coverings(
             [surface_features(features, gaussians, each, shaping) for each in cameras]
         )
         row = {
-            "scene": found.provenance.scene,
+            "scene": run.provenance.scene,
             "fit": name,
             "seconds": round(seconds, 1),
             "error": float(np.mean(errors)),

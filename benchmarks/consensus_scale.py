@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from splat_uff.cameras import Camera
-from splat_uff.features.blend import RenderedViews
+from splat_uff.features.blend import FrozenViews
 from splat_uff.files import write_json
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
@@ -165,8 +165,8 @@ def build(gaussians: Gaussians, cameras: list[Camera], bags: Bags, memory: Memor
     features = rng.standard_normal((40, 16))[cell] + 0.5 * rng.standard_normal((count, 16))
 
     def opinions(chosen: np.ndarray) -> Consensus:
-        views = RenderedViews(gaussians, cameras)
-        return Consensus.of(views, bags, chosen, count, memory=memory)
+        views = FrozenViews(gaussians, cameras)
+        return Consensus.of(views, bags, chosen, memory=memory)
 
     largest = np.ones(count, np.float32)
     config = HierarchyConfig(linkage="consensus")

@@ -14,13 +14,12 @@ from pathlib import Path
 from splat_uff.builtin import find_scene
 from splat_uff.capture import read_capture
 from splat_uff.evaluate.score import evaluate
-from splat_uff.features.blend import FrozenViews
 from splat_uff.files import write_json
 from splat_uff.gaussians.fit import fit_gaussians
 from splat_uff.machine import measured_here
 from splat_uff.masks.folders import read_masks
-from splat_uff.run import TrainConfig
-from splat_uff.stages import refit
+from splat_uff.settings import TrainConfig
+from splat_uff.training.frozen import FrozenScene, refit
 
 DEFAULTS = TrainConfig()
 PLAIN = replace(DEFAULTS.gaussians, density="default", reset_every=0)
@@ -63,8 +62,7 @@ def score(folder: Path, strategy: str) -> dict[str, object]:
     capture = read_capture(folder, size=DEFAULTS.size)
     bags = read_masks(capture)
     gaussians = fit_gaussians(capture, STRATEGIES[strategy], bags, seed=DEFAULTS.seed)
-    views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
-    _, hierarchy, _ = refit(views, gaussians, capture, bags, DEFAULTS)
+    _, hierarchy, _ = refit(FrozenScene(gaussians, capture, bags), DEFAULTS)
     found = evaluate(capture, gaussians, hierarchy, [], DEFAULTS.evaluate, seed=DEFAULTS.seed)
     kept: dict[str, object] = {
         name: found.metrics[name] for name in ("psnr", "ssim", "nc", "nc_fixed", "num_gaussians")

@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from splat_uff.evaluate.score import evaluate
-from splat_uff.features.blend import FrozenViews
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.files import write_json
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.machine import measured_here
 from splat_uff.masks.bags import Bags
-from splat_uff.masks.gather import gather_masks
+from splat_uff.run.open import open_run
 from splat_uff.settings import TrainConfig
-from splat_uff.stages import read_finished, refit
+from splat_uff.training.frozen import frozen_scene, refit
 
 TREE = HierarchyConfig(linkage="consensus", resamples=0)
 NOISE = FeaturesConfig(start="noise", steps=1500, ultrametric_weight=0.0, lr=1e-2)
@@ -80,21 +79,20 @@ class _Run:
     """A finished run, its masks and its blend weights, read once for all variants."""
 
     def __init__(self, folder: Path) -> None:
-        self.found = read_finished(folder)
-        provenance = self.found.provenance
+        self.run = open_run(folder, finished=True)
+        provenance = self.run.provenance
         self.scene, self.seed = provenance.scene, provenance.settings.seed
-        self.bags = gather_masks(self.found.capture, provenance.mask_source)
-        cameras = [view.camera for view in self.found.capture.train]
-        self.views = FrozenViews.of(self.found.gaussians, cameras)
+        self.frozen = frozen_scene(self.run)
+        _ = self.frozen.largest_weights  # Photos are rendered before the clock starts.
 
     def score(self, name: str) -> dict[str, Any]:
         """NC and NC with one cut a level, and the seconds of features and tree."""
-        found, config = self.found, VARIANTS[name]
-        gaussians, capture = found.gaussians, found.capture
-        settings = TrainConfig(seed=self.seed, features=config, hierarchy=TREE)
-        _, hierarchy, seconds = refit(self.views, gaussians, capture, self.bags, settings)
-        view = found.provenance.settings.evaluate
-        metrics = evaluate(capture, gaussians, hierarchy, Bags([]), view, seed=self.seed).metrics
+        settings = TrainConfig(seed=self.seed, features=VARIANTS[name], hierarchy=TREE)
+        _, hierarchy, seconds = refit(self.frozen, settings)
+        run, view = self.run, self.run.provenance.settings.evaluate
+        metrics = evaluate(
+            run.capture, run.gaussians, hierarchy, Bags([]), view, seed=self.seed
+        ).metrics
         return {"nc": metrics["nc"], "nc_fixed": metrics["nc_fixed"], "seconds": round(seconds, 1)}
 
 

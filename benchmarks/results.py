@@ -24,7 +24,8 @@ from splat_uff.builtin import list_scenes
 from splat_uff.errors import InputError
 from splat_uff.files import write_json
 from splat_uff.machine import measured_here
-from splat_uff.run import Run, read_metrics
+from splat_uff.run.folder import RunFolder
+from splat_uff.run.provenance import read_metrics
 from splat_uff.settings import TrainConfig, config_folder, read_settings, scene_presets
 
 SCORES = ("nc", "nc_fixed", "nc_ceiling", "nc_fixed_ceiling", "ratios", "vc", "vc_ceiling")
@@ -53,10 +54,10 @@ def main(args: Sequence[str] | None = None) -> None:
     for source, name, size in plan(options.scenes, options.data, options.sizes):
         found = []
         for seed in options.seeds:
-            run = Run(options.runs / f"{name}-{size}-{seed}")
+            run = RunFolder(options.runs / f"{name}-{size}-{seed}")
             own = ["--seed", str(seed), "--size", str(size), *flags]
             found.append(finished(run, [*source, *own], again=options.again))
-            print(f"{run.folder}: {describe(found[-1])}", flush=True)
+            print(f"{run.path}: {describe(found[-1])}", flush=True)
         rows[name, size] = {
             "scene": name,
             "size": size,
@@ -84,16 +85,16 @@ def plan(
     return found
 
 
-def finished(run: Run, flags: Sequence[str], *, again: bool) -> dict[str, Any]:
+def finished(run: RunFolder, flags: Sequence[str], *, again: bool) -> dict[str, Any]:
     """Metrics of a run that is trained, or gone on with, and scored in full.
 
     Raises:
         InputError: If either fails; it has said why.
     """
-    call("train", *flags, "--output", str(run.folder), "--resume")
+    call("train", *flags, "--output", str(run.path), "--resume")
     metrics = read_metrics(run)
     if again or ("nc" in metrics and "ratios" not in metrics):
-        call("metrics", str(run.folder), "--json")
+        call("metrics", str(run.path), "--json")
         metrics = read_metrics(run)
     return metrics
 

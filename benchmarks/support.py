@@ -33,10 +33,9 @@ from splat_uff.hierarchy.support import SAME
 from splat_uff.hierarchy.support import STAGE as SUPPORT_STAGE
 from splat_uff.hierarchy.walk import Walk
 from splat_uff.machine import measured_here
-from splat_uff.masks.gather import gather_held_out, gather_masks
-from splat_uff.memory import Memory
-from splat_uff.run import Run, load_arrays
-from splat_uff.stages import Finished, opinions_of, read_finished
+from splat_uff.masks.gather import gather_held_out
+from splat_uff.run.open import Run, open_run
+from splat_uff.training.frozen import frozen_scene
 
 BINS = 10
 CONFIG = HierarchyConfig(linkage="consensus")
@@ -65,17 +64,17 @@ def main() -> None:
 
 def judge(folder: Path) -> dict:
     """One row for a run."""
-    found = read_finished(folder)
-    seed = found.provenance.settings.seed
-    hierarchy, seconds = build(found, folder, seed)
+    run = open_run(folder, finished=True)
+    seed = run.provenance.settings.seed
+    hierarchy, seconds = build(run, seed)
     assert hierarchy.support is not None
-    nodes, right = right_nodes(found, hierarchy)
+    nodes, right = right_nodes(run, hierarchy)
     support = hierarchy.support[nodes]
     table = in_bins(support, right)
     draws = CONFIG.resamples
     smoothed = in_bins((support * draws + 0.5) / (draws + 1), right)
     return {
-        "scene": found.provenance.scene,
+        "scene": run.provenance.scene,
         "seed": seed,
         "seconds": seconds,
         "nodes": len(nodes),
@@ -84,7 +83,7 @@ def judge(folder: Path) -> dict:
         "ece": round(calibration_error(table), 4),
         "ece_smoothed": round(calibration_error(smoothed), 4),
         "bins": table,
-        "natural": natural(found, hierarchy, seed),
+        "natural": natural(run, hierarchy, seed),
     }
 
 
@@ -101,13 +100,10 @@ def in_bins(support: np.ndarray, right: np.ndarray) -> list[dict]:
     ]
 
 
-def build(found: Finished, folder: Path, seed: int) -> tuple[Hierarchy, dict[str, float]]:
+def build(run: Run, seed: int) -> tuple[Hierarchy, dict[str, float]]:
     """The tree by consensus, and processor seconds of it and of its support, all threads."""
-    arrays = load_arrays(Run(folder).features, ("features", "largest_weights"))
-    bags = gather_masks(found.capture, found.provenance.mask_source)
-    opinions = opinions_of(found.capture, bags, found.gaussians, Memory())
-    means = found.gaussians.means.numpy().astype(np.float64)
-    given = means, arrays["features"], arrays["largest_weights"]
+    scene = frozen_scene(run)
+    given = scene.means, run.features, scene.largest_weights
 
     def timed(resamples: int) -> tuple[Hierarchy, float]:
         start = time.process_time()
@@ -115,7 +111,7 @@ def build(found: Finished, folder: Path, seed: int) -> tuple[Hierarchy, dict[str
             replace(CONFIG, resamples=resamples),
             np.random.default_rng([seed, SUPPORT_STAGE]),
         )
-        hierarchy = build_hierarchy(*given, config, opinions, rng=rng)
+        hierarchy = build_hierarchy(*given, config, scene.consensus, rng=rng)
         return hierarchy, time.process_time() - start
 
     timed(1)  # Compiles.
@@ -123,20 +119,20 @@ def build(found: Finished, folder: Path, seed: int) -> tuple[Hierarchy, dict[str
     return hierarchy, {"tree": round(without, 2), "support": round(both - without, 2)}
 
 
-def right_nodes(found: Finished, hierarchy: Hierarchy) -> tuple[np.ndarray, np.ndarray]:
+def right_nodes(run: Run, hierarchy: Hierarchy) -> tuple[np.ndarray, np.ndarray]:
     """The nodes that are asked about, and which of them are right."""
     tree, walk = hierarchy.tree, Walk(hierarchy.tree)
-    config = found.provenance.settings.evaluate
+    config = run.provenance.settings.evaluate
     counts = segment_counts(most=min(config.most_segments, tree.most_segments), count=config.cuts)
     cuts = np.stack([walk.cut(int(count)) for count in counts])
     nodes = np.unique(cuts)
     number = np.zeros(len(tree.parents), np.int32)
     number[nodes] = np.arange(1, len(nodes) + 1)
     shown, matched = np.zeros(len(nodes), bool), np.zeros(len(nodes), bool)
-    bags = gather_held_out(found.capture, found.provenance.mask_source)
-    for view, (masks, _) in zip(found.capture.val, bags, strict=True):
+    bags = gather_held_out(run.capture, run.provenance.mask_source)
+    for view, (masks, _) in zip(run.capture.val, bags, strict=True):
         camera = view.camera.resized(masks.width, masks.height)
-        maps = label_maps(blended_votes(found.gaussians, camera), number[cuts])
+        maps = label_maps(blended_votes(run.gaussians, camera), number[cuts])
         inside = masks.flat()
         areas = inside.sum(axis=1)
         seen = np.zeros(len(nodes) + 1, bool)
@@ -152,7 +148,7 @@ def right_nodes(found: Finished, hierarchy: Hierarchy) -> tuple[np.ndarray, np.n
                 ious = joint[:, new] / (areas[:, None] + sizes[new] - joint[:, new])
                 matched[new - 1] |= ious.max(axis=0) >= SAME
         shown |= seen[1:]
-    labels = oracle_labels(found.gaussians, found.capture.train)
+    labels = oracle_labels(run.gaussians, run.capture.train)
     for place, node in enumerate(nodes):
         matched[place] |= any(
             is_true(level, walk.leaves(node), number == 2) for number, level in enumerate(labels)
@@ -174,17 +170,17 @@ def calibration_error(table: list[dict]) -> float:
     return sum(row["nodes"] * abs(row["support"] - row["right"]) for row in table) / nodes
 
 
-def natural(found: Finished, hierarchy: Hierarchy, seed: int) -> dict:
+def natural(run: Run, hierarchy: Hierarchy, seed: int) -> dict:
     """NC of the best natural level for each true level, beside that of the best scored cut."""
-    config, gaussians = found.provenance.settings.evaluate, found.gaussians
+    config, gaussians = run.provenance.settings.evaluate, run.gaussians
     levels = natural_levels(hierarchy.tree, hierarchy.support, most_segments=config.most_segments)
     chosen = np.stack([cut_into(hierarchy.tree, level.segments) for level in levels])
-    truths = [view.truth for view in found.capture.val if view.truth is not None]
+    truths = [view.truth for view in run.capture.val if view.truth is not None]
     scored, few = (
         np.stack(
             [
                 label_view(gaussians, hierarchy, scored_camera(view), cuts, config)
-                for view in found.capture.val
+                for view in run.capture.val
             ]
         )
         for cuts in (make_cuts(hierarchy, config), chosen)

@@ -28,11 +28,11 @@ from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
 from splat_uff.hierarchy.labels import blended_votes, label_maps
 from splat_uff.machine import measured_here
-from splat_uff.masks.gather import gather_masks
-from splat_uff.memory import Memory
 from splat_uff.neighbours import find_nearest
-from splat_uff.run import Run, load_arrays, read_provenance
-from splat_uff.stages import opinions_of, read_finished
+from splat_uff.run.folder import RunFolder
+from splat_uff.run.open import open_run
+from splat_uff.run.provenance import read_provenance
+from splat_uff.training.frozen import frozen_scene
 
 PRODUCT, LEAST_MOST, COMMON = 0, 1, 2
 FIRST, KEPT = "as in the prototype", "no crumbs, small masks count more, 1.5 feature"
@@ -127,7 +127,7 @@ def main() -> None:
     known = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
     rows = {(row["scene"], row["seed"], row["choice"]): row for row in known}
     for folder in options.runs:
-        provenance = read_provenance(Run(folder))
+        provenance = read_provenance(RunFolder(folder))
         scene, seed = provenance.scene, provenance.settings.seed
         left = [name for name in options.only if (scene, seed, name) not in rows]
         if not left:
@@ -153,13 +153,11 @@ class Trial:
     """A run, its photos' opinions, and what its trees are scored on."""
 
     def __init__(self, folder: Path) -> None:
-        found = read_finished(folder)
+        found = open_run(folder, finished=True)
         self.gaussians = gaussians = found.gaussians
-        arrays = load_arrays(Run(folder).features, ("features", "largest_weights"))
-        self.given = arrays["features"], arrays["largest_weights"]
-        self.means = gaussians.means.numpy().astype(np.float64)
-        self.bags = gather_masks(found.capture, found.provenance.mask_source)
-        self.opinions = opinions_of(found.capture, self.bags, gaussians, Memory())
+        scene = frozen_scene(found)
+        self.given = found.features, scene.largest_weights
+        self.means, self.bags, self.opinions = scene.means, scene.bags, scene.consensus
         self.normals = _normals(gaussians.quats.numpy(), gaussians.scales.numpy())
         self.least = -1.0
         self.ask(Choice().min_weight)

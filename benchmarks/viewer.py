@@ -37,9 +37,10 @@ from splat_uff.files import write_json
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.machine import commit, describe_machine
-from splat_uff.opened import OpenedRun
 from splat_uff.render import Gaussians
-from splat_uff.run import Provenance, Run
+from splat_uff.run.folder import RunFolder
+from splat_uff.run.open import Run
+from splat_uff.run.provenance import Provenance
 from splat_uff.settings import TrainConfig, convert
 from splat_uff.view.run_page import RunPage
 from splat_uff.view.server import start_server, stop_server
@@ -117,7 +118,7 @@ def recolour(count: int, moves: int) -> dict[str, Any]:
     }
 
 
-def many_gaussians(count: int) -> OpenedRun:
+def many_gaussians(count: int) -> Run:
     """A run of random Gaussians on a random tree of `GROUPS` groups."""
     rng = np.random.default_rng(0)
     inputs = random_inputs(64, 1, count=count)
@@ -141,9 +142,9 @@ def many_gaussians(count: int) -> OpenedRun:
     heights = np.zeros(len(parents))
     heights[count + GROUPS :] = np.sort(rng.random(GROUPS - 1))
     tree = Hierarchy(Dendrogram(parents, heights, count), np.ones(count, bool))
-    run = Run(Path(tempfile.mkdtemp()))
+    folder = RunFolder(Path(tempfile.mkdtemp()))
     provenance = Provenance("random", "", "", "", TrainConfig())
-    return OpenedRun(run, provenance, gaussians, tree, np.eye(4))
+    return Run(folder, provenance, gaussians, tree, np.eye(4))
 
 
 class Blocks(TrainingPage):

@@ -5,11 +5,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from splat_uff.opened import OpenedRun, export_run, open_run
+    from splat_uff.export.run import export_run
+    from splat_uff.run.open import Run, open_run
     from splat_uff.turntable import write_turntable
 
 __version__ = "0.1.0"
-__all__ = ["OpenedRun", "__version__", "export_run", "open_run", "write_turntable"]
+__all__ = ["Run", "__version__", "export_run", "open_run", "write_turntable"]
 
 # By default GNU OpenMP's threads spin 300 000 times before they sleep. Where other programs want
 # the cores too, that made the photometric fit 17 times as long; so it is 3 times, at no cost where
@@ -17,9 +18,9 @@ __all__ = ["OpenedRun", "__version__", "export_run", "open_run", "write_turntabl
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 _MODULES = {
-    "OpenedRun": "splat_uff.opened",
-    "export_run": "splat_uff.opened",
-    "open_run": "splat_uff.opened",
+    "Run": "splat_uff.run.open",
+    "export_run": "splat_uff.export.run",
+    "open_run": "splat_uff.run.open",
     "write_turntable": "splat_uff.turntable",
 }
 

@@ -16,7 +16,7 @@ from splat_uff.capture.rotated import ANGLES
 from splat_uff.errors import InputError
 from splat_uff.evaluate.consistency import Warp, view_consistency
 from splat_uff.evaluate.covering import normalized_covering, segmentation_injectivity
-from splat_uff.features.blend import FrozenViews, blend_pixels
+from splat_uff.features.blend import BlendRows, FrozenViews, blend_pixels
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.fit import fit_features
 from splat_uff.features.linkage import average_linkage
@@ -29,11 +29,10 @@ from splat_uff.hierarchy.dendrogram import cut_into
 from splat_uff.machine import measured_here
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.records import MaskSet
-from splat_uff.memory import Memory
 from splat_uff.progress import silenced
 from splat_uff.render import Gaussians, blend_weights, rasterization
 from splat_uff.settings import TrainConfig
-from splat_uff.stages import opinions_of, refit, tree_for_features
+from splat_uff.training.frozen import FrozenScene, refit, tree_for_features
 
 COUNT = 30_000
 """Gaussians in most of the inputs."""
@@ -218,10 +217,10 @@ def _blend_weights(size: int) -> tuple[Call, int]:
 
 def _blend_pixels() -> tuple[Call, int]:
     gaussians, camera = _scene(200)
-    views = FrozenViews.of(gaussians, [camera])
+    blends = BlendRows.of(FrozenViews(gaussians, [camera]))
     features = torch.rand(COUNT, 32, requires_grad=True)
     rows = np.sort(np.random.default_rng(0).choice(200 * 200, 4096, replace=False))
-    return lambda: blend_pixels(features, views, rows).sum().backward(), 1
+    return lambda: blend_pixels(features, blends, rows).sum().backward(), 1
 
 
 def _ssim() -> tuple[Call, int]:
@@ -232,34 +231,29 @@ def _ssim() -> tuple[Call, int]:
 def _feature_step() -> tuple[Call, int]:
     """Steps of the default losses, with the scene's tree made beforehand."""
     settings = TrainConfig(features=FeaturesConfig(steps=FEATURE_STEPS))
-    gaussians, capture, bags = _masked(1)
-    views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
-    largest = views.largest_weights(COUNT)
-    opinions = opinions_of(capture, bags, gaussians, Memory(), views)
-    tree = tree_for_features(gaussians, largest, settings, opinions)
+    scene = _masked(1)
+    tree = tree_for_features(scene, settings)
 
     def call() -> None:
-        fit_features(views, COUNT, capture, bags, settings.features, seed=0, tree=tree)
+        fit_features(scene.views, scene.bags, settings.features, seed=0, tree=tree)
 
     return call, FEATURE_STEPS
 
 
 def _consensus() -> tuple[Call, int]:
     """All that `train` does from frozen Gaussians to a tree where features are not trained."""
-    settings = TrainConfig(features=FeaturesConfig(steps=0))
-    gaussians, capture, bags = _masked(VIEWS)
-    views = FrozenViews.of(gaussians, [view.camera for view in capture.train])
-    return lambda: refit(views, gaussians, capture, bags, settings), 1
+    settings, scene = TrainConfig(features=FeaturesConfig(steps=0)), _masked(VIEWS)
+    return lambda: refit(scene, settings), 1
 
 
-def _masked(count: int) -> tuple[Gaussians, Capture, Bags]:
+def _masked(count: int) -> FrozenScene:
     """Equal photos, with masks of halves, quarters and so on down to squares of 25 pixels."""
     gaussians, camera = _scene(200)
     masks = MaskSet.of(np.stack(list(_squares(200, 25))))
     image = np.ones((200, 200, 4), np.float32)
     views = tuple(View(f"r_{number}", camera, image) for number in range(count))
     capture = Capture("bench", Path(), views, (), True, np.eye(4), "simulated")
-    return gaussians, capture, Bags.of(views, lambda view: masks)
+    return FrozenScene(gaussians, capture, Bags.of(views, lambda view: masks))
 
 
 def _squares(size: int, least: int) -> Iterator[np.ndarray]:

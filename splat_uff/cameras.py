@@ -4,16 +4,16 @@ Cameras are OpenCV: +x right, +y down, +z forward, pixel centres at half-integer
 OpenGL convention (+x right, +y up, -z forward) are converted once, by `world_from_cam_of_opengl`.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float
+
+from splat_uff.records import array_record
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 """Flips the y and z axes; its own inverse."""
 
 
-@dataclass(frozen=True)
+@array_record
 class Camera:
     """One pinhole camera."""
 

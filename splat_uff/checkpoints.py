@@ -48,11 +48,3 @@ class Checkpoint:
         write_arrays(self.path, **state())
         self.on_keep()
         self._saved = time.monotonic()
-
-
-Log = Callable[..., None]
-"""Called as `log(step, loss=0.1, psnr=30.0)`: figures worth a curve."""
-
-
-def no_log(step: int, **figures: float) -> None:
-    """Log nothing."""

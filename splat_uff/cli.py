@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import tyro
@@ -12,8 +13,9 @@ import tyro
 from splat_uff import __version__
 from splat_uff.commands.others import bench, masks, scenes
 from splat_uff.commands.runs import export, labels, metrics, render, view
-from splat_uff.commands.train import paper_with, train_with
+from splat_uff.commands.train import paper, train
 from splat_uff.errors import InputError, on_one_line
+from splat_uff.observer import TrainingStopped
 from splat_uff.settings import TrainConfig, config_folder, read_settings, scene_presets
 
 
@@ -26,14 +28,14 @@ def main(args: list[str] | None = None) -> None:
     try:
         with _stoppable(args):
             commands = {
-                "train": train_with(_defaults(args)),
+                "train": partial(train, settings=_defaults(args)),
                 "metrics": metrics,
                 "masks": masks,
                 "labels": labels,
                 "view": view,
                 "render": render,
                 "export": export,
-                "paper": paper_with(_defaults(args)),
+                "paper": partial(paper, settings=_defaults(args)),
                 "scenes": scenes,
                 "bench": bench,
             }
@@ -76,7 +78,7 @@ def _stoppable(args: list[str]) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, Exception) as error:
-        if not received and not isinstance(error, KeyboardInterrupt):
+        if not received and not isinstance(error, KeyboardInterrupt | TrainingStopped):
             raise
         hint = _HINTS.get(args[0] if args else "", "")
         print(f"stopped{hint}.", file=sys.stderr)

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from splat_uff.errors import InputError
+
 
 def describe_machine() -> dict[str, str | int]:
     """Enough to tell two machines apart."""
@@ -26,6 +28,21 @@ def describe_machine() -> dict[str, str | int]:
         "cores": os.cpu_count() or 1,
         "python": platform.python_version(),
     }
+
+
+def choose_device(device: str) -> str:
+    """Resolve `auto`; asks torch, never for nvcc, which may be there without a GPU.
+
+    Raises:
+        InputError: If `cuda` is asked for and not there.
+    """
+    import torch  # Takes seconds.
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda, but torch finds no CUDA device; use --device cpu.")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
 
 
 def peak_memory() -> float | None:

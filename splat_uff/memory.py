@@ -4,18 +4,19 @@ import tempfile
 import threading
 import weakref
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+
+from splat_uff.records import array_record
 
 GIGABYTE = 10**9
 MEMORY_GB = 2.0
 """Photos, masks and blend weights that are held unless told otherwise."""
 
 
-@dataclass(frozen=True)
+@array_record
 class Kept:
     """An array that is either held or on disk."""
 

@@ -16,19 +16,19 @@ from splat_uff.evaluate.score import (
     scores_by_depth,
 )
 from splat_uff.progress import track
-from splat_uff.stages import read_finished
+from splat_uff.run.open import open_run
 
 PUBLISHED_ANGLE = 10
 """Degrees of the rotated views that the published scripts score."""
 
 
-def write_labels(run: Path, output: Path) -> int:
+def write_labels(path: Path, output: Path) -> int:
     """Write the label maps of a finished run in the layout of the published scripts.
 
     First the held-out views, then those rotated by 10 degrees, where the capture has them.
 
     Args:
-        run: Run folder.
+        path: Run folder.
         output: New folder.
 
     Returns:
@@ -37,18 +37,18 @@ def write_labels(run: Path, output: Path) -> int:
     Raises:
         InputError: If there is no finished run, nothing is held out, or `output` is there already.
     """
-    found = read_finished(run)
-    config = found.provenance.settings.evaluate
-    if not found.capture.val:
-        raise InputError(f"{found.capture.folder} holds out no views, so there is none to label.")
-    cameras = [scored_camera(view) for view in found.capture.val]
-    cameras += [view.camera for view in read_rotated(found.capture, PUBLISHED_ANGLE) or []]
-    cuts = make_cuts(found.hierarchy, config)
+    run = open_run(path, finished=True)
+    config = run.provenance.settings.evaluate
+    if not run.capture.val:
+        raise InputError(f"{run.capture.folder} holds out no views, so there is none to label.")
+    cameras = [scored_camera(view) for view in run.capture.val]
+    cameras += [view.camera for view in read_rotated(run.capture, PUBLISHED_ANGLE) or []]
+    cuts = make_cuts(run.hierarchy, config)
     maps = [
-        label_view(found.gaussians, found.hierarchy, camera, cuts, config)
+        label_view(run.gaussians, run.hierarchy, camera, cuts, config)
         for camera in track(cameras, "labels", len(cameras))
     ]
-    write_layout(output, maps, cut_heights(found.hierarchy, config))
+    write_layout(output, maps, cut_heights(run.hierarchy, config))
     return len(maps)
 
 
@@ -85,7 +85,8 @@ def score_predictions(
     if rotated is not None and depths is not None:
         metrics["vc"] = {
             str(PUBLISHED_ANGLE): scores_by_depth(
-                views, rotated, depths, maps[: len(views)], maps[len(views) :],
+                list(zip(views, rotated, depths, strict=True)),
+                maps[: len(views)], maps[len(views) :],
                 seed=seed, degrees=PUBLISHED_ANGLE, num_clicks=num_clicks,
             )
         }  # fmt: skip

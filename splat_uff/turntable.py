@@ -12,10 +12,10 @@ from PIL import Image
 
 from splat_uff.cameras import Camera
 from splat_uff.errors import InputError
-from splat_uff.opened import OpenedRun
 from splat_uff.orbit import turntable_cameras
 from splat_uff.progress import track
 from splat_uff.render import Gaussians, rasterize
+from splat_uff.run.open import Run
 
 GIF_COLOURS = 128
 FASTEST_GIF = 2
@@ -23,7 +23,7 @@ FASTEST_GIF = 2
 
 
 def write_turntable(
-    opened: OpenedRun,
+    run: Run,
     output: Path,
     *,
     frames: int = 120,
@@ -39,7 +39,7 @@ def write_turntable(
     geometrically. What stands at `output` is replaced once the film is whole.
 
     Args:
-        opened: The run.
+        run: The run.
         output: File to write. Its ending chooses: `.mp4` (H.264, which takes even sizes only, so
             an odd one gets a pixel more) or `.gif` (loops for ever, 50 frames a second at most).
         frames: How many, at least 2.
@@ -60,10 +60,10 @@ def write_turntable(
     _check(frames, size, frames_per_second, fewest, most, photo)
     if write is _write_mp4:
         size += size % 2
-    path = turntable_cameras([view.camera for view in opened.capture.train], frames, size)
-    most = min(most, opened.hierarchy.tree.most_segments)
+    path = turntable_cameras([view.camera for view in run.capture.train], frames, size)
+    most = min(most, run.hierarchy.tree.most_segments)
     counts = np.geomspace(min(fewest, most), most, frames).round().astype(int)
-    images = track(_draw(opened, path, counts, photo), "turntable", frames)
+    images = track(_draw(run, path, counts, photo), "turntable", frames)
     output.parent.mkdir(parents=True, exist_ok=True)
     # In a folder of its own: ffmpeg, cut off before it has begun, would still make its file.
     with TemporaryDirectory(
@@ -76,13 +76,13 @@ def write_turntable(
 
 
 def _draw(
-    opened: OpenedRun, path: Sequence[Camera], counts: Int[np.ndarray, "F"], photo: float
+    run: Run, path: Sequence[Camera], counts: Int[np.ndarray, "F"], photo: float
 ) -> Iterator[UInt8[np.ndarray, "_ _ 3"]]:
     """The frames, one at a time."""
-    colours = opened.walk.colours
+    colours = run.walk.colours
     for camera, number in zip(path, counts.tolist(), strict=True):
-        segments = _blend_over_white(opened.gaussians, camera, colours[opened.nodes(number)])
-        mixed = photo * opened.render(camera) + (1 - photo) * segments
+        segments = _blend_over_white(run.gaussians, camera, colours[run.nodes(number)])
+        mixed = photo * run.render(camera) + (1 - photo) * segments
         yield (255 * mixed).round().astype(np.uint8)
 
 

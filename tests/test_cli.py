@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from splat_uff import __version__, builtin, pipeline, settings
+from splat_uff import __version__, builtin, settings
 from splat_uff.cli import main
 from splat_uff.files import read_arrays, write_arrays
+from splat_uff.observer import TrainingStopped
 from splat_uff.settings import TrainConfig, read_settings
 
 HEAVY = ("torch", "numba", "open3d", "higra", "scipy", "gsplat", "matplotlib", "viser", "PIL")
@@ -212,7 +213,7 @@ def settings_of(monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(builtin, "find_scene", lambda *_, **__: builtin.SceneFolder(tmp_path, "."))
     monkeypatch.setattr(
-        pipeline, "train", lambda _, __, settings, **___: seen.append(settings) or {}
+        "splat_uff.training.train.train", lambda _, __, settings, **___: seen.append(settings) or {}
     )
 
     def run(*args):
@@ -325,6 +326,7 @@ def test_metrics_says_when_the_capture_has_changed(toy, tmp_path, capsys):
     ("error", "code", "line"),
     [
         (KeyboardInterrupt(), 130, "stopped; the same command with --resume goes on."),
+        (TrainingStopped(), 130, "stopped; the same command with --resume goes on."),
         (OSError(28, "No space left on device"), 1, "error: [Errno 28] No space left on device"),
     ],
 )
@@ -332,7 +334,7 @@ def test_main_ends_in_one_line_when_cut_off(error, code, line, toy, monkeypatch,
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(pipeline, "train", fail)
+    monkeypatch.setattr("splat_uff.training.train.train", fail)
     with pytest.raises(SystemExit) as stopped:
         main(list(TOY))
     assert stopped.value.code == code
@@ -354,7 +356,7 @@ def test_main_ends_in_one_line_when_an_interrupt_is_disguised(
         except KeyboardInterrupt as error:
             raise SystemError("returned a result with an exception set") from error
 
-    monkeypatch.setattr(pipeline, "train", fail)
+    monkeypatch.setattr("splat_uff.training.train.train", fail)
     # In the background jobs of a shell Ctrl-C is ignored from the start.
     outside = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -7,11 +7,21 @@ import splat_uff
 
 PACKAGE = Path(splat_uff.__file__).parent
 ORDER = (
-    *("errors", "ranges", "files", "memory", "progress", "lock", "checkpoints", "clock", "machine"),
-    *("colours", "cameras", "watch", "neighbours", "capture", "masks", "render", "gaussians"),
-    *("features", "hierarchy", "evaluate", "baselines", "export", "settings", "run", "names"),
-    *("builtin", "stages", "pipeline", "opened", "orbit", "turntable", "view", "predictions"),
-    *("paper", "bench", "commands", "cli", "__main__"),
+    *(
+        "errors",
+        "records",
+        "ranges",
+        "files",
+        "memory",
+        "progress",
+        "lock",
+        "checkpoints",
+        "machine",
+    ),
+    *("colours", "cameras", "observer", "hooks", "neighbours", "capture", "masks", "render"),
+    *("gaussians", "features", "hierarchy", "evaluate", "baselines", "settings", "builtin"),
+    *("run", "report", "training", "export", "orbit", "turntable", "predictions", "paper"),
+    *("view", "bench", "commands", "cli", "__main__"),
 )
 FRAMEWORKS = {"nerfstudio", "lightning", "hydra"}
 
@@ -24,8 +34,7 @@ def imported_modules(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
             yield node.module
-            if node.module == "splat_uff":
-                yield from (f"splat_uff.{alias.name}" for alias in node.names)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def test_rooms_import_only_from_their_left():

@@ -34,7 +34,7 @@ def test_names_of_the_package_are_those_of_its_modules():
     for name in splat_uff.__all__:
         assert getattr(splat_uff, name) is not None
     assert set(splat_uff.__all__) <= set(dir(splat_uff))
-    assert splat_uff.open_run is sys.modules["splat_uff.opened"].open_run
+    assert splat_uff.open_run is sys.modules["splat_uff.run.open"].open_run
     with pytest.raises(AttributeError, match="no attribute 'open_ran'"):
         _ = splat_uff.open_ran
     with pytest.raises(ImportError, match="open_ran"):
@@ -50,4 +50,4 @@ def test_importing_the_package_imports_nothing_heavy():
     )
     loaded = set(said.stdout.split())
     assert "splat_uff" in loaded
-    assert not loaded & {"torch", "numpy", "numba", "splat_uff.opened"}
+    assert not loaded & {"torch", "numpy", "numba", "splat_uff.run.open"}

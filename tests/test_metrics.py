@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from splat_uff import stages
 from splat_uff.cli import main
 from splat_uff.evaluate.score import Evaluation
-from splat_uff.run import Run, read_provenance
+from splat_uff.report import rescore
+from splat_uff.run.folder import RunFolder
+from splat_uff.run.provenance import read_provenance
 from tests.test_lock import another_process
 
 FULL = ("vc", "vc_ceiling", "nc_ceiling", "nc_fixed_ceiling", "ratios")
@@ -20,22 +21,22 @@ FULL = ("vc", "vc_ceiling", "nc_ceiling", "nc_fixed_ceiling", "ratios")
 @pytest.fixture
 def run(trained, tmp_path):
     """A finished run of one's own."""
-    return Run(Path(shutil.copytree(trained, tmp_path / "toy")))
+    return RunFolder(Path(shutil.copytree(trained, tmp_path / "toy")))
 
 
 @pytest.fixture
 def quick(monkeypatch):
     """Scores that cost nothing, with one that no training has."""
 
-    def evaluate(capture, held_out, gaussians, *_, **__):
+    def evaluate(capture, gaussians, *_, **__):
         cuts = np.ones((2, len(gaussians)), np.int64)
         return Evaluation({"psnr": 99.0, "ratios": {"nc": 0.5}}, cuts)
 
-    monkeypatch.setattr(stages, "evaluate_stage", evaluate)
+    monkeypatch.setattr(rescore, "evaluate", evaluate)
 
 
 def content(run):
-    return {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    return {path.name: path.read_bytes() for path in run.path.iterdir()}
 
 
 def read(run):
@@ -47,7 +48,7 @@ def test_metrics_keeps_all_that_it_finds_and_all_that_was_there(run, capsys):
     run.metrics.write_text(json.dumps(before))
     page = run.report.read_text(encoding="utf-8")
     assert not set(FULL) & set(before)
-    main(["metrics", str(run.folder)])
+    main(["metrics", str(run.path)])
     printed, found = capsys.readouterr().out, read(run)
     assert set(FULL) <= set(found)
     for name, value in before.items():  # The clicks are the same, so the scores are, too.
@@ -60,8 +61,8 @@ def test_metrics_keeps_all_that_it_finds_and_all_that_was_there(run, capsys):
     bound = found["vc_ceiling"]["10"]["published"]["mean"]
     assert f"{bound:.3f}" in printed
     assert f"{bound:.3f}" in run.report.read_text(encoding="utf-8")
-    assert not list(run.folder.glob(".*"))
-    main(["train", "--scene", "toy", "--output", str(run.folder), "--resume", *FEW])
+    assert not list(run.path.glob(".*"))
+    main(["train", "--scene", "toy", "--output", str(run.path), "--resume", *FEW])
     assert read(run) == found
 
 
@@ -70,12 +71,12 @@ FEW = ("--gaussians.steps", "300", "--features.steps", "60", "--features.pixels"
 
 
 def test_metrics_prints_json_and_nothing_else(run, capsys):
-    main(["metrics", str(run.folder), "--json"])
+    main(["metrics", str(run.path), "--json"])
     said = capsys.readouterr()
     assert json.loads(said.out) == read(run)
-    main(["labels", str(run.folder)])
+    main(["labels", str(run.path)])
     capsys.readouterr()
-    labels = ["metrics", "--predictions", str(run.folder / "labels"), "--scene", "toy"]
+    labels = ["metrics", "--predictions", str(run.path / "labels"), "--scene", "toy"]
     main([*labels, "--json"])
     found = json.loads(capsys.readouterr().out)
     assert found["nc"]["mean"] == pytest.approx(read(run)["nc"]["mean"], abs=0.03)
@@ -83,13 +84,13 @@ def test_metrics_prints_json_and_nothing_else(run, capsys):
 
 
 def test_metrics_leaves_a_run_alone_that_another_process_writes(run, quick, capsys):
-    with another_process(run.folder) as process:
+    with another_process(run.path) as process:
         before = content(run)
-        main(["metrics", str(run.folder), "--json"])
+        main(["metrics", str(run.path), "--json"])
         assert content(run) == before
     said = capsys.readouterr()
     assert json.loads(said.out)["ratios"] == {"nc": 0.5}
-    assert f"not kept in {run.folder} (process {process.pid} writes into it)" in said.err
+    assert f"not kept in {run.path} (process {process.pid} writes into it)" in said.err
 
 
 @pytest.mark.parametrize("place", ["folder_lock", "write_json"])
@@ -99,12 +100,12 @@ def test_metrics_prints_the_scores_of_a_run_that_cannot_be_written(
     def refuse(*_, **__):
         raise OSError(30, "Read-only file system", "somewhere")
 
-    monkeypatch.setattr(stages, place, refuse)
+    monkeypatch.setattr(rescore, place, refuse)
     before = content(run)
-    main(["metrics", str(run.folder)])
+    main(["metrics", str(run.path)])
     said = capsys.readouterr()
     assert "99.00 dB" in said.out
-    assert f"not kept in {run.folder} (Read-only file system)" in said.err
+    assert f"not kept in {run.path} (Read-only file system)" in said.err
     assert content(run) == before
 
 
@@ -112,7 +113,7 @@ def test_metrics_prints_the_scores_of_a_run_that_cannot_be_written(
 def test_metrics_keeps_no_scores_of_a_run_that_is_another_by_now(
     change, run, quick, monkeypatch, capsys
 ):
-    score = stages.evaluate_stage
+    score = rescore.evaluate
 
     def meanwhile(*args, **flags):
         if change == "begun again":
@@ -124,9 +125,9 @@ def test_metrics_keeps_no_scores_of_a_run_that_is_another_by_now(
             run.config.write_text(config.replace(f"\nseed = {seed}\n", "\nseed = 77\n", 1))
         return score(*args, **flags)
 
-    monkeypatch.setattr(stages, "evaluate_stage", meanwhile)
+    monkeypatch.setattr(rescore, "evaluate", meanwhile)
     before = content(run)
-    main(["metrics", str(run.folder)])
+    main(["metrics", str(run.path)])
     assert "trained anew meanwhile" in capsys.readouterr().err
     after = content(run)
     assert after.get("metrics.json") in (None, before["metrics.json"])
@@ -139,7 +140,7 @@ def test_metrics_does_without_the_features(rows, run, quick, capsys):
     run.features.unlink()
     if rows is not None:
         np.savez(run.features, features=np.zeros((rows, 4), np.float32))
-    main(["metrics", str(run.folder)])
+    main(["metrics", str(run.path)])
     assert "shows the scores of the training still" in capsys.readouterr().err
     assert read(run)["ratios"] == {"nc": 0.5}
     assert content(run)["report.html"] == before["report.html"]

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from splat_uff.cameras import Camera, project
 from splat_uff.errors import InputError
-from splat_uff.opened import open_run
+from splat_uff.run.open import open_run
 from splat_uff.turntable import turntable_cameras, write_turntable
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -25,7 +25,6 @@ HEADLINE = ROOT / "benchmarks" / "headline.json"
 ABLATION = ROOT / "benchmarks" / "ablation.json"
 DENSITY = ROOT / "benchmarks" / "density.json"
 FEATURES = ROOT / "benchmarks" / "features.json"
-CONSENSUS = ROOT / "benchmarks" / "consensus.json"
 SUPPORT = ROOT / "benchmarks" / "support.json"
 CONSENSUS_SCALE = ROOT / "benchmarks" / "consensus_scale.json"
 TREE_CHOICES = ROOT / "benchmarks" / "tree_choices.json"
@@ -92,7 +91,6 @@ def parts() -> dict[str, str]:
         "viewer": viewer_text(json.loads(VIEWER.read_text(encoding="utf-8-sig"))),
         "modules": module_tree(),
         "support": support_table(json.loads(SUPPORT.read_text(encoding="utf-8-sig"))),
-        "consensus": consensus_table(json.loads(CONSENSUS.read_text(encoding="utf-8-sig"))),
         "features": features_table(json.loads(FEATURES.read_text(encoding="utf-8-sig"))),
         "consensus-scale": consensus_scale_table(
             json.loads(CONSENSUS_SCALE.read_text(encoding="utf-8-sig"))
@@ -394,26 +392,6 @@ def pooled_error(rows: list[dict[str, Any]]) -> float:
     ]
     nodes = sum(entry["nodes"] for group in tenths.values() for entry in group)
     return sum(map(abs, off)) / nodes
-
-
-def consensus_table(record: dict[str, Any]) -> str:
-    """One row for each tree, one column for each scene."""
-    rows = record["rows"]
-    scenes = list(dict.fromkeys(row["scene"] for row in rows))
-    lines = [f"| tree | {' | '.join(scenes)} |", "| --- |" + " --- |" * len(scenes)]
-    for tree in dict.fromkeys(row["tree"] for row in rows):
-        cells = []
-        for scene in scenes:
-            found = [row for row in rows if (row["scene"], row["tree"]) == (scene, tree)]
-            nc, fixed = (
-                sum(row[name]["mean"] for row in found) / len(found) for name in ("nc", "nc_fixed")
-            )
-            seconds = sum(row["seconds"] for row in found) / len(found)
-            cells.append(f"{nc:.3f} / {fixed:.3f}, {seconds:.1f} s")
-        lines.append(f"| {tree} | {' | '.join(cells)} |")
-    seeds = sorted({row["seed"] for row in rows})
-    what = f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of seeds {', '.join(map(str, seeds))}"
-    return "\n".join([*lines, "", f"{what}; {measured(record)}"])
 
 
 def features_table(record: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from splat_uff.cameras import Camera
 from splat_uff.evaluate.queries import DenseView
-from splat_uff.features.blend import FrozenViews, blend_pixels
+from splat_uff.features.blend import BlendRows, FrozenViews, blend_pixels
 from splat_uff.hierarchy.labels import OPAQUE, surface_points
 from splat_uff.neighbours import find_nearest
 from splat_uff.progress import progress_bar
@@ -26,7 +26,6 @@ PIXELS = 4096
 
 def distil(
     views: FrozenViews,
-    num_gaussians: int,
     maps: Sequence[Float[np.ndarray, "H W D"]],
     *,
     seed: int,
@@ -39,15 +38,15 @@ def distil(
     their opacity. It starts from the mean of what each Gaussian covers.
 
     Args:
-        views: Blend weights of the training views.
-        num_gaussians: Number of Gaussians behind them.
+        views: The training views over Gaussians whose geometry stands.
         maps: Features of the same views, at their size.
         seed: Seeds the draws.
         steps: Of the optimiser, Adam.
         lr: At the start; falls to 0 along a cosine.
     """
-    alpha = views.alpha()
-    start = mean_features(views, num_gaussians, maps)
+    blends = BlendRows.of(views)
+    alpha = blends.alpha()
+    start = mean_features(views, maps)
     features = torch.nn.Parameter(torch.from_numpy(start))
     optimizer = torch.optim.Adam([features], lr=lr, fused=True)
     opaque = [np.flatnonzero(row > OPAQUE) for row in alpha]
@@ -59,7 +58,7 @@ def distil(
             pixels = np.sort(rng.choice(opaque[view], min(PIXELS, len(opaque[view])), False))
             flat = maps[view].reshape(-1, maps[view].shape[2])
             target = torch.from_numpy(flat[pixels].astype(np.float32))
-            blended = blend_pixels(features, views, views.firsts[view] + pixels)
+            blended = blend_pixels(features, blends, blends.firsts[view] + pixels)
             error = blended / torch.from_numpy(alpha[view][pixels])[:, None] - target
             loss = error.square().sum(dim=1).mean()
             optimizer.param_groups[0]["lr"] = lr * 0.5 * (1 + np.cos(np.pi * step / steps))
@@ -71,14 +70,14 @@ def distil(
 
 
 def mean_features(
-    views: FrozenViews, num_gaussians: int, maps: Sequence[Float[np.ndarray, "H W D"]]
+    views: FrozenViews, maps: Sequence[Float[np.ndarray, "H W D"]]
 ) -> Float[np.ndarray, "N D"]:
     """Mean of the features of the pixels that each Gaussian shows in, by its blend weights."""
     dimension = maps[0].shape[2]
-    total = np.zeros((num_gaussians, dimension), np.float32)
-    weight = np.zeros(num_gaussians, np.float32)
+    total = np.zeros((views.num_gaussians, dimension), np.float32)
+    weight = np.zeros(views.num_gaussians, np.float32)
     for view, found in enumerate(maps):
-        matrix = views.matrix(view, num_gaussians).T.tocsr()
+        matrix = views.matrix(view).T.tocsr()
         total += matrix @ found.reshape(-1, dimension).astype(np.float32)
         weight += matrix @ np.ones(matrix.shape[1], np.float32)
     return total / np.maximum(weight, 1e-6)[:, None]

@@ -7,7 +7,6 @@ gains its blend weight, outside it loses `OUTSIDE` times that.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -17,6 +16,7 @@ from splat_uff.cameras import Camera
 from splat_uff.capture import View
 from splat_uff.masks.records import MaskSet
 from splat_uff.progress import track
+from splat_uff.records import array_record
 from splat_uff.render import Gaussians, blend_weights
 
 OUTSIDE = 0.5
@@ -29,7 +29,7 @@ CHUNK = 128
 """Masks that are rendered at a time."""
 
 
-@dataclass(frozen=True)
+@array_record
 class Lifted:
     """Masks of some views, each as the Gaussians that it holds."""
 

@@ -2,7 +2,7 @@
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from splat_uff.errors import InputError
 from splat_uff.evaluate.score import WHITE, render_over_white, scored_camera
 from splat_uff.files import visible_entries, visible_files
 from splat_uff.progress import track
+from splat_uff.records import array_record
 from splat_uff.render import Gaussians
 
 DIMENSION = 64
@@ -31,7 +32,7 @@ SAMPLED = 400
 Maps = tuple[Float[np.ndarray, "_ _ _"], ...]
 
 
-@dataclass(frozen=True)
+@array_record
 class FeatureMaps:
     """One vector a pixel for the views of a capture, float16."""
 

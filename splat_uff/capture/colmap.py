@@ -3,7 +3,7 @@
 import struct
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,6 +21,7 @@ from splat_uff.errors import InputError
 from splat_uff.files import folded, visible_entries
 from splat_uff.memory import Memory
 from splat_uff.progress import notice
+from splat_uff.records import array_record
 
 PLACES = ("sparse", "colmap/sparse")
 """Where models may lie, themselves or in folders 0, 1 ..., by preference."""
@@ -95,7 +96,7 @@ def read_colmap(folder: Path, *, size: int = 400, memory: Memory | None = None) 
     return replace(capture, left_out=names_of(others))
 
 
-@dataclass(frozen=True)
+@array_record
 class _Image:
     """One image of a model that has a pose."""
 

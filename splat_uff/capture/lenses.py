@@ -15,6 +15,7 @@ from jaxtyping import Float
 from scipy.ndimage import map_coordinates
 
 from splat_uff.errors import InputError
+from splat_uff.records import array_record
 
 PINHOLES = ("SIMPLE_PINHOLE", "PINHOLE")
 STRONGEST_ZOOM = 3.0
@@ -117,7 +118,7 @@ def _check_params(lens: Lens, where: str) -> None:
         )
 
 
-@dataclass(frozen=True)
+@array_record
 class Undistortion:
     """How photos of a lens become those of a pinhole camera of the same size."""
 

@@ -27,6 +27,7 @@ from splat_uff.capture.records import CAMERA_DISTANCE, Capture, SparsePoints, Vi
 from splat_uff.errors import InputError
 from splat_uff.memory import Memory
 from splat_uff.progress import notice, track
+from splat_uff.records import array_record
 
 HOLD_OUT_EVERY = 8
 """Every eighth photo, the first among them, is held out; of fewer than eight, none."""
@@ -40,7 +41,7 @@ LEAST_IN_FRONT = 0.9
 """Share of the cameras that must have the point which their axes share in front of them."""
 
 
-@dataclass(frozen=True)
+@array_record
 class Photo:
     """One photo as a reader finds it."""
 

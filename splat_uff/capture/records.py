@@ -1,6 +1,5 @@
 """What a capture is once read: images with cameras, and ground truth where there is any."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +8,13 @@ from jaxtyping import Float, Int
 from splat_uff.cameras import Camera
 from splat_uff.capture.lenses import Lens
 from splat_uff.memory import Kept
+from splat_uff.records import array_record
 
 CAMERA_DISTANCE = 1.5
 """Median distance of the cameras from the origin in our world."""
 
 
-@dataclass(frozen=True)
+@array_record
 class GroundTruth:
     """True segments of one view; ids are positive, 0 is background."""
 
@@ -22,7 +22,7 @@ class GroundTruth:
     collections: Int[np.ndarray, "H W"]
 
 
-@dataclass(frozen=True)
+@array_record
 class View:
     """One posed image."""
 
@@ -70,7 +70,7 @@ class View:
         return self.image[..., :3] + (1 - self.image[..., 3:]) * background
 
 
-@dataclass(frozen=True)
+@array_record
 class SparsePoints:
     """Points of a scene, as structure from motion leaves them."""
 
@@ -84,7 +84,7 @@ class SparsePoints:
         return SparsePoints(positions, self.colours)
 
 
-@dataclass(frozen=True)
+@array_record
 class Capture:
     """A scene as photographed: training and held-out views in one normalised world."""
 

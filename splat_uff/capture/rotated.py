@@ -1,6 +1,6 @@
 """Held-out views of a Blender-HS capture, rotated, and their true depth (METHOD.md section 8)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from splat_uff.capture.mask_images import read_mask
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, View
 from splat_uff.errors import InputError
 from splat_uff.files import map_array
+from splat_uff.records import array_record
 
 ANGLES = (10, 45, 90, 135)
 """Degrees of the rotations that are scored."""
@@ -22,7 +23,7 @@ PUBLISHED_SCALE = 4.0311289 / CAMERA_DISTANCE
 """Scene units per unit of our world in NeRF-synthetic, which the published scripts take for all."""
 
 
-@dataclass(frozen=True)
+@array_record
 class TrueDepth:
     """Depth (z) of a held-out view in our world; 0 is background."""
 
@@ -32,7 +33,7 @@ class TrueDepth:
     """From an array of floats, where the capture has it."""
 
 
-@dataclass(frozen=True)
+@array_record
 class RotatedView:
     """A held-out view seen from another side."""
 

@@ -5,7 +5,6 @@ NeRF-synthetic's, Blender-HS's, nerfstudio's and instant-ngp's are dialects of o
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +16,7 @@ from splat_uff.capture.lenses import Lens, make_lens
 from splat_uff.capture.names import stated_path
 from splat_uff.capture.photos import Finder
 from splat_uff.errors import InputError
+from splat_uff.records import array_record
 
 PERSPECTIVES = (
     *("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE"),
@@ -28,7 +28,7 @@ FOCALS = {"fl_x", "fl_y", "camera_angle_x", "camera_angle_y"}
 DISTORTIONS = ("k1", "k2", "p1", "p2", "k3", "k4")
 
 
-@dataclass(frozen=True)
+@array_record
 class Frame:
     """One entry of `frames`, checked but for its intrinsics."""
 

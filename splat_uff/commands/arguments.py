@@ -56,9 +56,9 @@ def make_masks(
     keep: bool = False,
 ) -> int:
     """Make the masks of a capture with Segment Anything, as `write_sam_masks` does."""
+    from splat_uff.machine import choose_device
     from splat_uff.masks.generate import write_sam_masks
     from splat_uff.masks.sam import load_sam
-    from splat_uff.stages import choose_device
 
     sam = load_sam(checkpoint, model, device=choose_device(device))
     return write_sam_masks(capture, sam, checkpoint, settings, folder=output, keep=keep)

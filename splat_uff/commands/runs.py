@@ -39,7 +39,7 @@ def metrics(
     if run is not None:
         if scene or data:
             raise InputError("a run knows its capture; leave --scene and --data out.")
-        from splat_uff.stages import score_run
+        from splat_uff.report.rescore import score_run
 
         _print_scores(score_run(run), as_json=json)
         return
@@ -100,7 +100,7 @@ def view(
             token in the address that is printed.
         port: The first free one from here on is taken.
     """
-    from splat_uff.opened import open_run
+    from splat_uff.run.open import open_run
     from splat_uff.view.app import show_run
 
     show_run(open_run(run), host=host, port=port)
@@ -133,7 +133,7 @@ def render(
     """
     if not turntable:
         raise InputError("say what to render: --turntable goes round the scene.")
-    from splat_uff.opened import open_run
+    from splat_uff.run.open import open_run
     from splat_uff.turntable import write_turntable
 
     output = output or run / "turntable.mp4"
@@ -165,7 +165,8 @@ def export(
         only: What to write; everything unless given. hierarchy.json is always there.
         output: New folder; RUN/export unless given.
     """
-    from splat_uff.opened import KINDS, export_run, open_run
+    from splat_uff.export.run import KINDS, export_run
+    from splat_uff.run.open import open_run
 
     output = output or run / "export"
     written = export_run(

@@ -21,11 +21,12 @@ from splat_uff.evaluate.levels import (
     true_levels,
 )
 from splat_uff.masks.records import MaskSet
+from splat_uff.records import array_record
 
 _Choice = Callable[[Int[np.ndarray, "C"], int], Int[np.ndarray, "C"]]
 
 
-@dataclass(frozen=True)
+@array_record
 class Warp:
     """Where the surface under each pixel of a view is in the rotated view."""
 
@@ -152,7 +153,7 @@ def masks_consistency(
     return _score_views(answers, truths, warps, rng, num_clicks)
 
 
-@dataclass(frozen=True)
+@array_record
 class _Cuts:
     """Label maps of one view and of its rotated one, by cut."""
 

@@ -1,13 +1,13 @@
 """PSNR and SSIM of renderings against photos."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter
 
 from splat_uff.errors import InputError
+from splat_uff.records import array_record
 
 SSIM_SIGMA = 1.5
 """Standard deviation, in pixels, of the window of Wang et al."""
@@ -17,7 +17,7 @@ SMALLEST_ERROR = 1e-10
 """Mean squared errors below this count as this, so that equal images score a finite 100 dB."""
 
 
-@dataclass(frozen=True)
+@array_record
 class ImageScores:
     """Likeness of renderings and photos, one entry a view."""
 

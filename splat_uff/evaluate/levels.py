@@ -1,13 +1,13 @@
 """The three levels of true segments, and scores that have one column for each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from splat_uff.capture.records import GroundTruth
 from splat_uff.errors import InputError
+from splat_uff.records import array_record
 
 LEVELS = ("objects", "collections", "scene")
 """Granularities of the ground truth, finest first."""
@@ -19,7 +19,7 @@ class Undefined(InputError):
     """A score that these predictions do not have, for example VC where nothing is labelled."""
 
 
-@dataclass(frozen=True)
+@array_record
 class LevelScores:
     """Scores of one segmentation, by view and level."""
 
@@ -65,7 +65,7 @@ class LevelScores:
         return {name: getattr(self, name) for name in (*LEVELS, "mean")}
 
 
-@dataclass(frozen=True)
+@array_record
 class TrueLevel:
     """One level of one view's ground truth."""
 

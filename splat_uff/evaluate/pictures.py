@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from splat_uff.errors import InputError
 from splat_uff.evaluate.curves import Log
 from splat_uff.evaluate.palette import nested_colours, paint
 from splat_uff.files import replacing
+from splat_uff.records import array_record
 
 TILE = 200
 """Width in pixels of one picture of the overview."""
@@ -24,7 +25,7 @@ LARGEST_TITLE, SMALLEST_TITLE = 17, 8
 """Pixels of the font of titles."""
 
 
-@dataclass(frozen=True)
+@array_record
 class ReportView:
     """What is shown of one held-out view; all pictures have the size of the photo."""
 
@@ -42,7 +43,7 @@ class ReportView:
     """True collections, which give the parts of one thing related colours."""
 
 
-@dataclass(frozen=True)
+@array_record
 class Report:
     """Everything that `write_report` and `write_overview` show."""
 
@@ -87,7 +88,7 @@ class Report:
         return {"coarse": last - edge, "medium": last // 2, "fine": edge}
 
 
-@dataclass(frozen=True)
+@array_record
 class Picture:
     """One titled picture of a view."""
 

@@ -6,7 +6,6 @@ clicks overlap, so there are no label maps to score; the metrics are the same ot
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
@@ -25,6 +24,7 @@ from splat_uff.evaluate.levels import (
     mean_row,
     true_levels,
 )
+from splat_uff.records import array_record
 
 STEPS = 1 << 16
 """Squared distances of unit vectors, from 0 to 4, are told apart in so many steps."""
@@ -33,7 +33,7 @@ FEWEST = 1e-3
 MOST_DISTANCES = 254
 
 
-@dataclass(frozen=True)
+@array_record
 class DenseView:
     """Features of every pixel of one view."""
 
@@ -56,7 +56,7 @@ class DenseView:
         return self.features.reshape(-1, self.features.shape[2])
 
 
-@dataclass(frozen=True)
+@array_record
 class Distances:
     """The granularities: squared feature distances, fine to coarse."""
 
@@ -78,7 +78,7 @@ class Distances:
         return Distances(steps.astype(np.uint8), len(squared))
 
 
-@dataclass(frozen=True)
+@array_record
 class _Rows:
     """The pixels of a view to compare with; all without a feature share the last row."""
 

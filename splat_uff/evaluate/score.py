@@ -1,7 +1,6 @@
 """What a run's Gaussians and tree are worth on the held-out views."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -38,6 +37,7 @@ from splat_uff.hierarchy.labels import Votes, blended_votes, label_maps, nearest
 from splat_uff.hierarchy.natural import describe_levels
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.progress import notice, track
+from splat_uff.records import array_record
 from splat_uff.render import Gaussians, render_colours
 from splat_uff.render.fineness import Fineness
 
@@ -48,7 +48,7 @@ MOST_LABELS = 200
 WHITE = np.ones(3)
 
 
-@dataclass(frozen=True)
+@array_record
 class Evaluation:
     """Scores and what they were computed from."""
 
@@ -85,56 +85,80 @@ def evaluate(
             takes longer.
     """
     cuts = make_cuts(hierarchy, config)
+
+    def see(camera: Camera) -> Int[np.ndarray, "K H W"]:
+        return label_view(gaussians, hierarchy, camera, cuts, config)
+
     metrics: dict[str, Any] = {
         "num_gaussians": len(gaussians),
         "num_segments": hierarchy.tree.most_segments,
         "num_cuts": len(cuts),
         "natural_levels": describe_levels(hierarchy, most_segments=config.most_segments),
+        **_image_scores(capture, gaussians),
     }
-    if capture.val:
-        scores = score_images(
-            (render_over_white(gaussians, view.camera), view.composite(WHITE).astype(np.float32))
-            for view in track(capture.val, "render", len(capture.val))
-        )
-        metrics |= {"psnr": scores.psnr, "ssim": scores.ssim}
     depths = read_depths(capture)
     if depths is not None:
         metrics["depth_error"] = _depth_errors(capture, gaussians, depths)
     if any(len(masks) for masks, _ in val_masks):
-        metrics["explained"] = _explained(capture, gaussians, hierarchy, val_masks, cuts, config)
+        views = track(capture.val, "explain", len(capture.val))
+        best = explain_masks((see(view.camera) for view in views), (bag for bag, _ in val_masks))
+        metrics["explained"] = float(best.mean())
     known = [view for view in capture.val if view.truth is not None]
     if known:
+        maps = np.stack([see(scored_camera(view)) for view in track(known, "labels", len(known))])
         truths = [view.truth for view in known if view.truth is not None]
-        maps = np.stack(
-            [
-                label_view(gaussians, hierarchy, scored_camera(view), cuts, config)
-                for view in track(known, "labels", len(known))
-            ]
-        )
-        clicks = {"num_clicks": config.clicks}
         metrics |= click_scores(maps, truths, seed, config.clicks)
         metrics |= {"granularities": len(np.unique(cuts, axis=0))}
         metrics |= {"nesting_violations": count_nesting_violations(cuts)}
-        if full and depths is not None and len(known) == len(capture.val):
-
-            def see(camera: Camera) -> Int[np.ndarray, "K H W"]:
-                return label_view(gaussians, hierarchy, camera, cuts, config)
-
-            metrics["vc"] = _consistencies(
-                capture, see, maps, depths, "labels", seed=seed, num_clicks=config.clicks
-            )
         if full:
-            metrics |= ceiling_scores(capture, gaussians, depths, seed=seed, **clicks)
+            metrics |= _full_scores(capture, gaussians, see, maps, depths, config, seed)
             metrics["ratios"] = ceiling_ratios(metrics)
-        all_masked = len(val_masks) > 0 and all(len(masks) for masks, _ in val_masks)
-        if all_masked and len(known) == len(capture.val):
-            rng = np.random.default_rng([seed, STAGE])
-            bags = [
-                masks_at_size(masks, truth)
-                for (masks, _), truth in zip(val_masks, truths, strict=True)
-            ]
-            metrics["nc_masks"] = masks_covering(bags, truths, rng=rng, **clicks).record()
+        metrics |= _masks_scores(val_masks, truths, seed, config.clicks)
     return Evaluation(metrics, cuts)
+
+
+def _image_scores(capture: Capture, gaussians: Gaussians) -> dict[str, float]:
+    if not capture.val:
+        return {}
+    scores = score_images(
+        (render_over_white(gaussians, view.camera), view.composite(WHITE).astype(np.float32))
+        for view in track(capture.val, "render", len(capture.val))
+    )
+    return {"psnr": scores.psnr, "ssim": scores.ssim}
+
+
+def _full_scores(
+    capture: Capture,
+    gaussians: Gaussians,
+    see: Callable[[Camera], Int[np.ndarray, "K H W"]],
+    maps: Int[np.ndarray, "V K H W"],
+    depths: list[TrueDepth] | None,
+    config: EvaluateConfig,
+    seed: int,
+) -> dict[str, Any]:
+    """VC where there is true depth, and the ceilings."""
+    found: dict[str, Any] = {}
+    if depths is not None and all(view.truth is not None for view in capture.val):
+        found["vc"] = _consistencies(
+            capture, see, maps, depths, "labels", seed=seed, num_clicks=config.clicks
+        )
+    return found | ceiling_scores(capture, gaussians, depths, seed=seed, num_clicks=config.clicks)
+
+
+def _masks_scores(
+    val_masks: Sequence[tuple[MaskSet, MaskTree]],
+    truths: Sequence[GroundTruth],
+    seed: int,
+    num_clicks: int,
+) -> dict[str, Any]:
+    """NC of the masks by themselves, where every held-out view has some and a truth."""
+    if len(val_masks) != len(truths) or not all(len(masks) for masks, _ in val_masks):
+        return {}
+    bags = [
+        masks_at_size(masks, truth) for (masks, _), truth in zip(val_masks, truths, strict=True)
+    ]
+    rng = np.random.default_rng([seed, STAGE])
+    return {"nc_masks": masks_covering(bags, truths, rng=rng, num_clicks=num_clicks).record()}
 
 
 def make_cuts(hierarchy: Hierarchy, config: EvaluateConfig) -> Int[np.ndarray, "K N"]:
@@ -256,9 +280,7 @@ def ceiling_scores(
 
 
 def scores_by_depth(
-    views: Sequence[View],
-    rotated: Sequence[RotatedView],
-    depths: Sequence[TrueDepth],
+    twins: Sequence[tuple[View, RotatedView, TrueDepth]],
     maps: Int[np.ndarray, "V K H W"],
     rotated_maps: Int[np.ndarray, "V K H W"],
     *,
@@ -269,16 +291,15 @@ def scores_by_depth(
     """VC at one angle with depth as published and, where it is known, with exact depth.
 
     Args:
-        views: Held-out views with ground truth.
-        rotated: Their twins.
-        depths: Their true depth.
+        twins: Held-out views with ground truth, their rotated twins, and their true depth.
         maps: Label maps of the views.
         rotated_maps: Label maps of the twins.
         seed: Seeds the clicks.
         degrees: Of the rotation.
         num_clicks: Draws per true segment.
     """
-    truths = [view.truth for view in views if view.truth is not None]
+    views, rotated, depths = zip(*twins, strict=True)
+    truths = [view.truth for view in views]
     found: dict[str, Any] = {}
     for kind in ("published", "exact"):
         known = [getattr(depth, kind) for depth in depths]
@@ -360,22 +381,6 @@ def _depth_errors(
     return errors
 
 
-def _explained(
-    capture: Capture,
-    gaussians: Gaussians,
-    hierarchy: Hierarchy,
-    val_masks: Sequence[tuple[MaskSet, MaskTree]],
-    cuts: Int[np.ndarray, "K N"],
-    config: EvaluateConfig,
-) -> float:
-    """Mean, over the masks of the held-out views, of the best IoU with any segment of any cut."""
-    maps = (
-        label_view(gaussians, hierarchy, view.camera, cuts, config)
-        for view in track(capture.val, "explain", len(capture.val))
-    )
-    return float(explain_masks(maps, (masks for masks, _ in val_masks)).mean())
-
-
 def _consistencies(
     capture: Capture,
     see: Callable[[Camera], Int[np.ndarray, "K H W"]],
@@ -405,7 +410,7 @@ def _consistencies(
         tracked = track(views, f"{title} {degrees}", len(views))
         rotated = np.stack([see(view.camera) for view in tracked])
         found[str(degrees)] = scores_by_depth(
-            capture.val, views, depths, maps, rotated,
+            list(zip(capture.val, views, depths, strict=True)), maps, rotated,
             seed=seed, degrees=degrees, num_clicks=num_clicks,
         )  # fmt: skip
     return found

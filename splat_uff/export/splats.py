@@ -11,10 +11,9 @@ from jaxtyping import Bool, Float, Int
 
 from splat_uff.errors import InputError
 from splat_uff.files import replacing
-from splat_uff.gaussians.foreign import move_centres, move_gaussians
-from splat_uff.gaussians.ply import gaussians_of, table_of
+from splat_uff.gaussians.ply import gaussians_of
 from splat_uff.gaussians.precision import judge_precision, near_origin
-from splat_uff.gaussians.source import SourceSplats, centres_of, read_source
+from splat_uff.gaussians.source import centres_of
 from splat_uff.gaussians.table import write_table
 from splat_uff.progress import notice
 from splat_uff.render.records import Gaussians
@@ -30,32 +29,6 @@ ENDINGS: Mapping[str, str] = {
 MOST_FRACTIONAL_BITS = 24
 NO_ORIGIN = np.zeros(3)
 _GSPLAT = {"splat": "splat", "compressed-ply": "ply_compressed"}
-
-
-def source_splats(
-    gaussians: Gaussians, source_from_world: Float[np.ndarray, "4 4"], original: Path
-) -> SourceSplats:
-    """The rows that a run's Gaussians have in files, and those of its original that it left out.
-
-    Args:
-        gaussians: In our world.
-        source_from_world: Of the capture, scale and translation only.
-        original: The `.ply` that the Gaussians were read from, if they were; its rows and columns
-            come back as they stand there, those that we cannot use included.
-
-    Returns:
-        Structured array of 3DGS columns in the frame of the capture, or in that of the original. Of
-        Gaussians without an original, `x y z` are 64-bit where 32 bits would change the shape.
-
-    Raises:
-        InputError: If the original is damaged.
-    """
-    if original.is_file():
-        return read_source(original)
-    centres = move_centres(gaussians.means.numpy(), source_from_world)
-    wide = judge_precision(centres).is_lost
-    table = table_of(move_gaussians(gaussians, source_from_world), centres if wide else None)
-    return SourceSplats(table, np.ones(len(table), bool))
 
 
 def whole_labels(

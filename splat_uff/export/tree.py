@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from splat_uff.hierarchy.dendrogram import Dendrogram
 
@@ -54,16 +54,3 @@ def describe_tree(
         }
         for node in range(count - 1, tree.num_leaves - 1, -1)
     ]
-
-
-def largest_first(nodes: Int[np.ndarray, "N"]) -> list[int]:
-    """The distinct nodes that leaves belong to, by number of leaves; of equal ones the lower."""
-    known, sizes = np.unique(nodes, return_counts=True)
-    return known[np.lexsort((known, -sizes))].tolist()
-
-
-def ranked(nodes: Int[np.ndarray, "N"], order: list[int]) -> Int[np.ndarray, "N"]:
-    """Labels from 1 in the given order of nodes."""
-    known = np.array(order)
-    at = np.argsort(known)
-    return (at[np.searchsorted(known, nodes, sorter=at)] + 1).astype(np.int32)

@@ -1,7 +1,6 @@
 """Blending features through frozen blend weights: a sparse product over a few rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
@@ -14,63 +13,18 @@ from torch import Tensor
 from splat_uff.cameras import Camera
 from splat_uff.memory import Memory
 from splat_uff.progress import track
+from splat_uff.records import array_record
 from splat_uff.render import Gaussians, blend_weights
 
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False, "fastmath": True}
 
 
-@dataclass(frozen=True)
 class FrozenViews:
-    """Blend weights of V views as compressed sparse rows, one a pixel, view after view."""
+    """What views show of Gaussians whose geometry stands: a sparse matrix of blend weights each.
 
-    starts: Int[np.ndarray, "R"]
-    """Where each pixel's weights begin, and the end."""
-    indices: Int[np.ndarray, "E"]
-    """Gaussian of each weight."""
-    weights: Float[np.ndarray, "E"]
-    firsts: Int[np.ndarray, "_"]
-    """Row of the first pixel of each view, and the number of rows: V + 1 entries."""
-
-    @staticmethod
-    def of(gaussians: Gaussians, cameras: list[Camera]) -> "FrozenViews":
-        """Blend weights of every camera."""
-        rows, indices, weights, total = [np.zeros(1, np.int64)], [], [], 0
-        for camera in track(cameras, "blend weights", len(cameras)):
-            matrix = blend_weights(gaussians, camera)
-            rows.append(matrix.indptr[1:].astype(np.int64) + total)
-            indices.append(matrix.indices)
-            weights.append(matrix.data)
-            total += matrix.nnz
-        return FrozenViews(
-            np.concatenate(rows),
-            np.concatenate(indices),
-            np.concatenate(weights),
-            np.cumsum([0, *(camera.width * camera.height for camera in cameras)]),
-        )
-
-    def alpha(self) -> list[Float[np.ndarray, "_"]]:
-        """Accumulated opacity of every pixel, by view."""
-        return np.split(_row_sums(self.starts, self.weights), self.firsts[1:-1])
-
-    def matrix(self, view: int, count: int) -> csr_matrix:
-        """Blend weights [pixels, count] of one view; shares memory with the record."""
-        rows = self.starts[self.firsts[view] : self.firsts[view + 1] + 1]
-        inside = slice(int(rows[0]), int(rows[-1]))
-        return csr_matrix(
-            (self.weights[inside], self.indices[inside], rows - rows[0]),
-            shape=(len(rows) - 1, count),
-            copy=False,
-        )
-
-    def largest_weights(self, count: int) -> Float[np.ndarray, "N"]:
-        """Largest blend weight that each of `count` Gaussians reaches in any view."""
-        largest = np.zeros(count, np.float32)
-        np.maximum.at(largest, self.indices, self.weights)
-        return largest
-
-
-class RenderedViews:
-    """Blend weights of views, made when a view is asked for; held where there is room."""
+    A matrix is made when a view is asked for, and held where there is room: none of it changes a
+    result.
+    """
 
     def __init__(
         self, gaussians: Gaussians, cameras: Sequence[Camera], memory: Memory | None = None
@@ -78,33 +32,73 @@ class RenderedViews:
         """Make nothing yet.
 
         Args:
-            gaussians: Of the scene.
-            cameras: Of the views.
-            memory: Budget, half of which may be held; without, a view is made whenever asked for.
+            gaussians: The Gaussians of the scene.
+            cameras: One for each view.
+            memory: Budget, half of which the matrices may take; all are held unless it is given.
         """
-        self._gaussians, self._cameras, self._memory = gaussians, cameras, memory
+        self.num_gaussians, self.cameras = len(gaussians), cameras
+        self.memory = memory or Memory()
+        self._gaussians = gaussians
         self._held: dict[int, csr_matrix] = {}
         self._largest = np.zeros(len(gaussians), np.float32)
         self._left = set(range(len(cameras)))
 
-    def matrix(self, view: int, count: int) -> csr_matrix:
-        """Blend weights [pixels, count] of one view."""
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    def matrix(self, view: int) -> csr_matrix:
+        """Blend weights [pixels, N] of one view."""
         if view in self._held:
             return self._held[view]
-        matrix = blend_weights(self._gaussians, self._cameras[view])
+        matrix = blend_weights(self._gaussians, self.cameras[view])
         if view in self._left:
             self._left.remove(view)
             np.maximum.at(self._largest, matrix.indices, matrix.data)
         size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
-        if self._memory is not None and self._memory.reserve(size):
+        if self.memory.reserve(size):
             self._held[view] = matrix
         return matrix
 
-    def largest_weights(self, count: int) -> Float[np.ndarray, "N"]:
-        """Largest blend weight that each of `count` Gaussians reaches in any view."""
-        for view in track(sorted(self._left), "largest weights", len(self._left)):
-            self.matrix(view, count)
+    def largest_weights(self) -> Float[np.ndarray, "N"]:
+        """Largest blend weight that each Gaussian reaches in any view."""
+        for view in track(sorted(self._left), "blend weights", len(self._left)):
+            self.matrix(view)
         return self._largest
+
+
+@array_record
+class BlendRows:
+    """Blend weights of pixels as compressed sparse rows, view after view."""
+
+    starts: Int[np.ndarray, "R"]
+    """Where each pixel's weights begin, and the end."""
+    indices: Int[np.ndarray, "E"]
+    """Gaussian of each weight."""
+    weights: Float[np.ndarray, "E"]
+    firsts: Int[np.ndarray, "_"]
+    """Row of the first pixel of each of V views, and the number of rows: V + 1 entries."""
+
+    @staticmethod
+    def of(views: FrozenViews) -> "BlendRows":
+        """All pixels of all views."""
+        rows, indices, weights, total = [np.zeros(1, np.int64)], [], [], 0
+        for view in range(len(views)):
+            matrix = views.matrix(view)
+            rows.append(matrix.indptr[1:].astype(np.int64) + total)
+            indices.append(matrix.indices)
+            weights.append(matrix.data)
+            total += matrix.nnz
+        sizes = (camera.width * camera.height for camera in views.cameras)
+        return BlendRows(
+            np.concatenate(rows),
+            np.concatenate(indices),
+            np.concatenate(weights),
+            np.cumsum([0, *sizes]),
+        )
+
+    def alpha(self) -> list[Float[np.ndarray, "_"]]:
+        """Accumulated opacity of every pixel, by view."""
+        return np.split(_row_sums(self.starts, self.weights), self.firsts[1:-1])
 
 
 def row_sums(matrix: csr_matrix) -> Float[np.ndarray, "_"]:
@@ -113,7 +107,7 @@ def row_sums(matrix: csr_matrix) -> Float[np.ndarray, "_"]:
 
 
 def blend_pixels(
-    features: Float[Tensor, "N D"], views: FrozenViews, rows: Int[np.ndarray, "S"]
+    features: Float[Tensor, "N D"], views: BlendRows, rows: Int[np.ndarray, "S"]
 ) -> Float[Tensor, "S D"]:
     """Blend features into the pixels `rows` (`views.firsts[view]` + pixel), differentiable."""
     return _BlendPixels.apply(features, views, rows)
@@ -130,7 +124,7 @@ class _BlendPixels(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, v_blended):  # pyright: ignore[reportIncompatibleMethodOverride]
-        views: FrozenViews = ctx.views
+        views: BlendRows = ctx.views
         gradient = np.zeros(tuple(ctx.shape), np.float32)
         v = v_blended.contiguous().cpu().numpy()
         _scatter(v, views.starts, views.indices, views.weights, ctx.rows, gradient)

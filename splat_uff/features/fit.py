@@ -7,11 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splat_uff.cameras import pixel_centres, ray_directions
-from splat_uff.capture import Capture
-from splat_uff.checkpoints import Checkpoint, Log, no_log
+from splat_uff.cameras import Camera, pixel_centres, ray_directions
 from splat_uff.errors import InputError
-from splat_uff.features.blend import FrozenViews, RenderedViews, blend_pixels
+from splat_uff.features.blend import FrozenViews, blend_pixels
 from splat_uff.features.closed_form import closed_form_start
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.cosines import pair_cosines
@@ -22,11 +20,10 @@ from splat_uff.features.pairs import Pairs, draw_pairs
 from splat_uff.features.samples import STAGE, Sample, Samples
 from splat_uff.features.scene_tree import SceneSimilarity, SceneTree, find_heaviest, regrow
 from splat_uff.features.ultrametric import average_linkage_similarity, spanning_tree_similarity
+from splat_uff.hooks import Hooks
 from splat_uff.masks.bags import mask_counts
 from splat_uff.masks.records import MaskSet, MaskTree
-from splat_uff.memory import Memory
 from splat_uff.progress import progress_bar
-from splat_uff.watch import NOBODY, Watch
 
 LOG_EVERY = 25
 Similarity = Callable[[np.ndarray], Tensor]
@@ -34,26 +31,19 @@ Similarity = Callable[[np.ndarray], Tensor]
 
 
 def fit_features(
-    views: FrozenViews | RenderedViews,
-    num_gaussians: int,
-    capture: Capture,
+    views: FrozenViews,
     bags: Sequence[tuple[MaskSet, MaskTree]],
     config: FeaturesConfig,
     *,
     seed: int,
     tree: SceneTree | None = None,
     device: str = "cpu",
-    memory: Memory | None = None,
-    checkpoint: Checkpoint | None = None,
-    log: Log = no_log,
-    watch: Watch = NOBODY,
+    hooks: Hooks = Hooks(),
 ) -> Float[np.ndarray, "N D"]:
     """Fit features so that pixels of a mask are alike and others are not (METHOD.md 3 and 4).
 
     Args:
-        views: Blend weights of the training views.
-        num_gaussians: Number of Gaussians behind them.
-        capture: Whose training views these are.
+        views: The training views over Gaussians whose geometry stands.
         bags: Masks and their tree, one per training view.
         config: Settings.
         seed: Seeds every draw of the stage; every step draws from a stream of its own.
@@ -61,10 +51,7 @@ def fit_features(
             features start from noise, and the term on the scene's tree is left out; where there is
             no other, average linkage of pixels stands in.
         device: Where tensors live.
-        memory: Budget that blend weights and masks of the drawn pixels count towards.
-        checkpoint: Where the stage leaves its state.
-        log: Called every so many steps with the losses.
-        watch: Looks on.
+        hooks: Checkpoint, log (of the losses) and observer.
 
     Returns:
         One feature per Gaussian, float32, of about unit length where Gaussians are seen.
@@ -72,38 +59,42 @@ def fit_features(
     Raises:
         InputError: If no view has a mask, or both similarity terms have no weight.
     """
-    if config.euclidean_weight == 0 and config.ultrametric_weight == 0:
-        raise InputError("euclidean_weight and ultrametric_weight are both 0; set one above 0.")
-    if not any(mask_counts(bags)):
-        raise InputError("no training view has a mask; make masks first.")
-    checkpoint = checkpoint or Checkpoint()
-    features = torch.nn.Parameter(_first(num_gaussians, config, tree, seed).to(device))
+    _check(bags, config)
+    start = _first(views.num_gaussians, config, tree, seed)
+    features = torch.nn.Parameter(start.to(device))
     optimizer = torch.optim.Adam([features], lr=config.lr, fused=True)
-    state = checkpoint.restore()
+    state = hooks.checkpoint.restore()
     step = _restore(state, features, optimizer)
     in_scene = _scene_of(tree, state, config)
     refresh = config.ultrametric_refresh
-    samples = Samples(views, num_gaussians, bags, config, seed=seed, memory=memory)
+    samples = Samples(views, bags, config, seed=seed)
     with one_thread(), progress_bar("features", config.steps, done=step) as bar:
         while step < config.steps:
             optimizer.param_groups[0]["lr"] = config.lr * _cosine(step / config.steps)
             if in_scene is not None and refresh and step % refresh == 0:
                 in_scene = SceneSimilarity(regrow(in_scene.tree, features.detach().cpu().numpy()))
-            losses = _losses(features, samples[step], capture, config, in_scene)
+            losses = _losses(features, samples[step], views.cameras, config, in_scene)
             optimizer.zero_grad(set_to_none=True)
             losses["loss"].backward()
             optimizer.step()
             step += 1
             if step % LOG_EVERY == 0 or step == config.steps:
                 figures = {name: loss.item() for name, loss in losses.items()}
-                log(step, **figures)
+                hooks.log(step, **figures)
                 bar.advance(LOG_EVERY if step % LOG_EVERY == 0 else 1, **figures)
-            checkpoint.keep(
+            hooks.checkpoint.keep(
                 lambda done=step, now=in_scene: _state(done, features, optimizer, now),
-                now=watch.holding,
+                now=hooks.observer.holding,
             )
-            watch.after_step("features", step, config.steps, lambda: features)
+            hooks.observer.after_step("features", step, config.steps, lambda: features)
     return features.detach().cpu().numpy()
+
+
+def _check(bags: Sequence[tuple[MaskSet, MaskTree]], config: FeaturesConfig) -> None:
+    if config.euclidean_weight == 0 and config.ultrametric_weight == 0:
+        raise InputError("euclidean_weight and ultrametric_weight are both 0; set one above 0.")
+    if not any(mask_counts(bags)):
+        raise InputError("no training view has a mask; make masks first.")
 
 
 def _first(
@@ -121,7 +112,7 @@ def _first(
 def _losses(
     features: Tensor,
     sample: Sample,
-    capture: Capture,
+    cameras: Sequence[Camera],
     config: FeaturesConfig,
     in_scene: SceneSimilarity | None,
 ) -> dict[str, Tensor]:
@@ -143,7 +134,7 @@ def _losses(
     if len(pairs.positives) and config.euclidean_weight > 0:
         losses["euclidean"] = _contrast(pairs, config.tau, lambda ends: pair_cosines(unit, ends))
         total = total + config.euclidean_weight * losses["euclidean"]
-    similarity = _in_a_tree(features, unit, sample, capture, config, in_scene)
+    similarity = _in_a_tree(features, unit, sample, cameras, config, in_scene)
     if len(pairs.positives) and similarity is not None:
         losses["ultrametric"] = _contrast(pairs, config.tau, similarity)
         total = total + config.ultrametric_weight * losses["ultrametric"]
@@ -154,7 +145,7 @@ def _in_a_tree(
     features: Tensor,
     unit: Tensor,
     sample: Sample,
-    capture: Capture,
+    cameras: Sequence[Camera],
     config: FeaturesConfig,
     in_scene: SceneSimilarity | None,
 ) -> Similarity | None:
@@ -162,7 +153,7 @@ def _in_a_tree(
     if config.ultrametric_weight == 0:
         return None
     if config.ultrametric == "spanning-tree":
-        camera = capture.train[sample.view].camera
+        camera = cameras[sample.view]
         directions = ray_directions(camera, pixel_centres(camera)[sample.pixels])
         return lambda ends: spanning_tree_similarity(unit, directions, sample.members, ends)
     if in_scene is not None:

@@ -1,16 +1,17 @@
 """Average linkage: the tree in which the two clusters most alike on average merge next."""
 
-from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float, Int
 from numba import njit
 
+from splat_uff.records import array_record
+
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 
 
-@dataclass(frozen=True)
+@array_record
 class Merges:
     """S - 1 merges of S clusters, from the most alike to the least.
 

@@ -5,12 +5,11 @@ without a loop over masks or pairs: every set to draw from is a row of one boole
 draws of a kind are made at once.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Bool, Int
 
 from splat_uff.masks.tree import minimal_parents
+from splat_uff.records import array_record
 
 FEWEST_IN_MASK = 5
 """A mask counts only with more sampled pixels than this inside, and outside."""
@@ -20,7 +19,7 @@ MOST_CHAINS = 512
 """Bound on the ways from leaves to roots that are climbed at once."""
 
 
-@dataclass(frozen=True)
+@array_record
 class Pairs:
     """P positive pairs, each with R negative pairs to be told apart from; indices of pixels."""
 

@@ -5,18 +5,18 @@ need is kept: its size grows with the number of steps, not with the number of vi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from splat_uff.features.blend import FrozenViews, RenderedViews, row_sums
+from splat_uff.features.blend import BlendRows, FrozenViews, row_sums
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.masks.bags import mask_counts
 from splat_uff.masks.records import MaskSet, MaskTree
-from splat_uff.memory import Kept, Memory
+from splat_uff.memory import Kept
 from splat_uff.progress import track
+from splat_uff.records import array_record
 
 STAGE = 2
 """Number of this stage's stream of random draws."""
@@ -24,14 +24,14 @@ OPAQUE = 0.5
 """Pixels of more opacity than this show the scene."""
 
 
-@dataclass(frozen=True)
+@array_record
 class Sample:
     """What one step looks at."""
 
     view: int
     pixels: Int[np.ndarray, "S"]
     """Distinct, flattened, in increasing order."""
-    weights: FrozenViews
+    weights: BlendRows
     """Blend weights of every pixel of this view that some step looks at."""
     rows: Int[np.ndarray, "S"]
     """Row of each pixel in `weights`."""
@@ -50,32 +50,28 @@ class Samples:
 
     def __init__(
         self,
-        views: FrozenViews | RenderedViews,
-        num_gaussians: int,
+        views: FrozenViews,
         bags: Sequence[tuple[MaskSet, MaskTree]],
         config: FeaturesConfig,
         *,
         seed: int,
-        memory: Memory | None = None,
     ) -> None:
         """Draw the pixels of every step, view after view.
 
         Views take turns, shuffled anew every epoch; those without masks are left out.
 
         Args:
-            views: Blend weights of the training views.
-            num_gaussians: Number of Gaussians behind them.
+            views: The training views; what is kept counts towards their budget of memory.
             bags: Masks and their tree, one per training view; some view must have one.
             config: Settings.
             seed: Seeds every draw; every step draws from a stream of its own.
-            memory: Budget that what is kept counts towards.
         """
-        self._memory = memory or Memory()
+        self._memory = views.memory
         self._blocks: dict[int, tuple[Kept, Kept, Kept, Kept]] = {}
         self._steps: dict[int, tuple[int, tuple[Kept, Kept, Kept, Kept], dict[str, Any]]] = {}
         due = _schedule(np.flatnonzero(mask_counts(bags)), config.steps, seed)
         for view, steps in track(due.items(), "blend weights", len(due)):
-            matrix = views.matrix(view, num_gaussians)
+            matrix = views.matrix(view)
             masks, tree = bags[view]
             alpha = row_sums(matrix)
             draws = {}
@@ -105,7 +101,7 @@ class Samples:
         return Sample(
             view,
             pixels.astype(np.int64),
-            FrozenViews(starts, indices, weights, np.array([0, len(starts) - 1])),
+            BlendRows(starts, indices, weights, np.array([0, len(starts) - 1])),
             rows.astype(np.int64),
             through,
             np.unpackbits(members, axis=1, count=len(pixels)).astype(bool),

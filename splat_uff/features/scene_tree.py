@@ -6,7 +6,6 @@ which their superpoints part. For unit vectors the dot product of two means is t
 all pairs of members, so the gradient of one pair reaches every Gaussian of both branches.
 """
 
-from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
@@ -18,11 +17,12 @@ from torch import Tensor
 from splat_uff.features.cosines import pair_cosines
 from splat_uff.features.linkage import Merges, average_linkage, join, lay_out
 from splat_uff.features.ultrametric import meeting_merges
+from splat_uff.records import array_record
 
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 
 
-@dataclass(frozen=True)
+@array_record
 class SceneTree:
     """A merge tree over G superpoints of N Gaussians."""
 

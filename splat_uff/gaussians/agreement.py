@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float
 from splat_uff.cameras import Camera
 from splat_uff.capture.images import area_resize
 from splat_uff.capture.records import Capture, View
+from splat_uff.records import array_record
 from splat_uff.render import Gaussians, render_colours
 from splat_uff.render.fineness import Fineness
 
@@ -46,7 +47,7 @@ MOST_BRIGHTNESS = 3.0
 """Largest factor between the exposures of a rendering and its photo."""
 
 
-@dataclass(frozen=True)
+@array_record
 class Probe:
     """One photo, small."""
 

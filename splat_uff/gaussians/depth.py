@@ -1,7 +1,5 @@
 """Depth continuity: inside one leaf mask, distance should change smoothly (METHOD.md section 4)."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,6 +7,7 @@ from torch import Tensor
 
 from splat_uff.cameras import Camera, pixel_centres
 from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.records import array_record
 
 LENGTH = 4
 """Neighbouring pixels of a run: enough for one third difference."""
@@ -19,7 +18,7 @@ TOLERANCE = 0.1
 """Third differences up to this share of the cubed distance are free."""
 
 
-@dataclass(frozen=True)
+@array_record
 class Runs:
     """All runs of one view, mask after mask."""
 

@@ -8,16 +8,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splat_uff.capture import Capture
-from splat_uff.checkpoints import Checkpoint, Log, no_log
 from splat_uff.gaussians.config import GaussiansConfig
 from splat_uff.gaussians.density import Density
 from splat_uff.gaussians.depth import Runs, depth_continuity_loss, find_runs
 from splat_uff.gaussians.initial import initial_gaussians
 from splat_uff.gaussians.losses import photometric_loss
+from splat_uff.hooks import Hooks
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.progress import progress_bar
 from splat_uff.render import Gaussians, Render, render_colours, render_colours_and_depth
-from splat_uff.watch import NOBODY, Watch
 
 STAGE = 1
 """Number of this stage's stream of random draws."""
@@ -31,13 +30,11 @@ def fit_gaussians(
     *,
     seed: int,
     device: str = "cpu",
-    checkpoint: Checkpoint | None = None,
-    log: Log = no_log,
-    watch: Watch = NOBODY,
+    hooks: Hooks = Hooks(),
 ) -> Gaussians:
     """Fit Gaussians to the training photos.
 
-    The same seed gives the same Gaussians, also when cut off and taken up again from `checkpoint`:
+    The same seed gives the same Gaussians, also when cut off and taken up again from a checkpoint:
     every step draws from a stream of its own.
 
     Args:
@@ -46,21 +43,18 @@ def fit_gaussians(
         bags: Masks of the training views and their tree, for the depth-continuity loss.
         seed: Seeds every draw of the stage.
         device: Where tensors live.
-        checkpoint: Where the stage leaves its state.
-        log: Called every so many steps with loss, psnr and num_gaussians.
-        watch: Looks on.
+        hooks: Checkpoint, log (of `loss`, `psnr` and `num_gaussians`) and observer.
     """
-    checkpoint = checkpoint or Checkpoint()
     fit = _Fit(capture, config, bags, seed, device)
-    fit.restore(checkpoint.restore())
+    fit.restore(hooks.checkpoint.restore())
     with progress_bar("gaussians", config.steps, done=fit.step) as bar:
         while fit.step < config.steps:
             figures = fit.advance()
             if fit.step % LOG_EVERY == 0 or fit.step == config.steps:
-                log(fit.step, **figures())
+                hooks.log(fit.step, **figures())
                 bar.advance(LOG_EVERY if fit.step % LOG_EVERY == 0 else 1, **figures())
-            checkpoint.keep(fit.state, now=watch.holding)
-            watch.after_step("gaussians", fit.step, config.steps, fit.gaussians)
+            hooks.checkpoint.keep(fit.state, now=hooks.observer.holding)
+            hooks.observer.after_step("gaussians", fit.step, config.steps, fit.gaussians)
     return fit.gaussians().detach()
 
 

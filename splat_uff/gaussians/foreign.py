@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from splat_uff.gaussians.ply import gaussians_of
-from splat_uff.gaussians.source import read_source
+from splat_uff.gaussians.ply import gaussians_of, table_of
+from splat_uff.gaussians.precision import judge_precision
+from splat_uff.gaussians.source import SourceSplats, read_source
 from splat_uff.gaussians.turn import turn_gaussians
 from splat_uff.render.records import Gaussians
 
@@ -81,3 +82,29 @@ def split_similarity(
     if np.allclose(rotation, np.eye(3), rtol=0, atol=UNTURNED):
         rotation = np.eye(3)
     return scale, rotation
+
+
+def source_splats(
+    gaussians: Gaussians, source_from_world: Float[np.ndarray, "4 4"], original: Path
+) -> SourceSplats:
+    """The rows that a run's Gaussians have in files, and those of its original that it left out.
+
+    Args:
+        gaussians: In our world.
+        source_from_world: Of the capture, scale and translation only.
+        original: The `.ply` that the Gaussians were read from, if they were; its rows and columns
+            come back as they stand there, those that we cannot use included.
+
+    Returns:
+        Structured array of 3DGS columns in the frame of the capture, or in that of the original. Of
+        Gaussians without an original, `x y z` are 64-bit where 32 bits would change the shape.
+
+    Raises:
+        InputError: If the original is damaged.
+    """
+    if original.is_file():
+        return read_source(original)
+    centres = move_centres(gaussians.means.numpy(), source_from_world)
+    wide = judge_precision(centres).is_lost
+    table = table_of(move_gaussians(gaussians, source_from_world), centres if wide else None)
+    return SourceSplats(table, np.ones(len(table), bool))

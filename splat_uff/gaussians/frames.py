@@ -7,7 +7,6 @@ trainer keeps one 4 x 4 matrix, `transform`.
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from splat_uff.capture.records import Capture
 from splat_uff.files import map_array
 from splat_uff.gaussians.foreign import split_similarity
 from splat_uff.progress import notice
+from splat_uff.records import array_record
 
 DATAPARSER = "dataparser_transforms.json"
 RUN = "hierarchy.npz"
@@ -34,7 +34,7 @@ TOLERANCE = 1e-3
 """How far a matrix may be from a similarity: they are computed in float32."""
 
 
-@dataclass(frozen=True)
+@array_record
 class KnownFrame:
     """A frame that splats may be in."""
 

@@ -1,7 +1,7 @@
 """Splats from elsewhere brought into our world, or refused where they do not fit the photos."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from splat_uff.gaussians.readings import Reading, frame_readings, read_as, value
 from splat_uff.gaussians.source import SourceSplats, centres_of
 from splat_uff.gaussians.table import read_fitted_focal
 from splat_uff.progress import notice, track
+from splat_uff.records import array_record
 from splat_uff.render import Gaussians
 
 MARGIN = 2.0
@@ -34,7 +35,7 @@ MOST_READINGS = 3
 """Readings that are taken one after the other, as x y z w in a frame whose y is up."""
 
 
-@dataclass(frozen=True)
+@array_record
 class Placed:
     """Gaussians from elsewhere in our world."""
 
@@ -152,7 +153,7 @@ def _choose_frame(
     return chosen.frame_from_source, best
 
 
-@dataclass(frozen=True)
+@array_record
 class Trial:
     """What other readings are tried on."""
 

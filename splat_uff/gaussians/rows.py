@@ -4,10 +4,10 @@ Tools of the field write an opacity of infinity where alpha is 255, and a scale 
 where a Gaussian is flat. Both are Gaussians. NaN and rotations of length 0 are none.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Bool, Float
+
+from splat_uff.records import array_record
 
 OPAQUE = 20.0
 """Logit that stands for infinity: its sigmoid is 1 to the last bit of float32."""
@@ -23,7 +23,7 @@ QUAT_LENGTHS = (1e-6, 1e6)
 """Lengths of rotations that float32 can square; others are set to 1."""
 
 
-@dataclass(frozen=True)
+@array_record
 class Rows:
     """Which rows of a table can be drawn, and what is wrong with the others."""
 
@@ -50,7 +50,7 @@ class Rows:
         return ", ".join(f"{count} with {name}" for name, count in reasons.items() if count)
 
 
-@dataclass(frozen=True)
+@array_record
 class Parts:
     """The columns of N Gaussians, finite; harmonics of degree 3 at most."""
 

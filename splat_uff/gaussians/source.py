@@ -1,6 +1,5 @@
 """Splats from elsewhere as their file has them: every row, and which of them can be drawn."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,10 @@ from splat_uff.gaussians.precision import judge_precision
 from splat_uff.gaussians.rows import usable_rows
 from splat_uff.gaussians.table import read_table
 from splat_uff.progress import notice
+from splat_uff.records import array_record
 
 
-@dataclass(frozen=True)
+@array_record
 class SourceSplats:
     """All M rows of a file; the Gaussians of a run are those that are kept, in order."""
 

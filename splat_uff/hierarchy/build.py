@@ -10,7 +10,6 @@ merge by the mean of consensus and cosine.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import higra as hg
 import numpy as np
@@ -24,6 +23,7 @@ from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
 from splat_uff.hierarchy.support import bootstrap_support
 from splat_uff.neighbours import find_nearest
+from splat_uff.records import array_record
 
 Opinions = Callable[[Int[np.ndarray, "P"]], Consensus]
 """Asks the photos about some Gaussians, by their numbers, rising."""
@@ -34,7 +34,7 @@ COLOUR = 0.1
 """What a difference in colour, in units of `sh0`, adds to an edge where there are no features."""
 
 
-@dataclass(frozen=True)
+@array_record
 class Hierarchy:
     """A tree over all N Gaussians, and which of them shaped it."""
 
@@ -85,17 +85,10 @@ def build_hierarchy(
     elif config.linkage == "consensus":
         if opinions is None:
             raise ValueError("a tree by consensus needs the opinions of the photos")
-        consensus, share = opinions(np.flatnonzero(shaping)), config.consensus_share
-        grown = None
+        consensus, grown = opinions(np.flatnonzero(shaping)), None
         if colours is not None:
             grown = _grow_by_consensus(points, colours[shaping], consensus, config)
-        if grown is not None:
-            (group, merges), share = grown, 1.0
-        else:
-            lengths = 1 - consensus.along_edges(sources, targets)
-            lengths += FEATURES * (1 - (unit[sources] * unit[targets]).sum(axis=1)) / 2
-            group = _superpoints(lengths, sources, targets, len(points), config.superpoints)
-            merges = _merge_by_consensus(consensus, _mean_features(unit, group), group, share)
+        group, merges, share = grown or _grow_by_both(unit, sources, targets, consensus, config)
         below, heights = _rank_merges(merges, group, 0.0)
         if rng is not None and config.resamples > 0:
             support = bootstrap_support(
@@ -138,7 +131,7 @@ def consensus_tree(
     grown = _grow_by_consensus(means[shaping], colours[shaping], consensus, config)
     if grown is None:
         return None
-    group, merges = grown
+    group, merges, _ = grown
     _, nearest = find_nearest(means[shaping], means, k=1)
     return SceneTree(group[nearest[:, 0]], merges)
 
@@ -148,15 +141,34 @@ def _grow_by_consensus(
     colours: Float[np.ndarray, "P 3"],
     consensus: Consensus,
     config: HierarchyConfig,
-) -> tuple[Int[np.ndarray, "P"], Merges] | None:
-    """Superpoints by consensus and colour, and their merges by consensus; None without any."""
+) -> tuple[Int[np.ndarray, "P"], Merges, float] | None:
+    """Superpoints by consensus and colour, and their merges by consensus; None without any.
+
+    The last is the share of the consensus in the merges, which is all here.
+    """
     sources, targets = neighbour_graph(points, k=config.neighbours)
     agreed = consensus.along_edges(sources, targets)
     if not agreed.any():
         return None
     lengths = 1 - agreed + COLOUR * np.linalg.norm(colours[sources] - colours[targets], axis=1)
     group = _superpoints(lengths, sources, targets, len(points), config.superpoints)
-    return group, merge_by_ratio(*consensus.between_groups(group))
+    return group, merge_by_ratio(*consensus.between_groups(group)), 1.0
+
+
+def _grow_by_both(
+    unit: Float[np.ndarray, "P D"],
+    sources: Int[np.ndarray, "E"],
+    targets: Int[np.ndarray, "E"],
+    consensus: Consensus,
+    config: HierarchyConfig,
+) -> tuple[Int[np.ndarray, "P"], Merges, float]:
+    """Superpoints and their merges by consensus and features, and the share of the consensus."""
+    lengths = 1 - consensus.along_edges(sources, targets)
+    lengths += FEATURES * (1 - (unit[sources] * unit[targets]).sum(axis=1)) / 2
+    group = _superpoints(lengths, sources, targets, len(unit), config.superpoints)
+    share = config.consensus_share
+    merges = _merge_by_consensus(consensus, _mean_features(unit, group), group, share)
+    return group, merges, share
 
 
 def _shaping(

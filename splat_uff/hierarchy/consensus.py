@@ -50,10 +50,10 @@ _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 
 @runtime_checkable
 class Views(Protocol):
-    """Blend weights of views, made or held."""
+    """Blend weights of views over N Gaussians, as `FrozenViews` has them."""
 
-    def matrix(self, view: int, count: int) -> csr_matrix:
-        """Blend weights [pixels, count] of one view."""
+    def matrix(self, view: int) -> csr_matrix:
+        """Blend weights [pixels, N] of one view."""
         ...
 
 
@@ -87,7 +87,6 @@ class Consensus:
         views: Views,
         bags: Sequence[tuple[MaskSet, MaskTree]],
         chosen: Int[np.ndarray, "P"],
-        num_gaussians: int,
         *,
         memory: Memory | None = None,
     ) -> "Consensus":
@@ -97,7 +96,6 @@ class Consensus:
             views: Blend weights of the training views, at the size of their masks.
             bags: Masks of each view and their tree; a view without masks has no opinion.
             chosen: The Gaussians that are the points, rising.
-            num_gaussians: Of all Gaussians.
             memory: Budget that what is kept counts towards.
         """
         budget = memory or Memory()
@@ -105,8 +103,7 @@ class Consensus:
         for view in track(range(len(bags)), "consensus", len(bags)):
             masks, tree = bags[view]
             if len(masks):
-                matrix = views.matrix(view, num_gaussians)
-                opinions.append(_ask(matrix, masks, tree, chosen, num_gaussians, budget))
+                opinions.append(_ask(views.matrix(view), masks, tree, chosen, budget))
         return Consensus(len(chosen), opinions)
 
     def along_edges(
@@ -166,14 +163,13 @@ def _ask(
     masks: MaskSet,
     tree: MaskTree,
     chosen: Int[np.ndarray, "P"],
-    num_gaussians: int,
     memory: Memory,
 ) -> Opinion:
     run_of, members = _runs(masks)
     runs, lists = np.nonzero(members.T)
     list_starts = np.searchsorted(runs, np.arange(members.shape[1] + 1))
     starts, runs, weights = _by_column(
-        matrix.indptr, matrix.indices, matrix.data, run_of, num_gaussians
+        matrix.indptr, matrix.indices, matrix.data, run_of, _columns(matrix)
     )
     seen = _seen(chosen, starts, weights)
     points = np.flatnonzero(seen >= LEAST_SEEN)
@@ -186,6 +182,12 @@ def _ask(
     counts = _counts(tree, members @ np.bincount(run_of) / len(run_of)).astype(np.float32)
     parts = points.astype(np.int32), seen[points].astype(np.float32), rows, inside, shares, counts
     return Opinion(*(memory.keep(part) for part in parts))
+
+
+def _columns(matrix: csr_matrix) -> int:
+    """Number of columns, which scipy's annotations do not promise."""
+    assert matrix.shape is not None
+    return matrix.shape[1]
 
 
 def _counts(tree: MaskTree, shares: Float[np.ndarray, "M"]) -> Float[np.ndarray, "M"]:

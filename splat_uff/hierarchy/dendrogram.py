@@ -1,12 +1,12 @@
 """A merge tree over the Gaussians and its cuts: every granularity is one of them."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float, Int
 
+from splat_uff.records import array_record
 
-@dataclass(frozen=True)
+
+@array_record
 class Dendrogram:
     """A merge tree over N leaves; nodes are numbered leaves first, children before parents."""
 

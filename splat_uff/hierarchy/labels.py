@@ -5,7 +5,6 @@ which is the argmax of blended one-hot labels. *Nearest*: the five labelled Gaus
 the pixel's surface point have one vote each.
 """
 
-from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
@@ -14,6 +13,7 @@ from numba import njit, prange
 
 from splat_uff.cameras import Camera, pixel_centres, project, unproject
 from splat_uff.neighbours import find_nearest
+from splat_uff.records import array_record
 from splat_uff.render import Gaussians, blend_weights
 
 OPAQUE = 0.5
@@ -24,7 +24,7 @@ NEAREST_REACH = 5e-3
 """No segment where the squared distance to the last voter exceeds this (normalised scene)."""
 
 
-@dataclass(frozen=True)
+@array_record
 class Votes:
     """Who votes in each pixel of one view, as compressed sparse rows."""
 

@@ -11,7 +11,6 @@ all resamples: with G superpoints, V photos and B resamples O(B V G^2) time, and
 several rounds where that is above `MOST_BYTES`. Nothing depends on the number of threads.
 """
 
-from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
@@ -20,6 +19,7 @@ from numba import njit, prange
 
 from splat_uff.features.linkage import Merges, lay_out
 from splat_uff.hierarchy.consensus import Consensus, grouped_shares
+from splat_uff.records import array_record
 
 STAGE = 3
 """Number of this stage's stream of random draws."""
@@ -104,7 +104,7 @@ def shared_nodes(
     return np.concatenate(found)
 
 
-@dataclass(frozen=True)
+@array_record
 class _Said:
     """What all V photos say of G superpoints, one photo after the other in flat arrays."""
 

@@ -1,15 +1,15 @@
 """A bag of 2D masks of one image, one bit a pixel, and the tree of which lies inside which."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
+
+from splat_uff.records import array_record
 
 # Bytes of packed pixels that are unpacked at a time, so that large masks stay small in memory.
 _CHUNK = 4096
 
 
-@dataclass(frozen=True)
+@array_record
 class MaskSet:
     """M binary masks of one image, packed along its row-major pixels."""
 
@@ -45,7 +45,7 @@ class MaskSet:
         return (self.packed[:, pixels >> 3] >> (7 - (pixels & 7)).astype(np.uint8)) & 1 != 0
 
 
-@dataclass(frozen=True)
+@array_record
 class Regions:
     """The pieces that the borders of all masks cut an image into: pixels in the same masks."""
 
@@ -84,7 +84,7 @@ class Regions:
         return Regions(members, np.repeat(region.ravel().astype(np.int32), lengths))
 
 
-@dataclass(frozen=True)
+@array_record
 class MaskTree:
     """Inclusion of the masks of one image (METHOD.md section 2)."""
 

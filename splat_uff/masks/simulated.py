@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
 from splat_uff.masks.records import MaskSet
+from splat_uff.records import array_record
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def simulate_masks(
     return MaskSet.of(masks)
 
 
-@dataclass(frozen=True)
+@array_record
 class _Crop:
     """A mask within its bounding box, so that small masks cost little."""
 

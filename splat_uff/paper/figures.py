@@ -19,10 +19,10 @@ from splat_uff.evaluate.levels import LEVELS
 from splat_uff.evaluate.palette import feature_colours, nested_colours, paint
 from splat_uff.evaluate.pictures import Picture, segments_in_words, write_sheet
 from splat_uff.evaluate.score import WHITE, label_view, make_cuts, scored_camera
-from splat_uff.evaluate.summary import blend_over_white, gaussian_colours
 from splat_uff.evaluate.tables import VC_ANGLES
 from splat_uff.files import replacing
-from splat_uff.stages import Finished
+from splat_uff.report.write import blend_over_white, gaussian_colours
+from splat_uff.run.open import Run
 
 VIEWS = 4
 """Held-out views on the sheets."""
@@ -53,7 +53,7 @@ class LineEnd:
 
 
 def write_segments(
-    path: Path, found: Finished, truths: Sequence[GroundTruth], cuts: dict[str, int]
+    path: Path, run: Run, truths: Sequence[GroundTruth], cuts: dict[str, int]
 ) -> None:
     """Sheet of true segments at three levels and of ours at three granularities.
 
@@ -61,25 +61,25 @@ def write_segments(
 
     Args:
         path: Where the PNG goes.
-        found: A finished run.
+        run: A finished run.
         truths: Of its held-out views.
         cuts: For each level the cut that fits it best, by its place among the cuts.
     """
-    config = found.provenance.settings.evaluate
-    every = make_cuts(found.hierarchy, config)
+    config = run.provenance.settings.evaluate
+    every = make_cuts(run.hierarchy, config)
     places = [cuts[level] for level in LEVELS]
     chosen = every[places]
     tables = nested_colours(list(chosen))
     truth_tables = nested_colours(_true_cuts(truths))
     rows = []
     for index in _shown(len(truths)):
-        view, truth = found.capture.val[index], truths[index]
+        view, truth = run.capture.val[index], truths[index]
         row = [Picture("photo", view.composite(WHITE))]
         foreground = (truth.objects > 0).astype(np.int64)
         levels = (truth.objects, truth.collections, foreground)
         for level, labels, table in zip(LEVELS, levels, truth_tables, strict=True):
             row.append(Picture(f"true {level}", paint(labels, table), True))
-        maps = label_view(found.gaussians, found.hierarchy, scored_camera(view), chosen, config)
+        maps = label_view(run.gaussians, run.hierarchy, scored_camera(view), chosen, config)
         for name, labels, table in zip(NAMES, maps, tables, strict=True):
             title = f"{name}, {segments_in_words(len(table) - 1)}"
             row.append(Picture(title, paint(labels, table), True))
@@ -89,8 +89,7 @@ def write_segments(
 
 def write_features(
     path: Path,
-    found: Finished,
-    ours: Float[np.ndarray, "N D"],
+    run: Run,
     distilled: Float[np.ndarray, "N C"],
     dense: Sequence[Float[np.ndarray, "_ _ C"]],
 ) -> None:
@@ -98,24 +97,23 @@ def write_features(
 
     Args:
         path: Where the PNG goes.
-        found: A finished run.
-        ours: Features of its Gaussians.
-        distilled: Dense features, distilled into them.
+        run: A finished run.
+        distilled: Dense features, distilled into its Gaussians.
         dense: The dense features of the held-out views; empty where they are not known.
     """
     colours = {
-        "ours (PCA)": gaussian_colours(ours, found.hierarchy),
-        "DFF (PCA)": gaussian_colours(distilled, found.hierarchy),
+        "ours (PCA)": gaussian_colours(run.features, run.hierarchy),
+        "DFF (PCA)": gaussian_colours(distilled, run.hierarchy),
     }
-    shown = _shown(len(found.capture.val))
-    truths = [found.capture.val[index].truth for index in shown]
+    shown = _shown(len(run.capture.val))
+    truths = [run.capture.val[index].truth for index in shown]
     painted = _paint_dense([dense[index] for index in shown], truths) if dense else []
     rows = []
     for place, index in enumerate(shown):
-        view: View = found.capture.val[index]
+        view: View = run.capture.val[index]
         row = [Picture("photo", view.composite(WHITE))]
         row += [
-            Picture(title, blend_over_white(each, found.gaussians, view.camera))
+            Picture(title, blend_over_white(each, run.gaussians, view.camera))
             for title, each in colours.items()
         ]
         if painted:

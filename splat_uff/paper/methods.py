@@ -38,15 +38,14 @@ from splat_uff.evaluate.score import (
     scored_camera,
     warp_views,
 )
-from splat_uff.features.blend import FrozenViews
 from splat_uff.files import read_arrays, visible_files, write_arrays, write_json
 from splat_uff.hierarchy.build import Hierarchy
-from splat_uff.masks.bags import Bags
-from splat_uff.masks.gather import gather_held_out, gather_masks
+from splat_uff.masks.gather import gather_held_out
 from splat_uff.masks.sam import SamModel, load_sam
 from splat_uff.progress import notice
+from splat_uff.run.open import Run
 from splat_uff.settings import TrainConfig, read_settings, recipe_file
-from splat_uff.stages import Finished, refit
+from splat_uff.training.frozen import FrozenScene, frozen_scene, refit
 
 SOURCES = 20
 """Views whose masks SAM3D lifts, as in the paper."""
@@ -76,19 +75,19 @@ class Choices:
 class Comparison:
     """The methods on one run; each is run once, and its scores are kept in a folder."""
 
-    def __init__(self, found: Finished, choices: Choices, folder: Path) -> None:
-        self.found, self.choices, self.folder = found, choices, folder
-        self.settings = found.provenance.settings
+    def __init__(self, run: Run, choices: Choices, folder: Path) -> None:
+        self.run, self.choices, self.folder = run, choices, folder
+        self.settings = run.provenance.settings
         self.seed = self.settings.seed
         self.num_clicks = self.settings.evaluate.clicks
-        views = [view for view in found.capture.val if view.truth is not None]
-        if not views or len(views) < len(found.capture.val):
+        views = [view for view in run.capture.val if view.truth is not None]
+        if not views or len(views) < len(run.capture.val):
             raise InputError(
-                f"{found.capture.folder} has no ground truth for its held-out views (gt_seg/val), "
+                f"{run.capture.folder} has no ground truth for its held-out views (gt_seg/val), "
                 "so there is nothing to compare by; use a scene that has, as drums."
             )
         self.truths: list[GroundTruth] = [view.truth for view in views if view.truth is not None]
-        self.key = _key(found)
+        self.key = _key(run)
         checkpoint = choices.sam_checkpoint
         if checkpoint is not None and not checkpoint.is_file():
             raise InputError(f"no checkpoint {checkpoint}; pass the weights of Segment Anything.")
@@ -113,27 +112,21 @@ class Comparison:
         return scores
 
     @cached_property
-    def views(self) -> FrozenViews:
-        """Blend weights of the training views."""
-        cameras = [view.camera for view in self.found.capture.train]
-        return FrozenViews.of(self.found.gaussians, cameras)
-
-    @cached_property
-    def bags(self) -> Bags:
-        """Masks of the training views."""
-        return gather_masks(self.found.capture, self.found.provenance.mask_source)
+    def scene(self) -> FrozenScene:
+        """The Gaussians, the training photos and their masks."""
+        return frozen_scene(self.run)
 
     @cached_property
     def maps(self) -> FeatureMaps:
         """Dense features of all views."""
         if self.choices.features is None:
-            return describe_capture(self.found.capture, self.found.gaussians)
-        return read_maps(self.choices.features, self.found.capture)
+            return describe_capture(self.run.capture, self.run.gaussians)
+        return read_maps(self.choices.features, self.run.capture)
 
     @cached_property
     def rotated(self) -> dict[int, list[RotatedView]]:
         """The rotated twins of the held-out views, by degrees; none without true depth."""
-        capture = self.found.capture
+        capture = self.run.capture
         if read_depths(capture) is None:
             return {}
         twins = {degrees: read_rotated(capture, degrees) for degrees in ANGLES}
@@ -141,17 +134,15 @@ class Comparison:
 
     def warps(self, degrees: int) -> list[Warp]:
         """As published, from the held-out views to their rotated twins."""
-        depths = read_depths(self.found.capture) or []
+        depths = read_depths(self.run.capture) or []
         published = [depth.published for depth in depths]
-        return warp_views(
-            self.found.capture.val, published, self.rotated[degrees], as_published=True
-        )
+        return warp_views(self.run.capture.val, published, self.rotated[degrees], as_published=True)
 
     def ours(self) -> Scores:
         """The run as it is, in full."""
 
         def make() -> Scores:
-            return self._evaluate(self.found.hierarchy, self.settings)
+            return self._evaluate(self.run.hierarchy, self.settings)
 
         return self.kept("ours", make, "with all ceilings")
 
@@ -195,7 +186,7 @@ class Comparison:
 
     def sam(self) -> Scores:
         """Point prompts in each view: put to SAM, or to the masks that were given."""
-        capture, choices = self.found.capture, self.choices
+        capture, choices = self.run.capture, self.choices
         if choices.sam_checkpoint is not None:
             checkpoint = choices.sam_checkpoint
 
@@ -207,7 +198,7 @@ class Comparison:
 
             size = checkpoint.stat().st_size if checkpoint.is_file() else 0
             return self.kept("SAM, prompted", prompt, choices.sam_model, checkpoint.name, size)
-        bags = gather_held_out(capture, self.found.provenance.mask_source)
+        bags = gather_held_out(capture, self.run.provenance.mask_source)
         if not bags:
             return {}
 
@@ -266,8 +257,7 @@ class Comparison:
             if str(arrays.get("key")) == key:
                 return arrays["features"], float(arrays["seconds"])
         start = time.perf_counter()
-        count = len(self.found.gaussians)
-        features = distil(self.views, count, list(self.maps.train), seed=self.seed)
+        features = distil(self.scene.views, list(self.maps.train), seed=self.seed)
         seconds = time.perf_counter() - start
         write_arrays(path, features=features, seconds=np.array(seconds), key=np.array(key))
         return features, seconds
@@ -279,23 +269,21 @@ class Comparison:
     def _evaluate(
         self, hierarchy: Hierarchy, settings: TrainConfig, *, full: bool = True
     ) -> Scores:
-        found = self.found
+        run = self.run
         evaluation = evaluate(
-            found.capture, found.gaussians, hierarchy, [], settings.evaluate,
+            run.capture, run.gaussians, hierarchy, [], settings.evaluate,
             seed=self.seed, full=full,
         )  # fmt: skip
         return evaluation.metrics
 
     def _fit(self, settings: TrainConfig, *, full: bool = False) -> tuple[Scores, float]:
         """Features and tree by other settings on the same Gaussians, and the seconds of both."""
-        views, bags = self.views, self.bags  # Made before the clock starts.
-        _, self._last, seconds = refit(
-            views, self.found.gaussians, self.found.capture, bags, settings
-        )
+        _ = self.scene.largest_weights  # Photos are rendered before the clock starts.
+        _, self._last, seconds = refit(self.scene, settings)
         return self._evaluate(self._last, settings, full=full), seconds
 
     def _sam3d(self) -> Scores:
-        capture, gaussians = self.found.capture, self.found.gaussians
+        capture, gaussians = self.run.capture, self.run.gaussians
         count = len(capture.train)
         chosen = np.unique(np.linspace(0, count - 1, min(PROMPTED, count)).round().astype(int))
         order = np.random.default_rng([self.seed, LIFT_STAGE]).permutation(len(chosen))
@@ -304,7 +292,7 @@ class Comparison:
         lifted = lift_masks(
             gaussians,
             [capture.train[view] for view in chosen],
-            [self.bags[view][0] for view in chosen],
+            [self.scene.bags[view][0] for view in chosen],
             sources,
         )
         seconds = time.perf_counter() - start
@@ -330,15 +318,13 @@ class Comparison:
         }  # fmt: skip
 
     def _rendered(self, features: Float[np.ndarray, "N D"], camera) -> DenseView:
-        return render_features(features, self.found.gaussians, camera)
+        return render_features(features, self.run.gaussians, camera)
 
     def _on_surfaces(self, features: Float[np.ndarray, "N D"], camera) -> DenseView:
-        return surface_features(
-            features, self.found.gaussians, camera, self.found.hierarchy.shaping
-        )
+        return surface_features(features, self.run.gaussians, camera, self.run.hierarchy.shaping)
 
     def _query_both(self, features: Float[np.ndarray, "N D"], see) -> Scores:
-        views = [see(features, scored_camera(view)) for view in self.found.capture.val]
+        views = [see(features, scored_camera(view)) for view in self.run.capture.val]
         rotated = {
             degrees: [see(features, twin.camera) for twin in twins]
             for degrees, twins in self.rotated.items()
@@ -351,7 +337,7 @@ class Comparison:
         found = []
         for scale in self.maps.scales:
             part = features[:, scale]
-            views = [self._rendered(part, scored_camera(view)) for view in self.found.capture.val]
+            views = [self._rendered(part, scored_camera(view)) for view in self.run.capture.val]
             found.append(query_scores(views, self.truths, self._distances(views), **self._seeds()))
         for level in LEVELS:
             best = max(range(len(found)), key=lambda k, level=level: getattr(found[k][0], level))
@@ -399,12 +385,12 @@ class Comparison:
         return hashlib.sha256("\n".join(sizes).encode()).hexdigest()[:16]
 
 
-def _key(found: Finished) -> str:
+def _key(run: Run) -> str:
     """Of the Gaussians, the tree and the capture of a run."""
-    digest = hashlib.sha256(repr(found.provenance).encode())
-    for tensor in found.gaussians.tensors().values():
+    digest = hashlib.sha256(repr(run.provenance).encode())
+    for tensor in run.gaussians.tensors().values():
         digest.update(tensor.numpy().tobytes())
-    digest.update(found.hierarchy.tree.parents.tobytes())
+    digest.update(run.hierarchy.tree.parents.tobytes())
     return digest.hexdigest()[:16]
 
 

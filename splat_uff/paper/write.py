@@ -17,12 +17,11 @@ from splat_uff.paper.figures import (
 )
 from splat_uff.paper.methods import Choices, Comparison, Scores
 from splat_uff.paper.tables import CEILING, write_page
-from splat_uff.run import Run, load_arrays
-from splat_uff.stages import read_finished
+from splat_uff.run.open import open_run
 
 
 def write_paper(
-    run: Path, output: Path, choices: Choices, *, data: Path | None = None
+    path: Path, output: Path, choices: Choices, *, data: Path | None = None
 ) -> dict[str, Any]:
     """Run every method on the Gaussians of a run, and write the paper's tables and figures.
 
@@ -30,7 +29,7 @@ def write_paper(
     runs only what is missing or was made from something else.
 
     Args:
-        run: Folder of a finished run whose capture has ground truth.
+        path: Folder of a finished run whose capture has ground truth.
         output: Where `paper.md`, `paper.json` and the pictures go.
         choices: What the baselines are made with.
         data: Capture that the run is to be of; whichever it is of unless given.
@@ -42,39 +41,39 @@ def write_paper(
         InputError: If there is no finished run, no ground truth, or a file is missing or damaged,
             or another process writes into `output`.
     """
-    found = read_finished(run)
-    if data is not None and Path(found.provenance.data) != data.resolve():
+    run = open_run(path, finished=True)
+    if data is not None and Path(run.provenance.data) != data.resolve():
         raise InputError(
-            f"the run in {run} is of {found.provenance.data}, not of {data}; pass its own --scene "
+            f"the run in {path} is of {run.provenance.data}, not of {data}; pass its own --scene "
             "or --data, or another --run."
         )
-    comparison = Comparison(found, choices, output)
+    comparison = Comparison(run, choices, output)
     with folder_lock(output):
-        return _write(comparison, Run(run), output)
+        return _write(comparison, output)
 
 
-def _write(comparison: Comparison, run: Run, output: Path) -> dict[str, Any]:
+def _write(comparison: Comparison, output: Path) -> dict[str, Any]:
     """Score, draw and write; the content of `paper.json`."""
-    found = comparison.found
+    run = comparison.run
     ours = comparison.ours()
     recipe = comparison.papers_recipe()
     methods = _methods(comparison, ours, recipe)
     negatives = {"ours": comparison.negatives()}
     negatives["the paper's recipe, cuts to the root"] = recipe
     record = {
-        "scene": found.provenance.scene,
+        "scene": run.provenance.scene,
         "date": time.strftime("%Y-%m-%d"),
         "machine": describe_machine(),
         "version": __version__,
-        "masks": found.capture.masks,
+        "masks": run.capture.masks,
         "features": comparison.maps.name,
-        "num_gaussians": len(found.gaussians),
+        "num_gaussians": len(run.gaussians),
         "psnr": ours["psnr"],
-        "metrics": ours | {"seconds": found.seconds},
+        "metrics": ours | {"seconds": run.metrics["seconds"]},
         "methods": methods,
         "negatives": negatives,
     }
-    pictures = _draw(comparison, record, run, output)
+    pictures = _draw(comparison, record, output)
     write_json(output / "paper.json", record)
     with replacing(output / "paper.md") as temporary:
         temporary.write_text(write_page(record, pictures), encoding="utf-8")
@@ -87,7 +86,7 @@ def _methods(comparison: Comparison, ours: Scores, recipe: Scores) -> dict[str, 
     seconds = {"seconds": distilled["seconds"]}
     prompted = comparison.choices.sam_checkpoint is not None
     found = {
-        "ours": ours | {"seconds": comparison.found.seconds.get("features")},
+        "ours": ours | {"seconds": comparison.run.metrics["seconds"].get("features")},
         "the paper's recipe, cuts to the root": recipe["1"],
         "the paper's recipe, cuts 0.01 to 0.50": recipe["published"],
         "SAM, prompted" if prompted else "SAM, the given masks": comparison.sam(),
@@ -105,16 +104,15 @@ def _methods(comparison: Comparison, ours: Scores, recipe: Scores) -> dict[str, 
     return {name: scores for name, scores in found.items() if scores}
 
 
-def _draw(comparison: Comparison, record: dict[str, Any], run: Run, output: Path) -> dict[str, str]:
+def _draw(comparison: Comparison, record: dict[str, Any], output: Path) -> dict[str, str]:
     """Draw all pictures; their files by name."""
-    found, methods = comparison.found, record["methods"]
+    run, methods = comparison.run, record["methods"]
     pictures = {"segments": "segments.png", "features": "features.png"}
     cuts = methods["ours"]["nc_fixed_cuts"]
-    write_segments(output / pictures["segments"], found, comparison.truths, cuts)
-    ours = load_arrays(run.features, ("features",))["features"]
+    write_segments(output / pictures["segments"], run, comparison.truths, cuts)
     distilled, _ = comparison.distilled_features()
     dense = comparison.maps.val
-    write_features(output / pictures["features"], found, ours, distilled, list(dense))
+    write_features(output / pictures["features"], run, distilled, list(dense))
     if any(scores.get("vc") for scores in methods.values()):
         pictures["consistency"] = "consistency.png"
         draw_consistency(output / pictures["consistency"], methods)

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from splat_uff.cameras import Camera
+from splat_uff.records import array_record
 from splat_uff.render import blending, harmonics, listing, projection
 from splat_uff.render.records import Gaussians
 from splat_uff.render.tiles import bin_into_tiles, drop_unfinite
@@ -236,7 +237,7 @@ class _Harmonics(torch.autograd.Function):
         return (*map(torch.from_numpy, (v_means, v_coefficients)), v_centres, *[None] * 4)
 
 
-@dataclass(frozen=True)
+@array_record
 class _Plan:
     """What of a call is no tensor with gradients: which Gaussians go into which tile."""
 

@@ -1,13 +1,15 @@
 """The Gaussians that a camera looks at, and what it gets to see."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from splat_uff.records import array_record
 
-@dataclass(frozen=True)
+
+@array_record
 class Gaussians:
     """N Gaussians; every field is named after what is *stored*, as in a 3DGS file."""
 
@@ -69,7 +71,7 @@ class Gaussians:
         return replace(self, means=means)
 
 
-@dataclass(frozen=True)
+@array_record
 class Render:
     """What one camera sees of per-Gaussian values."""
 

@@ -6,16 +6,16 @@ from pathlib import Path
 import viser
 
 from splat_uff.capture import View
-from splat_uff.opened import OpenedRun, open_run
+from splat_uff.observer import Observer
 from splat_uff.progress import notice
+from splat_uff.run.open import Run, open_run
 from splat_uff.settings import TrainConfig
 from splat_uff.view.run_page import RunPage, views_of
 from splat_uff.view.server import start_server, stop_server, wait_for_ctrl_c
 from splat_uff.view.training_page import TrainingPage
-from splat_uff.watch import Watch
 
 
-def show_run(run: OpenedRun, *, host: str, port: int) -> None:
+def show_run(run: Run, *, host: str, port: int) -> None:
     """Serve the page of a finished run until Ctrl-C."""
     views = views_of(run)  # Before the page is there, as it takes a while.
     server = start_server(_title(run.provenance.scene), host=host, port=port)
@@ -26,7 +26,7 @@ def show_run(run: OpenedRun, *, host: str, port: int) -> None:
 
 
 def train_on_page(
-    train: Callable[[Watch], None],
+    train: Callable[[Observer], None],
     output: Path,
     settings: TrainConfig,
     *,
@@ -49,7 +49,7 @@ def train_on_page(
         stop_server(server)
 
 
-def _stay(server: viser.ViserServer, run: OpenedRun, views: Sequence[View]) -> None:
+def _stay(server: viser.ViserServer, run: Run, views: Sequence[View]) -> None:
     page = RunPage(server, run, views)
     try:
         wait_for_ctrl_c()

@@ -9,11 +9,10 @@ from scipy.sparse import csr_matrix
 
 from splat_uff.colours import to_bytes
 from splat_uff.errors import InputError
-from splat_uff.evaluate.summary import gaussian_colours
-from splat_uff.opened import OpenedRun
 from splat_uff.progress import notice
 from splat_uff.render import Gaussians
-from splat_uff.run import load_arrays
+from splat_uff.report.write import gaussian_colours
+from splat_uff.run.open import Run
 
 ColourMode = Literal["photo", "segments", "features", "confidence"]
 SH_C0 = 0.28209479177387814
@@ -32,7 +31,7 @@ class Colours:
             `confidence`.
     """
 
-    def __init__(self, run: OpenedRun, features: Float[np.ndarray, "N D"] | None) -> None:
+    def __init__(self, run: Run, features: Float[np.ndarray, "N D"] | None) -> None:
         self._run, self._features = run, features
         self._fixed: dict[ColourMode, UInt8[np.ndarray, "N 3"]] = {}
         self.of_nodes = to_bytes(run.walk.colours)
@@ -68,21 +67,13 @@ class Colours:
         return self._fixed[mode]
 
 
-def read_features(run: OpenedRun) -> Float[np.ndarray, "N D"] | None:
+def read_features(run: Run) -> Float[np.ndarray, "N D"] | None:
     """Features of a run; None, and a line that says so, where none belong to its Gaussians."""
     try:
-        features = load_arrays(run.run.features, ("features",))["features"]
+        return run.features
     except InputError as error:
         notice(f"no colours of features and confidence: {error}")
         return None
-    fits = features.ndim == 2 and len(features) == len(run.gaussians)
-    if not (fits and features.dtype.kind == "f" and np.isfinite(features).all()):
-        notice(
-            f"no colours of features and confidence: {run.run.features} is damaged or of another "
-            "run."
-        )
-        return None
-    return features
 
 
 def photo_colours(gaussians: Gaussians) -> UInt8[np.ndarray, "N 3"]:

@@ -6,8 +6,8 @@ import viser
 
 from splat_uff.capture import View
 from splat_uff.errors import InputError
-from splat_uff.opened import OpenedRun
 from splat_uff.progress import notice
+from splat_uff.run.open import Run
 from splat_uff.view.callbacks import Callbacks
 from splat_uff.view.panels.export import ExportPanel
 from splat_uff.view.panels.labels import LabelsPanel
@@ -31,7 +31,7 @@ class RunPage:
         InputError: If the names of the run are damaged.
     """
 
-    def __init__(self, server: viser.ViserServer, run: OpenedRun, views: Sequence[View]) -> None:
+    def __init__(self, server: viser.ViserServer, run: Run, views: Sequence[View]) -> None:
         self.state = state = PageState(run)
         self.server, self.views = server, views
         self.callbacks = callbacks = Callbacks(server, state.lock)
@@ -63,7 +63,7 @@ class RunPage:
         self.splats.show(self.state.painted(), self.state.visible)
 
 
-def views_of(run: OpenedRun) -> Sequence[View]:
+def views_of(run: Run) -> Sequence[View]:
     """Training views of a run; none, and a line that says so, where they cannot be read."""
     try:
         return run.capture.train

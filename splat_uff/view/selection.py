@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from splat_uff.hierarchy.walk import Walk
-from splat_uff.names import tidy_name
+from splat_uff.run.node_names import tidy_name
 
 SelectionMode = Literal["replace", "add", "remove"]
 MOST_UNDONE = 200

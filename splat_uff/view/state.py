@@ -10,8 +10,8 @@ from jaxtyping import Bool, Int, UInt8
 
 from splat_uff.cameras import Camera
 from splat_uff.hierarchy.labels import blended_votes, label_maps
-from splat_uff.names import read_names, write_names
-from splat_uff.opened import MOST_PARTS, OpenedRun
+from splat_uff.run.node_names import read_names, write_names
+from splat_uff.run.open import MOST_PARTS, Run
 from splat_uff.view.colours import ColourMode, Colours, light_up, read_features
 from splat_uff.view.picking import nodes_in_box, pick
 from splat_uff.view.selection import Selection, SelectionMode
@@ -38,9 +38,9 @@ class PageState:
         InputError: If its names are damaged.
     """
 
-    def __init__(self, run: OpenedRun) -> None:
+    def __init__(self, run: Run) -> None:
         self.run, self.walk, self.lock = run, run.walk, threading.RLock()
-        self.selection = Selection(self.walk, read_names(run.run))
+        self.selection = Selection(self.walk, read_names(run.folder))
         self.colours = Colours(run, read_features(run))
         self.colour_mode: ColourMode = "segments"
         self.background: tuple[int, int, int] = DARK
@@ -140,7 +140,7 @@ class PageState:
                 return False
             self._tell("selection")
             if self.selection.marks.names != names:
-                write_names(self.run.run, self.selection.marks.names)
+                write_names(self.run.folder, self.selection.marks.names)
         return True
 
     def keep(self, *, share: float, least_opacity: float) -> None:

@@ -17,12 +17,12 @@ from splat_uff.evaluate.palette import feature_colours
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.walk import Walk
+from splat_uff.observer import Observer, TrainingStopped
 from splat_uff.progress import FIGURE_NAMES, format_figure
 from splat_uff.render import Gaussians
 from splat_uff.view.colours import photo_colours
 from splat_uff.view.debounce import Debounced
 from splat_uff.view.scene import Splats, aim
-from splat_uff.watch import Watch
 
 LOOK_SECONDS = 2.0
 """Between two looks at least."""
@@ -33,7 +33,7 @@ MOST_SEGMENTS = 200
 START_SEGMENTS = 20
 
 
-class TrainingPage(Watch):
+class TrainingPage(Observer):
     """A page that shows a training.
 
     Args:
@@ -109,7 +109,7 @@ class TrainingPage(Watch):
         self._bar.value = 0.0
         self._curves = {}
         if self._stopping:
-            raise KeyboardInterrupt
+            raise TrainingStopped
 
     def figures(self, stage: str, step: int, figures: dict[str, float]) -> None:
         """Add to the curves."""
@@ -137,7 +137,7 @@ class TrainingPage(Watch):
             self._go.wait()
             self._pauses += time.monotonic() - since
         if self._stopping and self._saved:
-            raise KeyboardInterrupt
+            raise TrainingStopped
 
     def gaussians(self, gaussians: Gaussians) -> None:
         """Show them until there are features."""

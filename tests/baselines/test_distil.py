@@ -16,7 +16,7 @@ def scene():
 
 @pytest.fixture(scope="module")
 def views(scene):
-    return FrozenViews.of(scene.gaussians, scene.cameras)
+    return FrozenViews(scene.gaussians, scene.cameras)
 
 
 def maps_of(scene, features):
@@ -34,8 +34,8 @@ def test_distilled_features_render_as_the_maps(scene, views):
     rng = np.random.default_rng(0)
     features = rng.standard_normal((len(scene.blobs), 5))
     maps = maps_of(scene, features)
-    found = distil(views, len(scene.blobs), maps, seed=0, steps=400)
-    start = mean_features(views, len(scene.blobs), maps)
+    found = distil(views, maps, seed=0, steps=400)
+    start = mean_features(views, maps)
 
     def error(candidate):
         total = []
@@ -52,14 +52,14 @@ def test_distilled_features_render_as_the_maps(scene, views):
 
 def test_distil_repeats_itself(scene, views):
     maps = maps_of(scene, np.eye(3)[scene.blobs])
-    once, twice = (distil(views, len(scene.blobs), maps, seed=3, steps=20) for _ in range(2))
+    once, twice = (distil(views, maps, seed=3, steps=20) for _ in range(2))
     np.testing.assert_array_equal(once, twice)
 
 
 def test_mean_features_are_means_by_blend_weight(scene, views):
     rng = np.random.default_rng(1)
     maps = [rng.standard_normal((c.height, c.width, 2)).astype(np.float16) for c in scene.cameras]
-    found = mean_features(views, len(scene.blobs), maps)
+    found = mean_features(views, maps)
     every = np.concatenate(
         [blend_weights(scene.gaussians, camera).toarray() for camera in scene.cameras]
     )

@@ -16,7 +16,7 @@ from PIL import Image
 
 from splat_uff.cameras import project
 from splat_uff.gaussians.table import read_table
-from splat_uff.opened import open_run
+from splat_uff.run.open import open_run
 from splat_uff.view.dendrogram import largest_nodes
 from splat_uff.view.run_page import RunPage, views_of
 from splat_uff.view.scene import FRUSTUM, client_camera
@@ -49,7 +49,7 @@ def page(world):
     """The page as it is at first."""
     page = world[0]
     for folder in ("exports", "saved"):
-        shutil.rmtree(page.state.run.run.folder / folder, ignore_errors=True)
+        shutil.rmtree(page.state.run.folder.path / folder, ignore_errors=True)
     page.state.select(())
     page.state.step(Selection.show_all)
     page.state.cut(20)
@@ -241,7 +241,7 @@ def test_a_part_is_named_and_exported(shown, page):
     shown.get_by_text("One file for each of 1 selected").wait_for()
     shown.get_by_role("button", name="Export").click()
     shown.get_by_text("2 files in").wait_for()
-    folder = page.state.run.run.folder / "exports" / "export"
+    folder = page.state.run.folder.path / "exports" / "export"
     assert read_table(folder / "parts" / "1.ply").tobytes() == (
         page.state.run.table[page.state.run.members(node)].tobytes()
     )
@@ -251,7 +251,7 @@ def test_a_part_is_named_and_exported(shown, page):
     until(shown, lambda: page.export.folder_name.value == "../../outside")
     shown.get_by_role("button", name="Export").click()
     shown.get_by_text("cannot be a file name").wait_for()
-    assert not list(page.state.run.run.folder.parent.glob("outside*"))
+    assert not list(page.state.run.folder.path.parent.glob("outside*"))
     typed.fill("export")
 
 
@@ -268,13 +268,13 @@ def test_a_tab_that_is_closed_while_it_exports_leaves_a_whole_folder(page, tab):
         assert time.monotonic() < end
         time.sleep(0.1)
     page.export.what.value = "what is selected"
-    (folder,) = (page.state.run.run.folder / "exports").iterdir()
+    (folder,) = (page.state.run.folder.path / "exports").iterdir()
     assert (folder / "hierarchy.json").is_file()
     assert len(list((folder / "parts").iterdir())) == page.state.num_segments
 
 
 def exported(page):
-    return (page.state.run.run.folder / "exports" / "export").is_dir()
+    return (page.state.run.folder.path / "exports" / "export").is_dir()
 
 
 def test_looking_through_a_photo_and_laying_its_labels_over(shown, page):
@@ -348,7 +348,7 @@ def test_the_label_map_of_the_screen_is_saved(shown, page):
     drawn = not_background(picture(shown), page)
     shown.get_by_role("button", name="Save label map").click()
     shown.get_by_text("with a preview beside it").wait_for()
-    labels = np.asarray(Image.open(page.state.run.run.folder / "saved" / "labels.png"))
+    labels = np.asarray(Image.open(page.state.run.folder.path / "saved" / "labels.png"))
     rows = np.arange(drawn.shape[0]) * labels.shape[0] // drawn.shape[0]
     columns = np.arange(drawn.shape[1]) * labels.shape[1] // 1200
     assert ((labels > 0)[rows][:, columns] == drawn).mean() > 0.97

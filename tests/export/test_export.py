@@ -14,15 +14,17 @@ from scipy.spatial.transform import Rotation
 from splat_uff.cli import main
 from splat_uff.errors import InputError
 from splat_uff.evaluate.score import scored_camera
+from splat_uff.export.run import export_run
 from splat_uff.export.splats import shows, with_labels
-from splat_uff.export.tree import describe_tree, largest_first
+from splat_uff.export.tree import describe_tree
 from splat_uff.gaussians.foreign import move_gaussians
 from splat_uff.gaussians.ply import load_ply, save_ply, table_of
 from splat_uff.gaussians.source import centres_of
 from splat_uff.gaussians.table import read_table
 from splat_uff.hierarchy.dendrogram import Dendrogram, cut_into
-from splat_uff.opened import export_run, open_run
-from splat_uff.run import Run
+from splat_uff.hierarchy.segments import largest_first
+from splat_uff.run.folder import RunFolder
+from splat_uff.run.open import open_run
 from tests.gaussians.splats import write_ply
 
 TREE = Dendrogram(np.array([4, 4, 5, 5, 6, 6, 6]), np.array([0, 0, 0, 0, 0.1, 0.2, 0.9]), 4)
@@ -158,7 +160,9 @@ def test_nodes_are_parts_too(opened, trained, tmp_path):
 
 def test_gaussians_from_elsewhere_come_back_as_they_were(trained, toy, tmp_path):
     """Order, frame, types and columns that we do not know."""
-    theirs = move_gaussians(load_ply(Run(trained).gaussians), open_run(trained).source_from_world)
+    theirs = move_gaussians(
+        load_ply(RunFolder(trained).gaussians), open_run(trained).source_from_world
+    )
     table = table_of(theirs)
     wider = np.empty(len(table), [*table.dtype.descr, ("label", "<u2"), ("score", "<f8")])
     for name in table.dtype.names:
@@ -213,7 +217,7 @@ def test_nothing_is_overwritten_and_nothing_is_left_half_written(opened, tmp_pat
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="is there already"):
         export_run(opened, tmp_path / "out")
-    monkeypatch.setattr("splat_uff.opened.write_json", None)
+    monkeypatch.setattr("splat_uff.export.run.write_json", None)
     with pytest.raises(TypeError):
         export_run(opened, tmp_path / "other", kinds=("parts",))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
@@ -549,7 +553,7 @@ def test_a_run_that_is_gone_on_with_keeps_the_frame_of_its_splats(
     told.write_text(json.dumps({"transform": np.eye(4)[:3].tolist(), "scale": 0.4}))
     save_ply(path, move_gaussians(load_ply(path), matrix))
     with monkeypatch.context() as patch:
-        patch.setattr("splat_uff.stages.fit_features", None)
+        patch.setattr("splat_uff.training.stages.fit_features", None)
         with pytest.raises(TypeError):
             train_on(toy, path, tmp_path / "run")
     told.unlink()

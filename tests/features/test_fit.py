@@ -8,12 +8,13 @@ import torch
 
 from splat_uff.checkpoints import Checkpoint
 from splat_uff.errors import InputError
-from splat_uff.features.blend import FrozenViews
+from splat_uff.features.blend import BlendRows, FrozenViews
 from splat_uff.features.closed_form import closed_form_start
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.fit import fit_features
 from splat_uff.features.linkage import Merges
 from splat_uff.features.scene_tree import SceneTree
+from splat_uff.hooks import Hooks
 from splat_uff.masks.records import MaskSet
 from splat_uff.masks.tree import build_tree
 from splat_uff.render import rasterize
@@ -30,13 +31,12 @@ def scene():
 
 @pytest.fixture(scope="module")
 def views(scene):
-    return FrozenViews.of(scene.gaussians, scene.cameras)
+    return FrozenViews(scene.gaussians, scene.cameras)
 
 
 def fit(scene, views, config=CONFIG, *, seed=0, bags=None, **options):
     bags = scene.bags if bags is None else bags
-    count = len(scene.gaussians)
-    return fit_features(views, count, scene.capture, bags, config, seed=seed, **options)
+    return fit_features(views, bags, config, seed=seed, **options)
 
 
 def similarities(scene, features):
@@ -88,7 +88,7 @@ def test_fit_features_puts_blobs_that_share_a_mask_nearer_than_others(scene, vie
 
 def test_fit_features_lowers_its_losses(scene, views):
     curve = []
-    fit(scene, views, log=lambda step, **figures: curve.append((step, figures)))
+    fit(scene, views, hooks=Hooks(log=lambda step, **figures: curve.append((step, figures))))
     assert [step for step, _ in curve] == [25, 50, 75, 100, 120]
     for name in ("loss", "norm", "euclidean"):
         assert curve[-1][1][name] < curve[0][1][name]
@@ -98,10 +98,10 @@ def test_fit_features_gives_seen_gaussians_about_unit_length(scene, views):
     features = fit(scene, views)
     assert features.dtype == np.float32
     assert features.shape == (len(scene.gaussians), 8)
-    rows = views.starts
-    for row in np.flatnonzero(np.concatenate(views.alpha()) > 0.99)[::50]:
-        span = slice(rows[row], rows[row + 1])
-        blended = views.weights[span] @ features[views.indices[span]]
+    blends = BlendRows.of(views)
+    for row in np.flatnonzero(np.concatenate(blends.alpha()) > 0.99)[::50]:
+        span = slice(blends.starts[row], blends.starts[row + 1])
+        blended = blends.weights[span] @ features[blends.indices[span]]
         assert np.linalg.norm(blended) == pytest.approx(1, abs=0.3)
 
 
@@ -131,13 +131,13 @@ def test_fit_features_cut_off_and_resumed_equals_a_straight_run(scene, views, st
     straight = fit(scene, views, config)
     checkpoint = Checkpoint(tmp_path / "features.npz", seconds=0)
     with pytest.raises(Cut):
-        fit(scene, views, config, checkpoint=checkpoint, log=cut_at(step))
+        fit(scene, views, config, hooks=Hooks(checkpoint, cut_at(step)))
     state = checkpoint.restore()
     assert state is not None
     assert state["step"] == step - 1
     steps = []
     resumed = fit(
-        scene, views, config, checkpoint=checkpoint, log=lambda step, **_: steps.append(step)
+        scene, views, config, hooks=Hooks(checkpoint, lambda step, **_: steps.append(step))
     )
     assert steps[0] == step
     assert (resumed == straight).all()
@@ -146,8 +146,8 @@ def test_fit_features_cut_off_and_resumed_equals_a_straight_run(scene, views, st
 def test_fit_features_resumed_when_done_changes_nothing(scene, views, tmp_path):
     config = replace(CONFIG, steps=3)
     checkpoint = Checkpoint(tmp_path / "features.npz", seconds=0)
-    straight = fit(scene, views, config, checkpoint=checkpoint)
-    assert (fit(scene, views, config, checkpoint=checkpoint) == straight).all()
+    straight = fit(scene, views, config, hooks=Hooks(checkpoint))
+    assert (fit(scene, views, config, hooks=Hooks(checkpoint)) == straight).all()
 
 
 def test_fit_features_learns_from_the_views_that_have_masks(scene, views):
@@ -155,7 +155,13 @@ def test_fit_features_learns_from_the_views_that_have_masks(scene, views):
     bags = [scene.bags[0], *[(nothing, build_tree(nothing))] * 3]
     losses = []
     config = replace(CONFIG, steps=25)
-    fit(scene, views, config, bags=bags, log=lambda step, **figures: losses.append(figures))
+    fit(
+        scene,
+        views,
+        config,
+        bags=bags,
+        hooks=Hooks(log=lambda step, **figures: losses.append(figures)),
+    )
     assert "euclidean" in losses[-1]
 
 
@@ -221,7 +227,7 @@ def test_fit_features_in_the_scenes_tree_lowers_that_loss_and_sets_blobs_apart(s
     losses = []
     fit(
         scene, views, config, tree=scene_tree(scene),
-        log=lambda step, **figures: losses.append(figures["ultrametric"]),
+        hooks=Hooks(log=lambda step, **figures: losses.append(figures["ultrametric"])),
     )  # fmt: skip
     assert losses[-1] < losses[0]
     both = replace(config, euclidean_weight=1.0)
@@ -247,6 +253,6 @@ def test_fit_features_from_the_tree_resumed_equals_a_straight_run(scene, views, 
     straight = fit(scene, views, config, tree=scene_tree(scene))
     checkpoint = Checkpoint(tmp_path / "features.npz", seconds=0)
     with pytest.raises(Cut):
-        fit(scene, views, config, tree=scene_tree(scene), checkpoint=checkpoint, log=cut_at(25))
-    resumed = fit(scene, views, config, tree=scene_tree(scene), checkpoint=checkpoint)
+        fit(scene, views, config, tree=scene_tree(scene), hooks=Hooks(checkpoint, cut_at(25)))
+    resumed = fit(scene, views, config, tree=scene_tree(scene), hooks=Hooks(checkpoint))
     assert (resumed == straight).all()

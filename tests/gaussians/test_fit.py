@@ -10,6 +10,7 @@ from splat_uff.checkpoints import Checkpoint
 from splat_uff.gaussians import initial
 from splat_uff.gaussians.config import GaussiansConfig
 from splat_uff.gaussians.fit import fit_gaussians
+from splat_uff.hooks import Hooks
 from splat_uff.render import render_colours
 from tests.gaussians.scenes import ball_capture
 
@@ -72,7 +73,9 @@ def cut_at(step):
 def test_fit_gaussians_lowers_the_error_and_the_loss(capture):
     config, curve = replace(CONFIG, steps=200), []
     before = fit(capture, replace(config, steps=1))
-    after = fit(capture, config, log=lambda step, **figures: curve.append((step, figures)))
+    after = fit(
+        capture, config, hooks=Hooks(log=lambda step, **figures: curve.append((step, figures)))
+    )
     assert error_of(after, capture) < 0.3 * error_of(before, capture)
     assert [step for step, _ in curve] == [50, 100, 150, 200]
     assert curve[-1][1]["loss"] < curve[0][1]["loss"]
@@ -83,7 +86,9 @@ def test_fit_gaussians_lowers_the_error_and_the_loss(capture):
 def test_fit_gaussians_grows_to_its_cap_and_no_further(capture):
     counts = []
     config = replace(CONFIG, steps=100)
-    gaussians = fit(capture, config, log=lambda step, **f: counts.append(f["num_gaussians"]))
+    gaussians = fit(
+        capture, config, hooks=Hooks(log=lambda step, **f: counts.append(f["num_gaussians"]))
+    )
     assert CONFIG.start < len(gaussians) <= CONFIG.most
     assert max(counts) <= CONFIG.most
 
@@ -132,12 +137,12 @@ def test_fit_gaussians_cut_off_and_resumed_equals_a_straight_run(
     straight = fit(capture, config)
     checkpoint = Checkpoint(tmp_path / "gaussians.npz", seconds=0)
     with pytest.raises(Cut):
-        fit(capture, config, checkpoint=checkpoint, log=cut_at(50))
+        fit(capture, config, hooks=Hooks(checkpoint, cut_at(50)))
     state = checkpoint.restore()
     assert state is not None
     assert state["step"] == 49
     steps = []
-    resumed = fit(capture, config, checkpoint=checkpoint, log=lambda step, **_: steps.append(step))
+    resumed = fit(capture, config, hooks=Hooks(checkpoint, lambda step, **_: steps.append(step)))
     assert steps == [50, 70]
     assert CONFIG.start < len(state["param.means"]) < len(resumed)
     assert_equal(resumed, straight)
@@ -148,13 +153,12 @@ def test_fit_gaussians_resumes_harmonics_learned_before_the_cut(tmp_path):
     capture = ball_capture(views=4, size=12)
     config = replace(CONFIG, steps=515, start=20, most=20, refine_stop=0.0)
     checkpoint = OneCheckpoint(tmp_path / "gaussians.npz", seconds=0)
-    straight = fit(capture, config, checkpoint=checkpoint)
+    straight = fit(capture, config, hooks=Hooks(checkpoint))
     steps = []
     resumed = fit(
         capture,
         config,
-        checkpoint=Checkpoint(checkpoint.path),
-        log=lambda step, **_: steps.append(step),
+        hooks=Hooks(Checkpoint(checkpoint.path), lambda step, **_: steps.append(step)),
     )
     assert steps == [515]  # Not also 500, which lies before the cut.
     assert straight.shN.any()
@@ -164,8 +168,8 @@ def test_fit_gaussians_resumes_harmonics_learned_before_the_cut(tmp_path):
 def test_fit_gaussians_resumed_when_done_changes_nothing(capture, tmp_path):
     config = replace(CONFIG, steps=3)
     checkpoint = Checkpoint(tmp_path / "gaussians.npz", seconds=0)
-    straight = fit(capture, config, checkpoint=checkpoint)
-    assert_equal(fit(capture, config, checkpoint=checkpoint), straight)
+    straight = fit(capture, config, hooks=Hooks(checkpoint))
+    assert_equal(fit(capture, config, hooks=Hooks(checkpoint)), straight)
 
 
 def test_fit_gaussians_returns_numbers_cut_off_from_any_graph(capture):

@@ -35,8 +35,7 @@ class Given:
     def __init__(self, matrices):
         self.matrices = matrices
 
-    def matrix(self, view, count):
-        assert self.matrices[view].shape[1] == count
+    def matrix(self, view):
         return self.matrices[view]
 
 
@@ -56,7 +55,7 @@ def random_scene(seed, views=5):
 
 
 def ask(weights, bags, **options):
-    return Consensus.of(Given(weights), bags, np.arange(POINTS), POINTS, **options)
+    return Consensus.of(Given(weights), bags, np.arange(POINTS), **options)
 
 
 def shares_of(matrix, masks):
@@ -226,7 +225,7 @@ def rows_of_parts():
         bags.append(bag(np.stack(masks).reshape(-1, 6, 8)))
 
     def opinions(chosen):
-        return Consensus.of(Given(views), bags, chosen, count)
+        return Consensus.of(Given(views), bags, chosen)
 
     return means, part, opinions
 

@@ -123,7 +123,7 @@ def scene(views):
         masks = [np.arange(48) // size == k for size in sizes for k in range(48 // size)]
         matrices.append(csr_matrix(np.eye(48, dtype=np.float32)))
         bags.append(bag(np.stack(masks).reshape(-1, 6, 8)))
-    return lambda chosen: Consensus.of(Given(matrices), bags, chosen, 48)
+    return lambda chosen: Consensus.of(Given(matrices), bags, chosen)
 
 
 def hierarchy_of(views, resamples=40, rng=True):
@@ -185,7 +185,7 @@ def test_support_takes_very_few_gaussians(count):
     bags = [bag(np.ones((1, 6, 8), bool))]
     hierarchy = build_hierarchy(
         np.eye(count, 3), np.eye(count, 4, dtype=np.float32), np.ones(count, np.float32), config,
-        lambda chosen: Consensus.of(views, bags, chosen, count), rng=np.random.default_rng(0),
+        lambda chosen: Consensus.of(views, bags, chosen), rng=np.random.default_rng(0),
     )  # fmt: skip
     assert hierarchy.support is not None
     assert (hierarchy.support == 1).all()

@@ -9,10 +9,11 @@ import torch
 from splat_uff.cameras import Camera
 from splat_uff.errors import InputError
 from splat_uff.hierarchy.build import Hierarchy
-from splat_uff.names import read_names
-from splat_uff.opened import OpenedRun
 from splat_uff.render import Gaussians
-from splat_uff.run import Provenance, Run
+from splat_uff.run.folder import RunFolder
+from splat_uff.run.node_names import read_names
+from splat_uff.run.open import Run
+from splat_uff.run.provenance import Provenance
 from splat_uff.settings import TrainConfig
 from splat_uff.view.colours import ACCENT
 from splat_uff.view.picking import pixel_camera
@@ -45,8 +46,8 @@ def row_of_balls():
 def run(tmp_path):
     """A run of six Gaussians on the tree `SMALL`, with features."""
     np.savez(tmp_path / "features.npz", features=np.eye(6, 4, dtype=np.float32) + 0.1)
-    return OpenedRun(
-        Run(tmp_path),
+    return Run(
+        RunFolder(tmp_path),
         Provenance("small", "", "", "", TrainConfig()),
         row_of_balls(),
         Hierarchy(SMALL.tree, np.ones(6, bool)),
@@ -172,7 +173,7 @@ def test_keep_leaves_out_those_that_cover_least_and_the_faint(state, share, leas
     state.keep(share=share, least_opacity=least_opacity)
     assert np.flatnonzero(state.kept).tolist() == kept
     assert np.flatnonzero(state.visible).tolist() == kept
-    assert set(np.unique(state.label_map(front()))) - {0} == {GROUP[leaf] for leaf in kept}
+    assert set(np.unique(state.label_map(front()))) - {0} == set(GROUP[kept].tolist())
     state.keep(share=1.0, least_opacity=0.0)
     assert state.visible.all()
 
@@ -180,16 +181,16 @@ def test_keep_leaves_out_those_that_cover_least_and_the_faint(state, share, leas
 def test_names_are_kept_in_the_run_and_undone_there(state, run):
     state.select([SMALL.root])
     assert state.step(lambda selection: selection.rename("everything"))
-    assert read_names(run.run) == {SMALL.root: "everything"}
+    assert read_names(run.folder) == {SMALL.root: "everything"}
     assert PageState(run).selection.called(SMALL.root) == "everything"
     assert state.step(Selection.undo)
-    assert read_names(run.run) == {}
+    assert read_names(run.folder) == {}
     assert state.step(Selection.redo)
-    assert read_names(run.run) == {SMALL.root: "everything"}
+    assert read_names(run.folder) == {SMALL.root: "everything"}
 
 
 def test_damaged_names_are_told(run):
-    run.run.names.write_text("{")
+    run.folder.names.write_text("{")
     with pytest.raises(InputError, match=r"names\.json is damaged"):
         PageState(run)
 
@@ -287,19 +288,25 @@ def test_what_waits_for_a_view_to_be_rendered_holds_nothing_else_up(state, run):
     assert state.selection.marks.selected == (6,)
 
 
+def test_features_of_its_own_give_a_run_colours_of_them(state):
+    assert state.colours.modes == ("segments", "photo", "features", "confidence")
+    for mode in state.colours.modes:
+        state.colour_by(mode)
+        np.testing.assert_array_equal(state.painted(), state.colours.of(mode, state.nodes))
+
+
 @pytest.mark.parametrize("harm", ["none", "not finite", "of another run", "no array"])
 def test_without_features_of_its_own_a_run_has_no_colours_of_them(run, harm, capsys):
-    assert PageState(run).colours.modes == ("segments", "photo", "features", "confidence")
     features = np.ones((6, 4), np.float32)
     if harm == "none":
-        run.run.features.unlink()
+        run.folder.features.unlink()
     elif harm == "not finite":
         features[3, 1] = np.nan
-        np.savez(run.run.features, features=features)
+        np.savez(run.folder.features, features=features)
     elif harm == "of another run":
-        np.savez(run.run.features, features=features[:5])
+        np.savez(run.folder.features, features=features[:5])
     else:
-        np.savez(run.run.features, others=features)
+        np.savez(run.folder.features, others=features)
     state = PageState(run)
     assert state.colours.modes == ("segments", "photo")
     assert "no colours of features and confidence" in capsys.readouterr().err

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from splat_uff import pipeline
 from splat_uff.files import read_arrays
 from splat_uff.hierarchy.config import HierarchyConfig
-from splat_uff.opened import open_run
+from splat_uff.observer import Observer, TrainingStopped
+from splat_uff.run.open import open_run
 from splat_uff.settings import TrainConfig
+from splat_uff.training.inputs import TrainOptions
+from splat_uff.training.train import train
 from splat_uff.view.server import start_server, stop_server
 from splat_uff.view.training_page import TrainingPage
-from splat_uff.watch import Watch
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def until(condition):
         time.sleep(0.02)
 
 
-class Stops(Watch):
+class Stops(Observer):
     """Stops at a step, as somebody would who pressed the button before it."""
 
     def __init__(self, stage, step):
@@ -52,7 +53,7 @@ class Stops(Watch):
 
     def after_step(self, stage, step, total, look):
         if self._asked:
-            raise KeyboardInterrupt
+            raise TrainingStopped
         self._asked = (stage, step) == self._at
 
 
@@ -66,14 +67,15 @@ def settings():
 @pytest.mark.slow
 @pytest.mark.parametrize(("stage", "step"), [("gaussians", 70), ("features", 33)])
 def test_a_training_stopped_while_watched_goes_on_to_the_same_numbers(toy, tmp_path, stage, step):
-    pipeline.train(toy, tmp_path / "straight", settings())
-    with pytest.raises(KeyboardInterrupt):
-        pipeline.train(
-            toy, tmp_path / "stopped", settings(), checkpoint_seconds=1e9, watch=Stops(stage, step)
-        )
+    train(toy, tmp_path / "straight", settings())
+    with pytest.raises(TrainingStopped):
+        train(
+            toy, tmp_path / "stopped", settings(), options=TrainOptions(checkpoint_seconds=1e9),
+            observer=Stops(stage, step),
+        )  # fmt: skip
     state = read_arrays(tmp_path / "stopped" / "checkpoint" / f"{stage}.npz")
     assert int(state["step"]) == step + 1  # Not a step was lost.
-    pipeline.train(toy, tmp_path / "stopped", settings(), resume=True)
+    train(toy, tmp_path / "stopped", settings(), options=TrainOptions(resume=True))
     straight, stopped = (read_arrays(tmp_path / name / "features.npz") for name in
                          ("straight", "stopped"))  # fmt: skip
     np.testing.assert_array_equal(straight["features"], stopped["features"])
@@ -106,9 +108,9 @@ def test_looks_are_some_time_apart(page, trained):
 
 @pytest.mark.parametrize("mode", ["features", "segments"])
 def test_features_colour_the_gaussians(page, trained, mode):
-    opened = open_run(trained)
-    features = torch.from_numpy(read_arrays(opened.run.features)["features"])
-    page.gaussians(opened.gaussians)
+    run = open_run(trained)
+    features = torch.from_numpy(read_arrays(run.folder.features)["features"])
+    page.gaussians(run.gaussians)
     until(lambda: page._next_look != float("inf"))
     page._colour_choice.value = mode
     page._next_look = 0.0
@@ -149,9 +151,9 @@ def test_stop_waits_until_the_state_is_saved(page, trained):
     page._stopped(SimpleNamespace())
     page.after_step("gaussians", 1, 10, lambda: gaussians)  # Nobody asked `holding` yet.
     assert page.holding
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(TrainingStopped):
         page.after_step("gaussians", 2, 10, lambda: gaussians)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(TrainingStopped):
         page.stage("features")
 
 

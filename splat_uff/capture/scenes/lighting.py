@@ -1,12 +1,12 @@
 """Light on a built-in scene: an open sky, a key and a fill light with shadows, highlights."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from splat_uff.capture.scenes.surfaces import Surface
+from splat_uff.records import array_record
 
 Blocked = Callable[[Float[np.ndarray, "R 3"], Float[np.ndarray, "R 3"]], Bool[np.ndarray, "R"]]
 """Whether rays, given by origins and directions, meet the scene."""
@@ -22,7 +22,7 @@ OFFSET = 4e-3
 """How far shadow rays start above the surface, so that facets do not shade themselves."""
 
 
-@dataclass(frozen=True)
+@array_record
 class Points:
     """Surface points that are looked at; float32, world axes."""
 

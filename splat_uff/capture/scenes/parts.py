@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
+from splat_uff.records import array_record
+
 AXES = {"x": 0, "y": 1, "z": 2}
 
 
@@ -26,7 +28,7 @@ class Material:
     """World direction along which the grain runs."""
 
 
-@dataclass(frozen=True)
+@array_record
 class Mesh:
     """Triangles in a right-handed world with z up, wound counter-clockwise seen from outside."""
 

@@ -4,7 +4,6 @@ Deterministic whatever the number of threads: rays are independent and nothing i
 How open the sky is over a point is worked out once per vertex, so it is the same in every view.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,6 +14,7 @@ from splat_uff.cameras import Camera, pixel_centres
 from splat_uff.capture.scenes.lighting import Points, shade, sky_light
 from splat_uff.capture.scenes.parts import Part
 from splat_uff.capture.scenes.surfaces import Surface, build_surface
+from splat_uff.records import array_record
 
 CREASE_DEGREES = 42.0
 MAX_EDGE = 0.07
@@ -25,7 +25,7 @@ EDGE_CONTRAST = 0.06
 """Neighbouring pixels that differ by more, in displayed colour, have an edge between them."""
 
 
-@dataclass(frozen=True)
+@array_record
 class TracedScene:
     """A scene ready to be looked at."""
 
@@ -45,7 +45,7 @@ class TracedScene:
     collections: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@array_record
 class Hits:
     """Where rays met the scene; background rays have part -1 and depth 0."""
 

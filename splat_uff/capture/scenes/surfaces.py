@@ -1,14 +1,13 @@
 """From parts to one triangle soup that can be lit: shading normals and a fine enough grid."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float, Int
 
 from splat_uff.capture.scenes.parts import Mesh, Part
+from splat_uff.records import array_record
 
 
-@dataclass(frozen=True)
+@array_record
 class Surface:
     """All triangles of a scene; vertices that differ in shading normal are separate."""
 

@@ -6,9 +6,9 @@ from typing import Any, cast
 import viser
 
 from splat_uff.errors import InputError
+from splat_uff.export.run import KINDS, export_run
 from splat_uff.export.splats import FORMATS, Format
 from splat_uff.files import inside_folder
-from splat_uff.opened import KINDS, export_run
 from splat_uff.progress import followed
 from splat_uff.view.callbacks import Callbacks
 from splat_uff.view.state import PageState
@@ -73,7 +73,7 @@ class ExportPanel:
             raise InputError("nothing is selected; click a part first, or export all segments.")
         if self.format.value not in FORMATS:
             raise InputError(f"there is no format {self.format.value}.")
-        output = inside_folder(run.run.folder / FOLDER, self.folder_name.value)
+        output = inside_folder(run.folder.path / FOLDER, self.folder_name.value)
         if output.exists():
             raise InputError(f"{output.name} is there already; type another folder name.")
         waiting = client.add_notification(

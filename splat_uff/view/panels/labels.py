@@ -9,8 +9,8 @@ from jaxtyping import Int
 
 from splat_uff.errors import InputError
 from splat_uff.export.labels import preview_names, write_label_pngs
-from splat_uff.export.tree import largest_first
 from splat_uff.files import folded, inside_folder
+from splat_uff.hierarchy.segments import largest_first
 from splat_uff.view.callbacks import Callbacks
 from splat_uff.view.debounce import Debounced
 from splat_uff.view.scene import client_camera
@@ -76,7 +76,7 @@ class LabelsPanel:
         state = self._state
         if event.client is None:
             return
-        folder = state.run.run.folder / FOLDER
+        folder = state.run.folder.path / FOLDER
         name = inside_folder(folder, self.file_name.value).name
         visible, nodes = state.seen()
         camera = client_camera(event.client.camera, longest=SAVED)

@@ -7,15 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from splat_uff.files import write_json
+from splat_uff.observer import NOBODY, Observer
 from splat_uff.progress import notice
 
 STAGES = ("capture", "masks", "gaussians", "features", "hierarchy", "evaluate")
 
 
 class Clock:
-    """Adds up seconds by stage."""
+    """Adds up seconds by stage, and tells the observer of each."""
 
-    def __init__(self) -> None:
+    def __init__(self, observer: Observer = NOBODY) -> None:
+        self.observer = observer
         self._spent: dict[str, float] = {}
         self._running: tuple[str, float] | None = None
         self._path: Path | None = None
@@ -34,15 +36,17 @@ class Clock:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time one stage; the time counts also when the stage is cut off by an exception."""
+        self.observer.stage(name)
         self._running = name, time.perf_counter()
         try:
             yield
+            self._leave_out(self.observer.take_pauses())
         finally:
             self._spent = self._so_far()
             self._running = None
             self.save()
 
-    def leave_out(self, seconds: float) -> None:
+    def _leave_out(self, seconds: float) -> None:
         """Do not count so many seconds of the running stage, in which it was paused."""
         if self._running is not None:
             name, start = self._running

@@ -6,10 +6,14 @@ from typing import Any
 from splat_uff.cameras import Camera
 
 
-class Watch:
+class TrainingStopped(Exception):
+    """The observer has stopped the training; the same training goes on with `resume`."""
+
+
+class Observer:
     """Looks away. The training calls these on its own thread, and goes on to change what it shows.
 
-    One that looks on takes its time from the training.
+    A subclass that looks on takes its time from the training.
     """
 
     @property
@@ -28,7 +32,7 @@ class Watch:
         """A stage begins.
 
         Raises:
-            KeyboardInterrupt: To stop the training.
+            TrainingStopped: To stop the training.
         """
 
     def figures(self, stage: str, step: int, figures: dict[str, float]) -> None:
@@ -38,18 +42,18 @@ class Watch:
         """A step was taken.
 
         Args:
-            stage: That it is one of.
-            step: How many were taken.
-            total: How many the stage has.
+            stage: Name of the stage that the step belongs to.
+            step: Number of steps taken.
+            total: Number of steps of the stage.
             look: Returns what the stage has so far: Gaussians, or an array of features. Both go
                 on to change.
 
         Raises:
-            KeyboardInterrupt: To stop the training; its state is saved if `holding` said so.
+            TrainingStopped: To stop the training; its state is saved if `holding` said so.
         """
 
     def gaussians(self, gaussians: Any) -> None:
         """The Gaussians have their final places."""
 
 
-NOBODY = Watch()
+NOBODY = Observer()

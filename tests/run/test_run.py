@@ -15,7 +15,9 @@ from splat_uff.capture.nerfstudio import read_nerfstudio
 from splat_uff.capture.partnet import read_partnet
 from splat_uff.commands import others as commands
 from splat_uff.features.config import FeaturesConfig
-from splat_uff.run import Provenance, Run, read_metrics, read_provenance, write_log
+from splat_uff.run.folder import RunFolder
+from splat_uff.run.log import write_log
+from splat_uff.run.provenance import Provenance, read_metrics, read_provenance
 from splat_uff.settings import TrainConfig, convert, flatten, read_settings
 
 
@@ -24,7 +26,7 @@ def logged(run):
 
 
 def test_write_log_takes_the_place_of_steps_that_a_kill_made_again(tmp_path):
-    run = Run(tmp_path)
+    run = RunFolder(tmp_path)
     first, other = write_log(run, "gaussians"), write_log(run, "features")
     for step in (50, 100, 150):
         first(step, loss=1.0)
@@ -43,7 +45,7 @@ def test_write_log_takes_the_place_of_steps_that_a_kill_made_again(tmp_path):
 
 
 def test_the_records_of_a_run_may_begin_with_a_byte_order_mark(trained, tmp_path):
-    run, marked = Run(trained), Run(tmp_path)
+    run, marked = RunFolder(trained), RunFolder(tmp_path)
     for name in ("config.toml", "metrics.json", "log.jsonl"):
         text = (trained / name).read_text(encoding="utf-8")
         (tmp_path / name).write_text(text, encoding="utf-8-sig")
@@ -59,9 +61,9 @@ def test_runs_from_before_features_had_a_start_began_with_noise(tmp_path):
     then = msgspec.to_builtins(Provenance("toy", "toy", "own", "", TrainConfig()))
     del then["settings"]["features"]["start"]
     count = len(flatten(then["settings"]))
-    path = Run(tmp_path).config
+    path = RunFolder(tmp_path).config
     path.write_text(tomli_w.dumps({"num_settings": count, **then}), encoding="utf-8")
-    found = read_provenance(Run(tmp_path)).settings
+    found = read_provenance(RunFolder(tmp_path)).settings
     assert found == replace(TrainConfig(), features=replace(FeaturesConfig(), start="noise"))
     assert read_settings(path, TrainConfig()) == found
     path.write_text("[features]\nsteps = 3\n", encoding="utf-8")  # A person's, of today.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from splat_uff.errors import InputError
 from splat_uff.files import write_json
-from splat_uff.run import Run
+from splat_uff.run.folder import RunFolder
 
 LONGEST = 60
 MOST_BYTES = 1 << 24
@@ -16,7 +16,7 @@ def tidy_name(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:LONGEST]
 
 
-def read_names(run: Run) -> dict[int, str]:
+def read_names(run: RunFolder) -> dict[int, str]:
     """Names by node; none where nobody gave any.
 
     Raises:
@@ -35,7 +35,7 @@ def read_names(run: Run) -> dict[int, str]:
         ) from None
 
 
-def write_names(run: Run, names: Mapping[int, str]) -> None:
+def write_names(run: RunFolder, names: Mapping[int, str]) -> None:
     """Keep names by node."""
     ordered = {str(node): names[node] for node in sorted(names)}
     write_json(run.names, {"names": ordered})

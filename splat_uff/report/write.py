@@ -1,0 +1,103 @@
+"""From a run and its scores to the report."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from jaxtyping import Float, Int
+
+from splat_uff.cameras import Camera
+from splat_uff.capture import View
+from splat_uff.capture.images import area_resize, reduced_size
+from splat_uff.evaluate.curves import read_log
+from splat_uff.evaluate.palette import feature_colours, nested_colours
+from splat_uff.evaluate.pictures import Report, ReportView, write_overview
+from splat_uff.evaluate.report import write_report as write_page
+from splat_uff.evaluate.score import (
+    WHITE,
+    Evaluation,
+    label_view,
+    render_over_white,
+    scored_camera,
+)
+from splat_uff.hierarchy.build import Hierarchy
+from splat_uff.render import Gaussians, blend_weights
+from splat_uff.run.open import Run
+
+VIEWS = 4
+"""Held-out views that are shown."""
+WIDEST = 800
+"""Pixels of the longer side of what is shown."""
+
+
+def write_report(run: Run, evaluation: Evaluation, metrics: dict[str, Any]) -> None:
+    """Write the report page and the overview picture of a run.
+
+    Args:
+        run: Its held-out views are shown, or training views where none is held out.
+        evaluation: Scores and cuts.
+        metrics: The whole of `metrics.json`, which is written only after this.
+
+    Raises:
+        InputError: If the features of the run are missing or damaged.
+    """
+    shown = run.capture.val or run.capture.train
+    indices = np.unique(np.linspace(0, len(shown) - 1, VIEWS).round().astype(int))
+    colours = gaussian_colours(run.features, run.hierarchy)
+    report = Report(
+        scene=str(metrics["scene"]),
+        metrics=metrics,
+        views=tuple(_show(run, shown[index], colours, evaluation) for index in indices),
+        colours=tuple(nested_colours(list(evaluation.cuts))),
+        masks=str(metrics.get("masks", run.capture.masks)),
+        curves=read_log(run.folder.log) if run.folder.log.exists() else {},
+        settings=msgspec.to_builtins(run.provenance),
+    )
+    write_page(run.folder.report, report)
+    write_overview(run.folder.overview, report)
+
+
+def _show(
+    run: Run, view: View, colours: Float[np.ndarray, "N 3"], evaluation: Evaluation
+) -> ReportView:
+    """What the report shows of a view."""
+    camera = scored_camera(view)
+    rows, columns = reduced_size(camera.height, camera.width, WIDEST)
+    config, camera = run.provenance.settings.evaluate, camera.resized(columns, rows)
+    labels = label_view(run.gaussians, run.hierarchy, camera, evaluation.cuts, config)
+    height, width = reduced_size(view.camera.height, view.camera.width, WIDEST)
+    shown_camera = view.camera.resized(width, height)
+    return ReportView(
+        view.name,
+        area_resize(view.composite(WHITE), height, width),
+        render_over_white(run.gaussians, shown_camera),
+        blend_over_white(colours, run.gaussians, shown_camera),
+        _enlarge(labels, height, width),
+        None if view.truth is None else view.truth.objects,
+        None if view.truth is None else view.truth.collections,
+    )
+
+
+def gaussian_colours(
+    features: Float[np.ndarray, "N D"], hierarchy: Hierarchy
+) -> Float[np.ndarray, "N 3"]:
+    """Features as colours, by the directions in which those that shape the tree vary."""
+    colours = np.full((len(features), 3), 0.5)
+    colours[hierarchy.shaping] = feature_colours(features[hierarchy.shaping])
+    return colours
+
+
+def blend_over_white(
+    colours: Float[np.ndarray, "N 3"], gaussians: Gaussians, camera: Camera
+) -> Float[np.ndarray, "H W 3"]:
+    """One colour per Gaussian as a camera sees it."""
+    weights = blend_weights(gaussians, camera)
+    blended = weights @ colours + (1 - np.asarray(weights.sum(axis=1)).reshape(-1, 1))
+    return np.clip(blended, 0, 1).reshape(camera.height, camera.width, 3)
+
+
+def _enlarge(labels: Int[np.ndarray, "K h w"], height: int, width: int) -> Int[np.ndarray, "K H W"]:
+    """Label maps at the size of the photo, by the nearest pixel."""
+    rows = (np.arange(height) * labels.shape[1]) // height
+    columns = (np.arange(width) * labels.shape[2]) // width
+    return labels[:, rows][:, :, columns].astype(np.int32)

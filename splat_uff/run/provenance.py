@@ -1,0 +1,120 @@
+"""What a run was made from, and the arrays and scores that it holds."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from splat_uff import __version__
+from splat_uff.errors import InputError
+from splat_uff.files import is_hidden, read_arrays, write_arrays
+from splat_uff.run.folder import RunFolder
+from splat_uff.settings import TrainConfig, add_former, convert, flatten, read_toml
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a run is made from; two runs with equal provenance have equal results."""
+
+    scene: str
+    data: str
+    masks: str
+    """Where the 2D masks come from: `simulated`, `imported` or `classical`."""
+    fingerprint: str
+    """Of the capture's files."""
+    settings: TrainConfig
+    version: str = __version__
+    mask_source: str = ""
+    """`classical` or a folder of masks; the capture's own where it is empty."""
+    gaussians_source: str = ""
+    """A `.ply` of Gaussians fitted elsewhere, and its digest; fitted here where it is empty."""
+
+
+def read_provenance(run: RunFolder) -> Provenance:
+    """Read what a run was made from.
+
+    Raises:
+        InputError: If there is no run, or its `config.toml` is damaged.
+    """
+    if not run.config.is_file():
+        raise InputError(f"no run in {run.path} (no config.toml); pass the folder of a run.")
+    record = read_toml(run.config)
+    expected, settings = record.pop("num_settings", None), record.get("settings")
+    found = len(flatten(settings)) if isinstance(settings, dict) else 0
+    if expected is not None and expected != found:
+        raise InputError(
+            f"{run.config} has {found} settings and says {expected}, so it is damaged; train again "
+            "with another --output."
+        )
+    if isinstance(settings, dict):
+        add_former(settings)
+    return convert(record, Provenance, source=f"{run.config}: ")
+
+
+def read_metrics(run: RunFolder) -> dict[str, Any]:
+    """Read the scores of a run.
+
+    Raises:
+        InputError: If the run is not finished, or its `metrics.json` is damaged.
+    """
+    if not run.finished:
+        raise InputError(f"the run in {run.path} is not finished; train it with --resume first.")
+    try:
+        metrics = json.loads(run.metrics.read_text(encoding="utf-8-sig"))
+    except ValueError:
+        metrics = None
+    if not isinstance(metrics, dict) or not isinstance(metrics.get("seconds"), dict):
+        raise InputError(f"{run.metrics} is damaged; train again with --overwrite.")
+    return metrics
+
+
+def digest_of(path: Path) -> str:
+    """Of the content of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def fingerprint_of(folder: Path, output: Path) -> str:
+    """Of the poses, and of the name and size of every file of the capture.
+
+    Runs are often kept inside the capture (`--data .`), and no part of it: the entry of `folder`
+    that leads to `output` does not count.
+    """
+    folder, output = folder.resolve(), output.resolve()
+    runs = output.relative_to(folder).parts[:1] if output.is_relative_to(folder) else ()
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("transforms*.json"), *folder.glob("poses_bounds.npy")]):
+        digest.update(path.read_bytes())
+    for path in sorted(folder.glob("*/**/*")):
+        place = path.relative_to(folder)
+        if any(is_hidden(part) for part in place.parts):  # A file manager may add some any time.
+            continue
+        if path.is_file() and place.parts[:1] != runs:
+            digest.update(f"{place} {path.stat().st_size}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def save_arrays(path: Path, provenance: Provenance, **arrays: np.ndarray) -> None:
+    """Write arrays with what they were made from."""
+    made_by = np.array(json.dumps(msgspec.to_builtins(provenance)))
+    write_arrays(path, made_by=made_by, **arrays)
+
+
+def load_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Read arrays and see that all are there.
+
+    Raises:
+        InputError: If the file is missing or damaged, or lacks an array.
+    """
+    arrays = read_arrays(path)
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(missing)}; train again with --overwrite.")
+    return arrays

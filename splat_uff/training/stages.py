@@ -1,0 +1,185 @@
+"""The stages of a training once its capture and masks are read: each goes on where it was cut off.
+
+What a stage makes is written to the run folder before the next begins.
+"""
+
+import shutil
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from splat_uff import __version__
+from splat_uff.checkpoints import Checkpoint
+from splat_uff.evaluate import score
+from splat_uff.evaluate.score import Evaluation
+from splat_uff.features import fit as features_fit
+from splat_uff.files import read_arrays, replacing, write_arrays, write_json
+from splat_uff.gaussians import fit as gaussians_fit
+from splat_uff.gaussians.placed import Placed, place_source
+from splat_uff.gaussians.ply import load_ply, save_ply
+from splat_uff.hierarchy.build import Hierarchy
+from splat_uff.hooks import Hooks
+from splat_uff.machine import choose_device, peak_memory
+from splat_uff.render import Gaussians
+from splat_uff.report.write import write_report
+from splat_uff.run.folder import RunFolder
+from splat_uff.run.log import write_log
+from splat_uff.run.open import open_run, with_fitted_focal
+from splat_uff.run.provenance import load_arrays, save_arrays
+from splat_uff.training.clock import Clock
+from splat_uff.training.frozen import FrozenScene, grow_tree, tree_for_features
+from splat_uff.training.inputs import TrainInput, TrainOptions
+
+FRAME = "frame.npz"
+"""Among the checkpoints: `original_from_source` of splats from elsewhere."""
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """One training under way."""
+
+    run: RunFolder
+    given: TrainInput
+    options: TrainOptions
+    clock: Clock
+
+    @property
+    def device(self) -> str:
+        """Where tensors live: `cpu` or `cuda`."""
+        return choose_device(self.options.device)
+
+    def hooks(self, stage: str) -> Hooks:
+        """What accompanies a stage: its file among the checkpoints, the run's log, the observer."""
+        observer, written = self.clock.observer, write_log(self.run, stage)
+
+        def log(step: int, **figures: float) -> None:
+            written(step, **figures)
+            observer.figures(stage, step, figures)
+
+        path = self.run.checkpoints / f"{stage}.npz"
+        checkpoint = Checkpoint(path, self.options.checkpoint_seconds, self.clock.save)
+        return Hooks(checkpoint, log, observer)
+
+
+def place_splats(training: Training) -> Placed | None:
+    """Splats from elsewhere in our world; None where there are none, or the run has them already.
+
+    Before anything is written: splats of another frame are common.
+
+    Raises:
+        InputError: If they do not fit the photos, or there is no such device.
+    """
+    given, options, device = training.given, training.options, training.device
+    if given.splats is None or (training.run.gaussians.exists() and not options.overwrite):
+        return None
+    path, source = given.splats
+    with training.clock.stage("gaussians"):
+        return place_source(source, path, given.capture, force=options.force, device=device)
+
+
+def fit_gaussians(training: Training, placed: Placed | None) -> FrozenScene:
+    """The Gaussians: from elsewhere, fitted, or as an earlier part of this run fitted them."""
+    run, given = training.run, training.given
+    capture, settings = given.capture, given.provenance.settings
+    with training.clock.stage("gaussians"):
+        if placed is not None:
+            _keep_placed(training, placed)
+        if not run.gaussians.exists():
+            gaussians = gaussians_fit.fit_gaussians(
+                capture, settings.gaussians, given.bags, seed=settings.seed,
+                device=training.device, hooks=training.hooks("gaussians"),
+            )  # fmt: skip
+            save_ply(run.gaussians, replace(gaussians, fitted_focal=capture.focal))
+        gaussians = with_fitted_focal(load_ply(run.gaussians), capture)
+    return FrozenScene(gaussians, capture, given.bags, given.memory)
+
+
+def fit_features(training: Training, scene: FrozenScene) -> Float[np.ndarray, "N D"]:
+    """One feature per Gaussian, fitted unless an earlier part of this run did."""
+    run, given = training.run, training.given
+    settings = given.provenance.settings
+    with training.clock.stage("features"):
+        if not run.features.exists():
+            training.clock.observer.gaussians(scene.gaussians)
+            features = features_fit.fit_features(
+                scene.views, given.bags, settings.features, seed=settings.seed,
+                tree=tree_for_features(scene, settings), device=training.device,
+                hooks=training.hooks("features"),
+            )  # fmt: skip
+            save_arrays(
+                run.features, given.provenance,
+                features=features, largest_weights=scene.largest_weights,
+            )  # fmt: skip
+        return load_arrays(run.features, ("features", "largest_weights"))["features"]
+
+
+def build_hierarchy(
+    training: Training, scene: FrozenScene, features: Float[np.ndarray, "N D"]
+) -> Hierarchy:
+    """The tree over the Gaussians."""
+    run, given = training.run, training.given
+    with training.clock.stage("hierarchy"):
+        hierarchy = grow_tree(scene, features, given.provenance.settings)
+        support = {} if hierarchy.support is None else {"support": hierarchy.support}
+        save_arrays(
+            run.hierarchy,
+            given.provenance,
+            parents=hierarchy.tree.parents,
+            altitudes=hierarchy.tree.altitudes,
+            num_leaves=np.array(hierarchy.tree.num_leaves),
+            shaping=hierarchy.shaping,
+            source_from_world=given.capture.source_from_world,
+            original_from_source=_original_from_source(run),
+            **support,
+        )
+        return hierarchy
+
+
+def evaluate(training: Training, gaussians: Gaussians, hierarchy: Hierarchy) -> Evaluation:
+    """Scores on the held-out views and their masks, which the run has never seen."""
+    given = training.given
+    settings = given.provenance.settings
+    with training.clock.stage("evaluate"):
+        return score.evaluate(
+            given.capture, gaussians, hierarchy, given.held_out, settings.evaluate,
+            seed=settings.seed,
+        )  # fmt: skip
+
+
+def finish(training: Training, evaluation: Evaluation) -> dict[str, Any]:
+    """Write the report, and the scores last of all; returns the content of `metrics.json`."""
+    provenance = training.given.provenance
+    metrics = {
+        "scene": provenance.scene,
+        "masks": provenance.masks,
+        **evaluation.metrics,
+        "seconds": training.clock.seconds,
+        "seed": provenance.settings.seed,
+        "version": __version__,
+    }
+    peak = peak_memory()
+    if peak is not None:
+        metrics["peak_memory_gb"] = round(peak, 2)
+    run = open_run(training.run.path, capture=training.given.capture)
+    write_report(run, evaluation, metrics)
+    write_json(training.run.metrics, metrics)
+    shutil.rmtree(training.run.checkpoints, ignore_errors=True)
+    return metrics
+
+
+def _keep_placed(training: Training, placed: Placed) -> None:
+    """Keep Gaussians from elsewhere: their file as it is, their frame, and last themselves."""
+    run, splats = training.run, training.given.splats
+    assert splats is not None
+    with replacing(run.original) as temporary:  # For its order and its other columns.
+        shutil.copyfile(splats[0], temporary)
+    write_arrays(run.checkpoints / FRAME, original_from_source=placed.original_from_source)
+    save_ply(run.gaussians, placed.gaussians)
+
+
+def _original_from_source(run: RunFolder) -> Float[np.ndarray, "4 4"]:
+    """As `_keep_placed` kept it; the identity where the Gaussians were fitted here."""
+    path = run.checkpoints / FRAME
+    return read_arrays(path)["original_from_source"] if path.is_file() else np.eye(4)
