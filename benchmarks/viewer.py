@@ -42,9 +42,9 @@ from splat_uff.run.folder import RunFolder
 from splat_uff.run.open import Run
 from splat_uff.run.provenance import Provenance
 from splat_uff.settings import TrainConfig, convert
-from splat_uff.view.live import LivePage
-from splat_uff.view.page import Page
-from splat_uff.view.serve import start_server, stop_server
+from splat_uff.view.run_page import RunPage
+from splat_uff.view.server import start_server, stop_server
+from splat_uff.view.training_page import TrainingPage
 
 GROUPS = 4000
 BLOCK = 50
@@ -87,23 +87,21 @@ def recolour(count: int, moves: int) -> dict[str, Any]:
     """Milliseconds from moving the slider to new colours: medians and the longest."""
     child = [sys.executable, __file__, "client", "--port", str(PORT), "--moves", str(moves)]
     server = start_server("benchmark", port=PORT)
-    page = Page(server, many_gaussians(count), ())
+    page = RunPage(server, many_gaussians(count), ())
     begun: list[float] = []
     spent: list[float] = []
-    slid, show = page.tree_panel._slid, page._splats.show
+    cut, show = page.state.cut, page.splats.show
 
-    def slide(event: viser.GuiEvent) -> None:
+    def begin(num_segments: int) -> None:
         begun.append(time.perf_counter())
-        slid(event)
+        cut(num_segments)
 
-    def shown(*given: Any) -> None:
-        show(*given)
+    def shown(colours: np.ndarray, visible: np.ndarray) -> None:
+        show(colours, visible)
         if begun:
             spent.append(1000 * (time.perf_counter() - begun.pop()))
 
-    page._splats.show = shown
-    page.tree_panel._slider.remove_update_callback()
-    page.tree_panel._slider.on_update(page.guarded(slide))
+    page.state.cut, page.splats.show = begin, shown
     try:
         done = subprocess.run(child, capture_output=True, text=True, check=True)
     finally:
@@ -149,7 +147,7 @@ def many_gaussians(count: int) -> Run:
     return Run(folder, provenance, gaussians, tree, np.eye(4))
 
 
-class Blocks(LivePage):
+class Blocks(TrainingPage):
     """A page that looks in every other block of steps, and notes when steps were taken."""
 
     def __init__(self, *given: Any) -> None:

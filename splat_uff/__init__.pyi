@@ -21,7 +21,7 @@ from .settings import TrainConfig
 from .training.inputs import TrainOptions
 from .training.train import train
 from .turntable import Film, write_turntable
-from .view.pages import show
+from .view.app import show
 
 __version__: str
 __all__ = [

@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from numbers import Integral
 from typing import TypeVar
 
@@ -30,6 +31,10 @@ FIGURE_NAMES = {"psnr": "PSNR", "num_gaussians": "Gaussians"}
 console = Console(stderr=True)
 """Progress and notices go to stderr, so that stdout carries only results."""
 
+Follower = Callable[[str, int, int], None]
+"""Takes the title of a bar, how many steps are done, and how many there are."""
+_follower: ContextVar[Follower | None] = ContextVar("_follower", default=None)
+
 
 class Bar:
     """One running bar: `bar.advance(loss=0.12)` moves it one step and updates its figures."""
@@ -39,6 +44,7 @@ class Bar:
         self._task = progress.add_task(title, total=total, completed=done, figures="")
         self._figures: dict[str, float | int | str] = {}
         self._start = self._last_line = time.monotonic()
+        self._tell_follower()
 
     def advance(self, steps: int = 1, **figures: float | int | str) -> None:
         """Move `steps` on; `figures` replace what is shown behind the bar."""
@@ -46,6 +52,7 @@ class Bar:
         self._figures = figures or self._figures
         shown = "  ".join(self._named_figures())
         self._progress.update(self._task, completed=self._done, figures=shown)
+        self._tell_follower()
         if self._progress.disable and time.monotonic() - self._last_line > LINE_EVERY:
             self.say()
 
@@ -60,6 +67,11 @@ class Bar:
         seconds = self._last_line - self._start
         steps = f"{self._done:,} of {self._total:,} in {seconds:.0f} s"
         notice(f"{self._title}: {', '.join([steps, *self._named_figures()])}")
+
+    def _tell_follower(self) -> None:
+        follower = _follower.get()
+        if follower is not None:
+            follower(self._title, self._done, self._total)
 
     def _named_figures(self) -> list[str]:
         return [
@@ -91,6 +103,16 @@ def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
         for item in items:
             yield item
             bar.advance()
+
+
+@contextmanager
+def followed(follower: Follower) -> Iterator[None]:
+    """Tell a function, too, how far the bars of this thread are meanwhile."""
+    token = _follower.set(follower)
+    try:
+        yield
+    finally:
+        _follower.reset(token)
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 import io
 import re
+import threading
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from splat_uff import progress
-from splat_uff.progress import notice, progress_bar, track
+from splat_uff.progress import followed, notice, progress_bar, track
 
 
 @pytest.fixture
@@ -30,6 +31,23 @@ def test_progress_bar_is_silent_about_short_work_when_not_a_terminal(capsys):
             bar.advance(loss=0.1)
     assert list(track("abc", "masks", 3)) == ["a", "b", "c"]
     assert capsys.readouterr() == ("", "")
+
+
+def test_followed_tells_of_every_step_of_bars_of_its_own_thread_and_no_longer():
+    told = []
+    with followed(lambda *given: told.append(given)):
+        assert list(track("ab", "masks", 2)) == ["a", "b"]
+        with progress_bar("fit", 100, done=40) as bar:
+            bar.advance(50, loss=0.1)
+            bar.advance(50)
+        other = threading.Thread(target=lambda: list(track("abc", "other", 3)))
+        other.start()
+        other.join()
+    list(track("abc", "later", 3))
+    assert told == [
+        *(("masks", done, 2) for done in range(3)),
+        *(("fit", done, 100) for done in (40, 90, 100)),
+    ]
 
 
 def test_progress_bar_says_one_line_about_long_work_when_not_a_terminal(capsys, monkeypatch):

@@ -101,7 +101,7 @@ def view(
         port: The first free one from here on is taken.
     """
     from splat_uff.run.open import open_run
-    from splat_uff.view.pages import show_run
+    from splat_uff.view.app import show_run
 
     show_run(open_run(run), host=host, port=port)
 

@@ -114,7 +114,7 @@ def train(
         print(f"picture: {output / 'overview.png'}\nreport:  {output / 'report.html'}")
 
     if view:
-        from splat_uff.view.pages import train_on_page
+        from splat_uff.view.app import train_on_page
 
         train_on_page(run, output, settings, title=name, host=host, port=port)
     else:

@@ -8,11 +8,13 @@ from jaxtyping import Bool, Float, Int, UInt8
 from scipy.sparse import csr_matrix
 
 from splat_uff.colours import to_bytes
+from splat_uff.errors import InputError
+from splat_uff.progress import notice
 from splat_uff.render import Gaussians
 from splat_uff.report.write import gaussian_colours
 from splat_uff.run.open import Run
 
-Mode = Literal["photo", "segments", "features", "confidence"]
+ColourMode = Literal["photo", "segments", "features", "confidence"]
 SH_C0 = 0.28209479177387814
 """The constant spherical harmonic."""
 ACCENT = np.array([255.0, 190.0, 0.0])
@@ -24,23 +26,24 @@ class Colours:
     """Colours of all Gaussians in every mode, made when first asked for.
 
     Args:
-        opened: The run. Without its features there are no modes `features` and `confidence`.
-        features: One per Gaussian, as in `features.npz`, or None.
+        run: Whose Gaussians have colours.
+        features: One per Gaussian, as in `features.npz`; without, there are no modes `features` and
+            `confidence`.
     """
 
-    def __init__(self, opened: Run, features: Float[np.ndarray, "N D"] | None) -> None:
-        self._opened, self._features = opened, features
-        self._fixed: dict[Mode, UInt8[np.ndarray, "N 3"]] = {}
-        self.of_nodes = to_bytes(opened.walk.colours)
+    def __init__(self, run: Run, features: Float[np.ndarray, "N D"] | None) -> None:
+        self._run, self._features = run, features
+        self._fixed: dict[ColourMode, UInt8[np.ndarray, "N 3"]] = {}
+        self.of_nodes = to_bytes(run.walk.colours)
         """By node, [T, 3]."""
 
     @property
-    def modes(self) -> tuple[Mode, ...]:
+    def modes(self) -> tuple[ColourMode, ...]:
         """Those that this run has."""
-        both: tuple[Mode, ...] = ("segments", "photo")
+        both: tuple[ColourMode, ...] = ("segments", "photo")
         return both if self._features is None else (*both, "features", "confidence")
 
-    def of(self, mode: Mode, nodes: Int[np.ndarray, "N"]) -> UInt8[np.ndarray, "N 3"]:
+    def of(self, mode: ColourMode, nodes: Int[np.ndarray, "N"]) -> UInt8[np.ndarray, "N 3"]:
         """Colours in a mode.
 
         Args:
@@ -56,12 +59,21 @@ class Colours:
             return to_bytes(shades)[to_bytes(agreement(self._features, nodes))]
         if mode not in self._fixed:
             if mode == "photo":
-                self._fixed[mode] = photo_colours(self._opened.gaussians)
+                self._fixed[mode] = photo_colours(self._run.gaussians)
             else:
                 assert self._features is not None
-                colours = gaussian_colours(self._features, self._opened.hierarchy)
+                colours = gaussian_colours(self._features, self._run.hierarchy)
                 self._fixed[mode] = to_bytes(colours)
         return self._fixed[mode]
+
+
+def read_features(run: Run) -> Float[np.ndarray, "N D"] | None:
+    """Features of a run; None, and a line that says so, where none belong to its Gaussians."""
+    try:
+        return run.features
+    except InputError as error:
+        notice(f"no colours of features and confidence: {error}")
+        return None
 
 
 def photo_colours(gaussians: Gaussians) -> UInt8[np.ndarray, "N 3"]:

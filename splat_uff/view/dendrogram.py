@@ -4,14 +4,14 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import UInt8
 
-from splat_uff.view.session import Session
+from splat_uff.view.selection import Selection
 
 MOST_TIPS = 40
 """Segments that are told apart in the plot; of more, those that split off highest."""
 
 
 def dendrogram_figure(
-    session: Session, colours: UInt8[np.ndarray, "T 3"], num_segments: int
+    selection: Selection, colours: UInt8[np.ndarray, "T 3"], num_segments: int
 ) -> go.Figure:
     """Draw the tree from the root down to a cut.
 
@@ -19,13 +19,13 @@ def dendrogram_figure(
     drawn thick.
 
     Args:
-        session: With the tree, what is selected and what it is called.
+        selection: With the tree, what is selected and what it is called.
         colours: By node.
         num_segments: Of the cut, of which the coarsest `MOST_TIPS` are shown.
     """
-    walk = session.walk
+    walk = selection.walk
     tips = min(num_segments, MOST_TIPS, walk.most_segments)
-    order = _tips_in_order(session, tips)
+    order = _tips_in_order(selection, tips)
     row = {node: float(index) for index, node in enumerate(order)}
     height: dict[int, float] = {}
     figure = go.Figure()
@@ -41,7 +41,7 @@ def dendrogram_figure(
         parent = walk.parent(node)
         if parent is None:
             continue
-        selected = bool({node, *walk.ancestors(node)} & set(session.state.selected))
+        selected = bool({node, *walk.ancestors(node)} & set(selection.marks.selected))
         start = height.get(node, lowest)
         figure.add_trace(
             go.Scatter(
@@ -49,7 +49,7 @@ def dendrogram_figure(
                 y=[at, at, row[parent]],
                 mode="lines",
                 line={"color": css(colours[node]), "width": 5 if selected else 2},
-                hovertext=f"{session.called(node)}: {walk.sizes[node]:,} Gaussians",
+                hovertext=f"{selection.called(node)}: {walk.sizes[node]:,} Gaussians",
                 hoverinfo="text",
                 showlegend=False,
             )
@@ -68,9 +68,9 @@ def css(colour: UInt8[np.ndarray, "3"]) -> str:
     return f"rgb({colour[0]},{colour[1]},{colour[2]})"
 
 
-def _tips_in_order(session: Session, tips: int) -> list[int]:
+def _tips_in_order(selection: Selection, tips: int) -> list[int]:
     """Segments of a cut so that no lines of the tree cross."""
-    walk, order = session.walk, []
+    walk, order = selection.walk, []
     segments = set(np.unique(walk.cut(tips)).tolist())
     waiting = [walk.root]
     while waiting:

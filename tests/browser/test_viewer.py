@@ -18,9 +18,10 @@ from splat_uff.cameras import project
 from splat_uff.gaussians.table import read_table
 from splat_uff.hierarchy.segments import largest_first
 from splat_uff.run.open import open_run
-from splat_uff.view.page import Page, views_of
+from splat_uff.view.run_page import RunPage, views_of
 from splat_uff.view.scene import FRUSTUM, client_camera
-from splat_uff.view.serve import start_server, stop_server
+from splat_uff.view.selection import Selection
+from splat_uff.view.server import start_server, stop_server
 
 pytestmark = pytest.mark.slow
 CLOSE = ".mantine-Notification-closeButton"
@@ -30,9 +31,9 @@ SIZE = {"width": 1200, "height": 720}
 @pytest.fixture(scope="module")
 def world(trained, tmp_path_factory, chromium):
     """A page, and a tab that shows it."""
-    opened = open_run(shutil.copytree(trained, tmp_path_factory.mktemp("world") / "toy"))
+    run = open_run(shutil.copytree(trained, tmp_path_factory.mktemp("world") / "toy"))
     server = start_server("toy", port=18200)
-    page = Page(server, opened, views_of(opened))
+    page = RunPage(server, run, views_of(run))
     context = chromium.new_context(viewport=SIZE)
     tab = context.new_page()
     enter(tab, server.get_port())
@@ -48,12 +49,10 @@ def page(world):
     """The page as it is at first."""
     page = world[0]
     for folder in ("exports", "saved"):
-        shutil.rmtree(page.opened.run.folder / folder, ignore_errors=True)
-    with page.lock:
-        page.session.select(())
-        page.session.show_all()
-        page.cut(20)
-        page.changed()
+        shutil.rmtree(page.state.run.folder.path / folder, ignore_errors=True)
+    page.state.select(())
+    page.state.step(Selection.show_all)
+    page.state.cut(20)
     return page
 
 
@@ -100,7 +99,7 @@ def until(tab, condition, seconds=30):
 
 def shows_its_cut(tab, page):
     """Whether the number of segments is on the panel, of the cut as it is now: keys may follow."""
-    shown = tab.get_by_text(re.compile(rf"(?<!\d){page.num_segments} segments"))
+    shown = tab.get_by_text(re.compile(rf"(?<!\d){page.state.num_segments} segments"))
     return shown.first.is_visible()
 
 
@@ -111,7 +110,7 @@ def picture(tab):
 
 
 def not_background(pixels, page):
-    return np.abs(pixels - np.array(page.look_panel.background)).max(axis=2) > 30
+    return np.abs(pixels - np.array(page.state.background)).max(axis=2) > 30
 
 
 def field(tab, label):
@@ -128,7 +127,7 @@ def client_of(page):
 def place_of(page, node):
     """A point of the tab at which a node is seen, well inside of it."""
     camera = client_camera(client_of(page).camera)
-    seen = page.label_panel.label(camera) == node
+    seen = page.state.label_map(camera) == node
     seen[:, 760:] = False
     inside = seen.copy()
     for axis in (0, 1):
@@ -140,23 +139,23 @@ def place_of(page, node):
 
 
 def largest_node(page):
-    return int(np.unique(page.nodes)[np.unique(page.nodes, return_counts=True)[1].argmax()])
+    return largest_nodes(page.state.nodes, 1)[0][0]
 
 
 def test_splats_are_drawn_in_the_colours_of_their_segments(shown, page):
     node = largest_node(page)
     x, y = place_of(page, node)
     drawn = picture(shown)[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).mean(axis=0)
-    assert np.abs(drawn - page.colours.of_nodes[node]).max() < 60
+    assert np.abs(drawn - page.state.colours.of_nodes[node]).max() < 60
 
 
 def test_the_slider_changes_the_cut_and_the_colours(shown, page):
-    before, number = picture(shown), page.num_segments
+    before, number = picture(shown), page.state.num_segments
     slider = shown.get_by_role("slider").first
     slider.focus()
     for _ in range(12):
         slider.press("ArrowLeft")
-    until(shown, lambda: page.num_segments < number / 2)
+    until(shown, lambda: page.state.num_segments < number / 2)
     until(shown, lambda: shows_its_cut(shown, page))
     until(shown, lambda: (np.abs(picture(shown) - before).max(axis=2) > 30).sum() > 1000)
 
@@ -164,28 +163,28 @@ def test_the_slider_changes_the_cut_and_the_colours(shown, page):
 def test_a_click_selects_what_is_under_the_cursor(shown, page):
     node = largest_node(page)
     shown.mouse.click(*place_of(page, node))
-    until(shown, lambda: page.session.state.selected == (node,))
+    until(shown, lambda: page.state.selection.marks.selected == (node,))
     shown.get_by_text(f"#{node}", exact=True).first.wait_for()
     shown.get_by_text("wider", exact=True).click()
-    until(shown, lambda: page.session.current == page.walk.parent(node))
+    until(shown, lambda: page.state.selection.current == page.state.walk.parent(node))
     shown.get_by_text("narrower", exact=True).click()
-    until(shown, lambda: page.session.current == node)
+    until(shown, lambda: page.state.selection.current == node)
 
 
 def test_shift_adds_and_ctrl_removes(shown, page):
-    page.guarded(lambda _: page.cut(4))(None)
-    seen = page.label_panel.label(client_camera(client_of(page).camera))[:, :760]
+    page.state.cut(4)
+    seen = page.state.label_map(client_camera(client_of(page).camera))[:, :760]
     first, second = largest_first(seen[seen > 0])[:2]
     shown.mouse.click(*place_of(page, first))
-    until(shown, lambda: page.session.state.selected == (first,))
+    until(shown, lambda: page.state.selection.marks.selected == (first,))
     shown.keyboard.down("Shift")
     shown.mouse.click(*place_of(page, second))
     shown.keyboard.up("Shift")
-    until(shown, lambda: page.session.state.selected == (first, second))
+    until(shown, lambda: page.state.selection.marks.selected == (first, second))
     shown.keyboard.down("Control")
     shown.mouse.click(*place_of(page, first))
     shown.keyboard.up("Control")
-    until(shown, lambda: page.session.state.selected == (second,))
+    until(shown, lambda: page.state.selection.marks.selected == (second,))
 
 
 def drag(tab, start, end):
@@ -200,14 +199,14 @@ def test_a_box_selects_what_it_holds(shown, page):
     shown.keyboard.down("Shift")
     drag(shown, (5, 5), (790, 710))
     shown.keyboard.up("Shift")
-    until(shown, lambda: page.session.selected.sum() > 0.5 * len(page.session.selected))
+    until(shown, lambda: page.state.selection.selected.mean() > 0.5)
     shown.get_by_text("draw a box to select").wait_for()
     shown.get_by_role("checkbox").first.check()
-    until(shown, lambda: page.tree_panel._box.value)
+    until(shown, lambda: page.segments.box.value)
     drag(shown, (5, 5), (20, 20))
     shown.get_by_text("holds no segment for the most part").wait_for()
     shown.get_by_role("checkbox").first.uncheck()
-    until(shown, lambda: not page.tree_panel._box.value)
+    until(shown, lambda: not page.segments.box.value)
 
 
 def test_hidden_parts_are_not_drawn_and_undo_brings_them_back(shown, page):
@@ -219,63 +218,63 @@ def test_hidden_parts_are_not_drawn_and_undo_brings_them_back(shown, page):
     node = largest_node(page)
     place = place_of(page, node)
     shown.mouse.click(*place)
-    until(shown, lambda: page.session.current == node)
+    until(shown, lambda: page.state.selection.current == node)
     shown.get_by_text("hide", exact=True).click()
-    until(shown, lambda: page.session.state.hidden == (node,))
+    until(shown, lambda: page.state.selection.marks.hidden == (node,))
     until(shown, lambda: changed() > 500)
     shown.keyboard.press("Control+z")
-    until(shown, lambda: not page.session.state.hidden)
+    until(shown, lambda: not page.state.selection.marks.hidden)
     shown.get_by_text("undo", exact=True).click()
-    until(shown, lambda: not page.session.state.selected)
+    until(shown, lambda: not page.state.selection.marks.selected)
     until(shown, lambda: changed() < 100)
 
 
 def test_a_part_is_named_and_exported(shown, page):
     node = largest_node(page)
     shown.mouse.click(*place_of(page, node))
-    until(shown, lambda: page.session.current == node)
+    until(shown, lambda: page.state.selection.current == node)
     name = field(shown, "name")
     name.fill("table")
     name.press("Enter")
-    until(shown, lambda: page.session.called(node) == "table")
+    until(shown, lambda: page.state.selection.called(node) == "table")
     shown.get_by_role("tab", name="Export").click()
     shown.get_by_text("One file for each of 1 selected").wait_for()
     shown.get_by_role("button", name="Export").click()
     shown.get_by_text("2 files in").wait_for()
-    folder = page.opened.run.folder / "exports" / "export"
+    folder = page.state.run.folder.path / "exports" / "export"
     assert read_table(folder / "parts" / "1.ply").tobytes() == (
-        page.opened.table[page.opened.members(node)].tobytes()
+        page.state.run.table[page.state.run.members(node)].tobytes()
     )
     assert json.loads((folder / "hierarchy.json").read_text())["parts"][0]["name"] == "table"
     typed = field(shown, "folder name")
     typed.fill("../../outside")
-    until(shown, lambda: page.export_panel._name.value == "../../outside")
+    until(shown, lambda: page.export.folder_name.value == "../../outside")
     shown.get_by_role("button", name="Export").click()
     shown.get_by_text("cannot be a file name").wait_for()
-    assert not list(page.opened.run.folder.parent.glob("outside*"))
+    assert not list(page.state.run.folder.path.parent.glob("outside*"))
     typed.fill("export")
 
 
 def test_a_tab_that_is_closed_while_it_exports_leaves_a_whole_folder(page, tab):
     enter(tab, page.server.get_port())
     tab.get_by_role("tab", name="Export").click()
-    page.export_panel._what.value = "all segments"
-    page.export_panel._name.value = "export"
+    page.export.what.value = "all segments"
+    page.export.folder_name.value = "export"
     tab.get_by_role("button", name="Export").click()
-    until(tab, lambda: page.export_panel._busy.locked() or exported(page))
+    until(tab, lambda: page.export.busy or exported(page))
     tab.context.close()
     end = time.monotonic() + 30
     while not exported(page) or len(page.server.get_clients()) > 1:
         assert time.monotonic() < end
         time.sleep(0.1)
-    page.export_panel._what.value = "what is selected"
-    (folder,) = (page.opened.run.folder / "exports").iterdir()
+    page.export.what.value = "what is selected"
+    (folder,) = (page.state.run.folder.path / "exports").iterdir()
     assert (folder / "hierarchy.json").is_file()
-    assert len(list((folder / "parts").iterdir())) == page.num_segments
+    assert len(list((folder / "parts").iterdir())) == page.state.num_segments
 
 
 def exported(page):
-    return (page.opened.run.folder / "exports" / "export").is_dir()
+    return (page.state.run.folder.path / "exports" / "export").is_dir()
 
 
 def test_looking_through_a_photo_and_laying_its_labels_over(shown, page):
@@ -299,9 +298,8 @@ def test_looking_through_a_photo_and_laying_its_labels_over(shown, page):
 
 
 def test_a_click_on_a_camera_looks_through_it_and_selects_nothing(shown, page):
-    page.session.select([largest_node(page)])
-    page.changed()
-    selected = page.session.state.selected
+    page.state.select([largest_node(page)])
+    selected = page.state.selection.marks.selected
     shown.get_by_role("tab", name="Photos").click()
     field(shown, "cameras").check()
     step_back(shown, page)
@@ -313,8 +311,8 @@ def test_a_click_on_a_camera_looks_through_it_and_selects_nothing(shown, page):
             client_of(page).camera.position, page.views[index].camera.centre, atol=1e-3
         ),
     )
-    assert page.session.state.selected == selected
-    assert page.camera_panel._choice.value == page.views[index].name
+    assert page.state.selection.marks.selected == selected
+    assert page.photos.choice.value == page.views[index].name
     field(shown, "cameras").uncheck()
     choose(shown, "look through", "none")
 
@@ -329,7 +327,7 @@ def step_back(tab, page):
 def a_camera_in_sight(page):
     """A photo whose frustum is seen beside the splats, and where."""
     camera = client_camera(client_of(page).camera)
-    empty = page.label_panel.label(camera) == 0
+    empty = page.state.label_map(camera) == 0
     poses = np.stack([view.camera.world_from_cam for view in page.views])
     pictures = poses[:, :3, 3] + 0.9 * FRUSTUM * poses[:, :3, 2]
     pixels, depths = project(camera, pictures)
@@ -350,7 +348,7 @@ def test_the_label_map_of_the_screen_is_saved(shown, page):
     drawn = not_background(picture(shown), page)
     shown.get_by_role("button", name="Save label map").click()
     shown.get_by_text("with a preview beside it").wait_for()
-    labels = np.asarray(Image.open(page.opened.run.folder / "saved" / "labels.png"))
+    labels = np.asarray(Image.open(page.state.run.folder.path / "saved" / "labels.png"))
     rows = np.arange(drawn.shape[0]) * labels.shape[0] // drawn.shape[0]
     columns = np.arange(drawn.shape[1]) * labels.shape[1] // 1200
     assert ((labels > 0)[rows][:, columns] == drawn).mean() > 0.97
@@ -363,13 +361,13 @@ def test_two_browsers_see_the_same(shown, page, chromium):
     slider = other.get_by_role("slider").first
     slider.focus()
     slider.press("ArrowLeft")
-    until(other, lambda: page.num_segments < 20)
+    until(other, lambda: page.state.num_segments < 20)
     until(shown, lambda: shows_its_cut(shown, page))
     context.close()
     until(shown, lambda: len(page.server.get_clients()) == 1)
-    number = page.num_segments
+    number = page.state.num_segments
     shown.get_by_role("slider").first.press("ArrowLeft")
-    until(shown, lambda: page.num_segments < number and shows_its_cut(shown, page))
+    until(shown, lambda: page.state.num_segments < number and shows_its_cut(shown, page))
 
 
 CONNECT = """address => new Promise(say => {

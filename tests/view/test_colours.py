@@ -25,13 +25,13 @@ def test_what_is_selected_glows_and_the_rest_fades():
 
 
 @pytest.fixture(scope="module")
-def opened(trained):
+def run(trained):
     return open_run(trained)
 
 
-def test_segments_keep_their_colours_from_one_granularity_to_the_next(opened):
-    colours = Colours(opened, None)
-    coarse, fine = opened.walk.cut(4), opened.walk.cut(5)
+def test_segments_keep_their_colours_from_one_granularity_to_the_next(run):
+    colours = Colours(run, None)
+    coarse, fine = run.walk.cut(4), run.walk.cut(5)
     changed = colours.of("segments", coarse) != colours.of("segments", fine)
     inside = changed.any(axis=1)
     split = np.unique(coarse[fine != coarse])
@@ -39,15 +39,15 @@ def test_segments_keep_their_colours_from_one_granularity_to_the_next(opened):
     assert 0 < inside.sum() <= (coarse == split[0]).sum() / 2  # Only the smaller child's.
 
 
-def test_modes(opened):
-    features = load_arrays(opened.folder.features, ("features",))["features"]
-    colours = Colours(opened, features)
+def test_modes(run):
+    features = load_arrays(run.folder.features, ("features",))["features"]
+    colours = Colours(run, features)
     assert colours.modes == ("segments", "photo", "features", "confidence")
-    assert Colours(opened, None).modes == ("segments", "photo")
-    shown = {mode: colours.of(mode, opened.walk.cut(5)) for mode in colours.modes}
+    assert Colours(run, None).modes == ("segments", "photo")
+    shown = {mode: colours.of(mode, run.walk.cut(5)) for mode in colours.modes}
     for each in shown.values():
-        assert each.shape == (len(opened.gaussians), 3)
+        assert each.shape == (len(run.gaussians), 3)
         assert each.dtype == np.uint8
         assert len(np.unique(each, axis=0)) > 4
-    photo = np.clip(0.5 + 0.28209479 * opened.gaussians.sh0[:, 0].numpy(), 0, 1) * 255
+    photo = np.clip(0.5 + 0.28209479 * run.gaussians.sh0[:, 0].numpy(), 0, 1) * 255
     np.testing.assert_allclose(shown["photo"], photo, atol=0.51)

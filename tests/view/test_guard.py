@@ -13,7 +13,7 @@ from websockets.datastructures import Headers
 
 from splat_uff.errors import InputError
 from splat_uff.view.guard import Guard, choose_guard, objection, start_guarded
-from splat_uff.view.serve import start_server, stop_server
+from splat_uff.view.server import start_server, stop_server
 
 SOCKET = {
     "Upgrade": "websocket",

@@ -11,9 +11,8 @@ from splat_uff.observer import Observer
 from splat_uff.progress import notice
 from splat_uff.run.open import Run, open_run
 from splat_uff.settings import TrainConfig
-from splat_uff.view.live import LivePage
-from splat_uff.view.page import Page, views_of
-from splat_uff.view.serve import (
+from splat_uff.view.run_page import RunPage, views_of
+from splat_uff.view.server import (
     HOST,
     PORT,
     start_addressed,
@@ -21,14 +20,15 @@ from splat_uff.view.serve import (
     stop_server,
     wait_for_ctrl_c,
 )
+from splat_uff.view.training_page import TrainingPage
 
 
-def show_run(opened: Run, *, host: str, port: int) -> None:
+def show_run(run: Run, *, host: str, port: int) -> None:
     """Serve the page of a finished run until Ctrl-C."""
-    views = views_of(opened)  # Before the page is there, as it takes a while.
-    server = start_server(_title(opened.provenance.scene), host=host, port=port)
+    views = views_of(run)  # Before the page is there, as it takes a while.
+    server = start_server(_title(run.provenance.scene), host=host, port=port)
     try:
-        _stay(server, opened, views)
+        _stay(server, run, views)
     finally:
         stop_server(server)
 
@@ -45,20 +45,20 @@ def train_on_page(
     """Serve the page of a training, and then that of the run that it made, until Ctrl-C."""
     server = start_server(_title(title), host=host, port=port)
     try:
-        page = LivePage(server, settings.hierarchy)
+        page = TrainingPage(server, settings.hierarchy)
         try:
             train(page)
         finally:
             page.close()
         notice("The page now shows the run.")
-        opened = open_run(output)
-        _stay(server, opened, views_of(opened))
+        run = open_run(output)
+        _stay(server, run, views_of(run))
     finally:
         stop_server(server)
 
 
-def _stay(server: viser.ViserServer, opened: Run, views: Sequence[View]) -> None:
-    page = Page(server, opened, views)
+def _stay(server: viser.ViserServer, run: Run, views: Sequence[View]) -> None:
+    page = RunPage(server, run, views)
     try:
         wait_for_ctrl_c()
     finally:
@@ -75,7 +75,7 @@ class Shown:
 
     url: str
     """What to open in a browser; with a token where others than this machine can reach it."""
-    page: Page
+    page: RunPage
     server: viser.ViserServer
 
     def stop(self) -> None:
@@ -105,7 +105,7 @@ def show(run: Run, *, host: str = HOST, port: int = PORT, block: bool = False) -
     views = views_of(run)  # Before the page is there, as it takes a while.
     server, url = start_addressed(_title(run.provenance.scene), host=host, port=port)
     try:
-        shown = Shown(url, Page(server, run, views), server)
+        shown = Shown(url, RunPage(server, run, views), server)
     except BaseException:
         stop_server(server)
         raise

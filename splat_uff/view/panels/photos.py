@@ -1,19 +1,20 @@
 """The photos in the panel: go to where one was taken, and lay it or its labels over the scene."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import viser
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
+from splat_uff.capture import View
 from splat_uff.capture.images import area_resize, reduced_size
 from splat_uff.colours import to_bytes
 from splat_uff.errors import InputError
-from splat_uff.view.later import Later
+from splat_uff.view.callbacks import Callbacks
+from splat_uff.view.debounce import Debounced
 from splat_uff.view.scene import Cameras, look_through, overlay
-
-if TYPE_CHECKING:
-    from splat_uff.view.page import Page
+from splat_uff.view.state import PageState
 
 LONGEST = 480
 """Pixels of the longer side of what is laid over the scene."""
@@ -21,58 +22,74 @@ QUIET = 0.3
 NO_VIEW = "none"
 
 
-class CameraPanel:
-    """Handles of the panel, and the picture over the scene."""
+class PhotosPanel:
+    """Handles of the panel, and the picture over the scene.
 
-    def __init__(self, page: "Page") -> None:
-        self._page, gui = page, page.server.gui
+    Args:
+        callbacks: Of the page.
+        state: Of the page.
+        views: Of the photos; none where they are not at hand.
+        focus: The point that cameras turn about.
+        on_press: Called when a camera is pressed, before the click goes on to the scene.
+    """
+
+    def __init__(
+        self,
+        callbacks: Callbacks,
+        state: PageState,
+        views: Sequence[View],
+        *,
+        focus: Float[np.ndarray, "3"],
+        on_press: Callable[[], None],
+    ) -> None:
+        self._callbacks, self._state, self._views, self._focus = callbacks, state, views, focus
+        gui, guarded = callbacks.server.gui, callbacks.guarded
         self._entered: int | None = None
         self._overlay: viser.ImageHandle | None = None
-        self._later = Later(self._draw, seconds=QUIET)
-        self.ask, self.close = self._later.ask, self._later.close
-        if not page.views:
+        self._debounced = Debounced(self._draw, seconds=QUIET)
+        self.close = self._debounced.close
+        if not views:
             gui.add_markdown("The photos of this run are not where they were, so there are none.")
             return
-        self._names = [view.name for view in page.views]
-        self._cameras = Cameras(page.server, page.views, page.entered, self._clicked)
+        self._names = [view.name for view in views]
+        self._cameras = Cameras(callbacks.server, views, on_press, self._clicked)
         shown = gui.add_checkbox("cameras", False, hint="Click one to look through it.")
-        self._choice = gui.add_dropdown(
+        self.choice = gui.add_dropdown(
             "look through", (NO_VIEW, *self._names), initial_value=NO_VIEW
         )
         self._kind = gui.add_dropdown("lay over it", ("nothing", "photo", "labels"))
         self._strength = gui.add_slider("strength", 0.0, 1.0, 0.05, 0.6)
         self._picture = gui.add_image(np.full((2, 2, 3), 255, np.uint8), visible=False)
-        shown.on_update(page.guarded(lambda _: self._cameras.show(shown.value)))
-        self._choice.on_update(page.guarded(self._chosen))
-        self._kind.on_update(page.guarded(lambda _: self.ask()))
-        self._strength.on_update(page.guarded(lambda _: self.ask()))
+        shown.on_update(guarded(lambda _: self._cameras.show(shown.value)))
+        self.choice.on_update(guarded(self._chosen))
+        self._kind.on_update(guarded(lambda _: self._debounced.ask()))
+        self._strength.on_update(guarded(lambda _: self._debounced.ask()))
+        state.listen(self._debounced.ask, "cut", "selection", "kept")
 
     def _clicked(self, event: Any, index: int) -> None:
-        self._page.guarded(lambda event: self._enter(event.client, index))(event)
+        self._callbacks.guarded(lambda event: self._enter(event.client, index))(event)
 
     def _chosen(self, event: Any) -> None:
         if event.client is None:
             return
-        if self._choice.value == NO_VIEW:
+        if self.choice.value == NO_VIEW:
             self._entered = None
             self._cameras.enter(None)
-            self.ask()
+            self._debounced.ask()
             return
-        if self._choice.value not in self._names:
-            raise InputError(f"there is no photo {self._choice.value}.")
-        self._enter(event.client, self._names.index(self._choice.value))
+        if self.choice.value not in self._names:
+            raise InputError(f"there is no photo {self.choice.value}.")
+        self._enter(event.client, self._names.index(self.choice.value))
 
     def _enter(self, client: viser.ClientHandle, index: int) -> None:
         self._entered = index
-        self._choice.value = self._names[index]
+        self.choice.value = self._names[index]
         self._cameras.enter(index)
-        look_through(client, self._page.views[index].camera, self._page.focus)
-        self.ask()
+        look_through(client, self._views[index].camera, self._focus)
+        self._debounced.ask()
 
     def _draw(self) -> None:
-        page, index = self._page, self._entered
-        if not page.views:
-            return
+        index = self._entered
         kind = self._kind.value if index is not None else "nothing"
         if index is None or kind == "nothing":
             if self._overlay is not None:
@@ -80,7 +97,7 @@ class CameraPanel:
                 self._overlay = None
             self._picture.visible = False
             return
-        view = page.views[index]
+        view = self._views[index]
         height, width = reduced_size(view.camera.height, view.camera.width, LONGEST)
         camera = view.camera.resized(width, height)
         photo = to_bytes(area_resize(view.composite(np.ones(3)), height, width))
@@ -88,13 +105,13 @@ class CameraPanel:
             shown = photo
             opaque = np.ones((height, width), bool)
         else:
-            labels = page.label_panel.label(camera)
-            shown, opaque = page.colours.of_nodes[labels], labels > 0
+            labels = self._state.label_map(camera)
+            shown, opaque = self._state.colours.of_nodes[labels], labels > 0
         alpha = np.where(opaque, round(self._strength.value * 255), 0).astype(np.uint8)
         picture = np.concatenate([shown, alpha[..., None]], axis=2)
         if self._overlay is not None:
             self._overlay.remove()
-        self._overlay = overlay(page.server, camera, picture)
+        self._overlay = overlay(self._callbacks.server, camera, picture)
         self._picture.image = _mixed(photo, picture)
         self._picture.visible = True
 

@@ -1,6 +1,7 @@
 """Starting and ending the server behind a page."""
 
 import contextlib
+import errno
 import io
 import socket
 import time
@@ -14,7 +15,8 @@ from splat_uff.view.guard import bracketed, choose_guard, start_guarded
 HOST, PORT = "127.0.0.1", 8080
 ANY = ("0.0.0.0", "::")
 """Stand for all addresses of the machine."""
-PORTS_TRIED = 100
+PORTS_TRIED = 1000
+"""By viser, which takes the next one where one is not free; beyond the last it never comes back."""
 
 
 def start_server(title: str, *, host: str = HOST, port: int = PORT) -> viser.ViserServer:
@@ -42,7 +44,7 @@ def start_addressed(
         InputError: If the address is not one of this machine's, or no port is free.
     """
     found = _resolved(host, port)
-    port = _free_port(next(iter(found.values())), host, port)
+    _require_bindable(next(iter(found.values())), host, port)
     guard = choose_guard(host, found)
     with contextlib.redirect_stdout(io.StringIO()):  # It has a banner; stdout is for results.
         server = start_guarded(
@@ -92,23 +94,23 @@ def _resolved(host: str, port: int) -> dict[str, int]:
     return {str(address[0]): int(family) for family, _, _, _, address in found}
 
 
-def _free_port(family: int, host: str, port: int) -> int:
-    last = min(port + PORTS_TRIED, 2**16)
-    for number in range(port, last):
-        with socket.socket(family, socket.SOCK_STREAM) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                tried.bind((host, number))
-            except PermissionError:
+def _require_bindable(family: int, host: str, port: int) -> None:
+    """See that viser can listen there, or further on: it takes any mistake for a port in use."""
+    with socket.socket(family, socket.SOCK_STREAM) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host, port))
+        except PermissionError:
+            raise InputError(
+                f"{argument('port', port)} is not allowed; pass one above 1023."
+            ) from None
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
                 raise InputError(
-                    f"{argument('port', number)} is not allowed; pass one above 1023."
+                    f"{argument('host', host)} is not an address of this machine; pass 127.0.0.1."
                 ) from None
-            except OSError as error:
-                if error.errno is not None and "assign" in (error.strerror or ""):
-                    raise InputError(
-                        f"{argument('host', host)} is not an address of this machine; pass "
-                        "127.0.0.1."
-                    ) from None
-                continue
-            return number
-    raise InputError(f"no port is free from {port} to {last - 1}; pass another {argument('port')}.")
+            if port + PORTS_TRIED > 2**16:
+                raise InputError(
+                    f"{argument('port', port)} is in use; pass another, or one below "
+                    f"{2**16 - PORTS_TRIED + 1} that others can follow."
+                ) from None

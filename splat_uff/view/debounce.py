@@ -1,4 +1,4 @@
-"""Work that may wait: done on a thread of its own, once things have been quiet for a moment."""
+"""Work that may wait until things have been quiet for a moment; it has a thread of its own."""
 
 import threading
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from splat_uff.progress import notice
 
 
-class Later:
+class Debounced:
     """Runs a task some time after it was last asked for, however often that was.
 
     Args:

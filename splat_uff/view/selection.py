@@ -1,4 +1,4 @@
-"""What is selected, hidden, isolated and named, with undo: the state of a page without the page."""
+"""What is selected, hidden, isolated and named, with undo."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,13 +10,13 @@ from jaxtyping import Bool
 from splat_uff.hierarchy.walk import Walk
 from splat_uff.run.node_names import tidy_name
 
-Mode = Literal["replace", "add", "remove"]
+SelectionMode = Literal["replace", "add", "remove"]
 MOST_UNDONE = 200
 
 
 @dataclass(frozen=True)
-class State:
-    """Sets of nodes; of two nodes in one set, none is above the other."""
+class Marks:
+    """How nodes are marked; of two nodes in one set, none is above the other."""
 
     selected: tuple[int, ...] = ()
     """In the order of selection; `wider` and `narrower` go from the last."""
@@ -28,30 +28,34 @@ class State:
     names: Mapping[int, str] = field(default_factory=dict)
 
 
-class Session:
-    """The state of one page, changed one step at a time; every step can be taken back."""
+class Selection:
+    """How the nodes of a tree are marked, changed one step at a time; every step can be undone."""
 
     def __init__(self, walk: Walk, names: Mapping[int, str] | None = None) -> None:
         self.walk = walk
         known = {node: name for node, name in (names or {}).items() if walk.holds(node)}
-        self.state = State(names=known)
-        self._past: list[State] = []
-        self._future: list[State] = []
+        self.marks = Marks(names=known)
+        self._past: list[Marks] = []
+        self._future: list[Marks] = []
 
     def select(
-        self, nodes: Iterable[SupportsIndex], mode: Mode = "replace", *, anchor: int | None = None
-    ) -> None:
-        """Select nodes; `add` to what is selected, or `remove` from it.
+        self,
+        nodes: Iterable[SupportsIndex],
+        mode: SelectionMode = "replace",
+        *,
+        anchor: int | None = None,
+    ) -> bool:
+        """Select nodes; `add` to what is selected, or `remove` from it; False without a change.
 
         Removing what lies inside a selected node leaves the rest of that node selected.
         """
-        chosen: tuple[int, ...] = () if mode == "replace" else self.state.selected
+        chosen: tuple[int, ...] = () if mode == "replace" else self.marks.selected
         for node in nodes:
             if mode == "remove":
                 chosen = self._without(chosen, int(node))
             else:
                 chosen = self._with(chosen, int(node))
-        self._change(selected=chosen, anchor=anchor)
+        return self._change(selected=chosen, anchor=anchor)
 
     def wider(self) -> bool:
         """From the node selected last to the one above; False where there is none."""
@@ -59,13 +63,13 @@ class Session:
         above = None if node is None else self.walk.parent(node)
         if node is None or above is None:
             return False
-        kept = tuple(each for each in self.state.selected if each != node)
+        kept = tuple(each for each in self.marks.selected if each != node)
         self._change(selected=self._with(kept, above))
         return True
 
     def narrower(self) -> bool:
         """To the child that holds what was clicked, else to the largest; False at the finest."""
-        node, anchor = self.current, self.state.anchor
+        node, anchor = self.current, self.marks.anchor
         if node is None:
             return False
         child = None if anchor is None else self.walk.child_towards(node, anchor)
@@ -73,24 +77,24 @@ class Session:
             child = next(iter(self.walk.children(node)), None)
         if child is None:
             return False
-        self._change(selected=(*(each for each in self.state.selected if each != node), child))
+        self._change(selected=(*(each for each in self.marks.selected if each != node), child))
         return True
 
     def hide(self) -> bool:
         """Hide what is selected; False where nothing is."""
-        hidden = self.state.hidden
-        for node in self.state.selected:
+        hidden = self.marks.hidden
+        for node in self.marks.selected:
             hidden = self._with(hidden, node)
         return self._change(hidden=hidden, selected=())
 
     def isolate(self) -> bool:
         """Show nothing but what is selected; False where nothing is."""
-        if not self.state.selected:
+        if not self.marks.selected:
             return False
-        hidden = self.state.hidden
-        for node in self.state.selected:  # Who asks to see it alone wants to see it.
+        hidden = self.marks.hidden
+        for node in self.marks.selected:  # Who asks to see it alone wants to see it.
             hidden = self._without(hidden, node)
-        return self._change(isolated=self.state.selected, hidden=hidden)
+        return self._change(isolated=self.marks.selected, hidden=hidden)
 
     def show_all(self) -> bool:
         """Take back all hiding and isolating; False where there is none."""
@@ -100,7 +104,7 @@ class Session:
         """Name the node selected last; an empty name takes its name away."""
         if self.current is None:
             return False
-        names = {node: name for node, name in self.state.names.items() if node != self.current}
+        names = {node: name for node, name in self.marks.names.items() if node != self.current}
         if tidy_name(text):
             names[self.current] = tidy_name(text)
         return self._change(names=names)
@@ -116,23 +120,23 @@ class Session:
     @property
     def current(self) -> int | None:
         """The node selected last."""
-        return self.state.selected[-1] if self.state.selected else None
+        return self.marks.selected[-1] if self.marks.selected else None
 
     @property
     def shown(self) -> Bool[np.ndarray, "N"]:
         """Leaves that are neither hidden nor left out by isolating."""
-        inside = self._members(self.state.isolated)
-        shown = inside if self.state.isolated else ~inside
-        return shown & ~self._members(self.state.hidden)
+        inside = self._members(self.marks.isolated)
+        shown = inside if self.marks.isolated else ~inside
+        return shown & ~self._members(self.marks.hidden)
 
     @property
     def selected(self) -> Bool[np.ndarray, "N"]:
         """Leaves that are selected."""
-        return self._members(self.state.selected)
+        return self._members(self.marks.selected)
 
     def called(self, node: SupportsIndex) -> str:
         """Name of a node, or its number."""
-        return self.state.names.get(int(node)) or f"#{int(node)}"
+        return self.marks.names.get(int(node)) or f"#{int(node)}"
 
     def _members(self, nodes: tuple[int, ...]) -> Bool[np.ndarray, "N"]:
         inside = np.zeros(self.walk.tree.num_leaves, bool)
@@ -161,17 +165,17 @@ class Session:
         return tuple(kept)
 
     def _change(self, **changes: object) -> bool:
-        changed = replace(self.state, **changes)  # pyright: ignore[reportArgumentType]
-        if changed == self.state:
+        changed = replace(self.marks, **changes)  # pyright: ignore[reportArgumentType]
+        if changed == self.marks:
             return False
-        self._past = [*self._past, self.state][-MOST_UNDONE:]
+        self._past = [*self._past, self.marks][-MOST_UNDONE:]
         self._future = []
-        self.state = changed
+        self.marks = changed
         return True
 
-    def _travel(self, start: list[State], end: list[State]) -> bool:
+    def _travel(self, start: list[Marks], end: list[Marks]) -> bool:
         if not start:
             return False
-        end.append(self.state)
-        self.state = start.pop()
+        end.append(self.marks)
+        self.marks = start.pop()
         return True

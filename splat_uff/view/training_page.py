@@ -22,7 +22,7 @@ from splat_uff.observer import Observer, TrainingStopped
 from splat_uff.progress import FIGURE_NAMES, format_figure
 from splat_uff.render import Gaussians
 from splat_uff.view.colours import photo_colours
-from splat_uff.view.later import Later
+from splat_uff.view.debounce import Debounced
 from splat_uff.view.scene import Splats, aim
 
 LOOK_SECONDS = 2.0
@@ -34,7 +34,7 @@ MOST_SEGMENTS = 200
 START_SEGMENTS = 20
 
 
-class LivePage(Observer):
+class TrainingPage(Observer):
     """A page that shows a training.
 
     Args:
@@ -61,7 +61,7 @@ class LivePage(Observer):
         self._pause = gui.add_button("Pause")
         goes_on = f"{argument('resume', True)} goes on"
         stop = gui.add_button("Stop", color="red", hint=f"What is done is kept; {goes_on}.")
-        self._mode = gui.add_dropdown(
+        self._colour_choice = gui.add_dropdown(
             "colours of the features", ("features", "segments"), hint="Once there are some."
         )
         self._segments = gui.add_slider("segments", 1, MOST_SEGMENTS, 1, START_SEGMENTS)
@@ -77,15 +77,15 @@ class LivePage(Observer):
                 )
                 for name, stroke in CURVES.items()
             }
-        self._later = Later(self._show, seconds=0.0)
+        self._debounced = Debounced(self._show, seconds=0.0)
         self._pause.on_click(self._paused)
         stop.on_click(self._stopped)
-        self._mode.on_update(lambda _: self._look_soon())
+        self._colour_choice.on_update(lambda _: self._look_soon())
         self._segments.on_update(lambda _: self._recolour())
 
     def close(self) -> None:
         """Take the page away; the server stays."""
-        self._later.close()
+        self._debounced.close()
         self._server.scene.reset()
         self._server.gui.reset()
 
@@ -153,7 +153,7 @@ class LivePage(Observer):
             self._seen = replace(seen, **copies)
         else:
             self._seen = seen.detach().clone().cpu().numpy()
-        self._later.ask()
+        self._debounced.ask()
 
     def _show(self) -> None:
         begun = time.monotonic()
@@ -175,7 +175,7 @@ class LivePage(Observer):
         self._gaussians = gaussians
 
     def _show_features(self, features: Float[np.ndarray, "N D"], gaussians: Gaussians) -> None:
-        if self._mode.value == "segments":
+        if self._colour_choice.value == "segments":
             weights = gaussians.opacities.numpy()  # How well each shows is not known yet.
             means = gaussians.means.numpy().astype(np.float64)
             tree = build_hierarchy(means, features, weights, self._hierarchy).tree
