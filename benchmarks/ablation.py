@@ -19,13 +19,13 @@ from splat_uff.evaluate.ceiling import ceiling_ratios
 from splat_uff.evaluate.score import ceiling_scores, evaluate
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.fit import fit_features
-from splat_uff.files import write_json
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
-from splat_uff.machine import measured_here
 from splat_uff.masks.bags import Bags
 from splat_uff.run.open import open_run
 from splat_uff.settings import TrainConfig
+from splat_uff.system.files import write_json
+from splat_uff.system.machine import measured_here
 from splat_uff.training.frozen import frozen_scene, grow_tree, tree_for_features
 
 DEFAULTS = TrainConfig()

@@ -18,11 +18,11 @@ from splat_uff.evaluate.covering import masks_covering
 from splat_uff.evaluate.queries import choose_distances, query_scores
 from splat_uff.evaluate.score import STAGE, scored_camera
 from splat_uff.features.blend import FrozenViews
-from splat_uff.files import write_json
-from splat_uff.machine import measured_here
 from splat_uff.masks.folders import read_masks
 from splat_uff.render import blend_weights
 from splat_uff.run.open import Run, open_run
+from splat_uff.system.files import write_json
+from splat_uff.system.machine import measured_here
 
 OUTSIDE = (0.15, 0.5, 1.0)
 FITS = {"weighted mean": (0, 0.0), "Adam, 0.01": (1500, 0.01), "Adam, 0.1 (default)": (1500, 0.1)}

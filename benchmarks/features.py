@@ -16,12 +16,12 @@ from typing import Any
 
 from splat_uff.evaluate.score import evaluate
 from splat_uff.features.config import FeaturesConfig
-from splat_uff.files import write_json
 from splat_uff.hierarchy.config import HierarchyConfig
-from splat_uff.machine import measured_here
 from splat_uff.masks.bags import Bags
 from splat_uff.run.open import open_run
 from splat_uff.settings import TrainConfig
+from splat_uff.system.files import write_json
+from splat_uff.system.machine import measured_here
 from splat_uff.training.frozen import frozen_scene, refit
 
 TREE = HierarchyConfig(linkage="consensus", resamples=0)

@@ -24,9 +24,9 @@ import numpy as np
 import torch
 
 from splat_uff.bench import random_inputs, time_in_turns
-from splat_uff.files import write_json
-from splat_uff.machine import describe_machine
 from splat_uff.render import rasterization
+from splat_uff.system.files import write_json
+from splat_uff.system.machine import describe_machine
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "rasterizer.json"

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from splat_uff.builtin import list_scenes
-from splat_uff.errors import InputError
-from splat_uff.files import write_json
-from splat_uff.machine import measured_here
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.provenance import read_metrics
 from splat_uff.settings import TrainConfig, config_folder, read_settings, scene_presets
+from splat_uff.system.errors import InputError
+from splat_uff.system.files import write_json
+from splat_uff.system.machine import measured_here
 
 SCORES = ("nc", "nc_fixed", "nc_ceiling", "nc_fixed_ceiling", "ratios", "vc", "vc_ceiling")
 KEPT = (*SCORES, "psnr", "ssim", "seconds", "peak_memory_gb", "num_gaussians")

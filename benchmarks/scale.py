@@ -19,8 +19,8 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from splat_uff.files import write_json
-from splat_uff.machine import describe_machine
+from splat_uff.system.files import write_json
+from splat_uff.system.machine import describe_machine
 
 WIDTH, HEIGHT = 1600, 1066
 MASKS = 100

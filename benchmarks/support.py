@@ -23,7 +23,6 @@ from splat_uff.evaluate.ceiling import oracle_labels
 from splat_uff.evaluate.covering import coverings
 from splat_uff.evaluate.levels import MIN_PIXELS
 from splat_uff.evaluate.score import STAGE, click_scores, label_view, make_cuts, scored_camera
-from splat_uff.files import write_json
 from splat_uff.hierarchy.build import Hierarchy, build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.dendrogram import cut_into, segment_counts
@@ -32,9 +31,10 @@ from splat_uff.hierarchy.natural import natural_levels
 from splat_uff.hierarchy.support import SAME
 from splat_uff.hierarchy.support import STAGE as SUPPORT_STAGE
 from splat_uff.hierarchy.walk import Walk
-from splat_uff.machine import measured_here
 from splat_uff.masks.gather import gather_held_out
 from splat_uff.run.open import Run, open_run
+from splat_uff.system.files import write_json
+from splat_uff.system.machine import measured_here
 from splat_uff.training.frozen import frozen_scene
 
 BINS = 10

@@ -5,7 +5,6 @@ from .builtin import find_scene
 from .cameras import Camera
 from .capture import Capture, read_capture
 from .capture.rotated import read_rotated
-from .errors import InputError
 from .evaluate.config import EvaluateConfig
 from .export.run import export_run
 from .features.config import FeaturesConfig
@@ -18,6 +17,7 @@ from .orbit import turntable_cameras
 from .render import Gaussians, rasterization
 from .run.open import Run, open_run
 from .settings import TrainConfig
+from .system.errors import InputError
 from .training.inputs import TrainOptions
 from .training.train import train
 from .turntable import Film, write_turntable

@@ -13,7 +13,6 @@ from splat_uff import __version__
 from splat_uff.cameras import Camera
 from splat_uff.capture.records import Capture, GroundTruth, View
 from splat_uff.capture.rotated import ANGLES
-from splat_uff.errors import InputError, argument, reason_of
 from splat_uff.evaluate.consistency import Warp, view_consistency
 from splat_uff.evaluate.covering import normalized_covering, segmentation_injectivity
 from splat_uff.features.blend import BlendRows, FrozenViews, blend_pixels
@@ -21,17 +20,18 @@ from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.fit import fit_features
 from splat_uff.features.linkage import average_linkage
 from splat_uff.features.ultrametric import average_linkage_similarity, spanning_tree_similarity
-from splat_uff.files import write_json
 from splat_uff.gaussians.ssim import mean_ssim
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.dendrogram import cut_into
-from splat_uff.machine import measured_here
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.records import MaskSet
-from splat_uff.progress import silenced
 from splat_uff.render import Gaussians, blend_weights, rasterization
 from splat_uff.settings import TrainConfig
+from splat_uff.system.errors import InputError, argument, reason_of
+from splat_uff.system.files import write_json
+from splat_uff.system.machine import measured_here
+from splat_uff.system.progress import silenced
 from splat_uff.training.frozen import FrozenScene, refit, tree_for_features
 
 COUNT = 30_000

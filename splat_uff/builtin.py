@@ -17,14 +17,14 @@ from splat_uff.capture.images import area_resize
 from splat_uff.capture.records import GroundTruth
 from splat_uff.capture.scenes.catalogue import RECIPES
 from splat_uff.capture.scenes.write import write_scene
-from splat_uff.errors import InputError, argument, worded
 from splat_uff.evaluate.covering import masks_covering
 from splat_uff.evaluate.levels import LevelScores
-from splat_uff.files import replacing_folder, visible_entries, visible_files, write_json
 from splat_uff.masks.folders import write_masks
 from splat_uff.masks.records import MaskSet
 from splat_uff.masks.simulated import simulate_masks
-from splat_uff.progress import notice
+from splat_uff.system.errors import InputError, argument, worded
+from splat_uff.system.files import replacing_folder, visible_entries, visible_files, write_json
+from splat_uff.system.progress import notice
 
 DATA_VARIABLE = "SPLAT_UFF_DATA"
 """Environment variable that stands in for `--data-root`."""

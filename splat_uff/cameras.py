@@ -7,7 +7,7 @@ OpenGL convention (+x right, +y up, -z forward) are converted once, by `world_fr
 import numpy as np
 from jaxtyping import Float
 
-from splat_uff.records import array_record
+from splat_uff.system.records import array_record
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 """Flips the y and z axes; its own inverse."""

@@ -14,8 +14,6 @@ from splat_uff import __version__
 from splat_uff.commands.others import bench, masks, scenes
 from splat_uff.commands.runs import export, labels, metrics, render, view
 from splat_uff.commands.train import paper, train
-from splat_uff.errors import InputError, on_command_line, on_one_line, reason_of
-from splat_uff.observer import TrainingStopped
 from splat_uff.settings import (
     TrainConfig,
     config_folder,
@@ -23,6 +21,8 @@ from splat_uff.settings import (
     scene_presets,
     settings_file,
 )
+from splat_uff.system.errors import InputError, on_command_line, on_one_line, reason_of
+from splat_uff.system.observer import TrainingStopped
 
 
 def main(args: list[str] | None = None) -> None:

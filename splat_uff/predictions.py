@@ -5,7 +5,6 @@ from typing import Any
 
 from splat_uff.capture import read_capture
 from splat_uff.capture.rotated import read_depths, read_rotated
-from splat_uff.errors import InputError
 from splat_uff.evaluate.layout import count_views, read_layout, write_layout
 from splat_uff.evaluate.score import (
     click_scores,
@@ -15,8 +14,9 @@ from splat_uff.evaluate.score import (
     scored_camera,
     scores_by_depth,
 )
-from splat_uff.progress import track
 from splat_uff.run.open import open_run
+from splat_uff.system.errors import InputError
+from splat_uff.system.progress import track
 
 PUBLISHED_ANGLE = 10
 """Degrees of the rotated views that the published scripts score."""

@@ -9,12 +9,12 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import tyro
 
-from splat_uff.errors import InputError, reason_of, worded
 from splat_uff.evaluate.config import EvaluateConfig
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.gaussians.config import GaussiansConfig
 from splat_uff.hierarchy.config import HierarchyConfig
-from splat_uff.ranges import Natural
+from splat_uff.system.errors import InputError, reason_of, worded
+from splat_uff.system.setting_types import Natural
 
 T = TypeVar("T")
 

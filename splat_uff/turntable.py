@@ -12,11 +12,11 @@ from PIL import Image
 
 from splat_uff.cameras import Camera
 from splat_uff.colours import to_bytes
-from splat_uff.errors import InputError
 from splat_uff.orbit import turntable_cameras
-from splat_uff.progress import track
 from splat_uff.render.compositing import blend_over_white
 from splat_uff.run.open import Run
+from splat_uff.system.errors import InputError
+from splat_uff.system.progress import track
 
 GIF_COLOURS = 128
 FASTEST_GIF = 2

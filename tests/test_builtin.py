@@ -8,8 +8,8 @@ import pytest
 from splat_uff import builtin
 from splat_uff.builtin import find_scene, list_scenes
 from splat_uff.capture import read_capture
-from splat_uff.errors import InputError
 from splat_uff.masks.folders import read_masks
+from splat_uff.system.errors import InputError
 
 
 @pytest.fixture(autouse=True)

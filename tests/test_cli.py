@@ -11,9 +11,9 @@ import pytest
 
 from splat_uff import __version__, builtin, settings
 from splat_uff.cli import main
-from splat_uff.files import read_arrays, write_arrays
-from splat_uff.observer import TrainingStopped
 from splat_uff.settings import TrainConfig, read_settings
+from splat_uff.system.files import read_arrays, write_arrays
+from splat_uff.system.observer import TrainingStopped
 
 HEAVY = ("torch", "numba", "open3d", "higra", "scipy", "gsplat", "matplotlib", "viser", "PIL")
 TOY = ("train", "--scene", "toy")

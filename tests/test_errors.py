@@ -10,7 +10,11 @@ import pytest
 import splat_uff
 from splat_uff.capture import read_capture
 from splat_uff.cli import main
-from splat_uff.errors import (
+from splat_uff.masks.gather import gather_masks
+from splat_uff.run.begin import claim_folder, start_run
+from splat_uff.run.provenance import Provenance
+from splat_uff.settings import TrainConfig
+from splat_uff.system.errors import (
     LONGEST_REASON,
     InputError,
     argument,
@@ -18,10 +22,6 @@ from splat_uff.errors import (
     reason_of,
     worded,
 )
-from splat_uff.masks.gather import gather_masks
-from splat_uff.run.begin import claim_folder, start_run
-from splat_uff.run.provenance import Provenance
-from splat_uff.settings import TrainConfig
 from tests.capture.test_blender import write_split
 
 PACKAGE = Path(splat_uff.__file__).parent

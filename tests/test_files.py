@@ -8,9 +8,9 @@ import threading
 import numpy as np
 import pytest
 
-from splat_uff import files
-from splat_uff.errors import InputError
-from splat_uff.files import (
+from splat_uff.system import files
+from splat_uff.system.errors import InputError
+from splat_uff.system.files import (
     ignores_case,
     inside_folder,
     read_arrays,

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from splat_uff.capture import read_capture
-from splat_uff.errors import InputError, on_command_line
 from splat_uff.masks.gather import gather_held_out
 from splat_uff.masks.imported import import_masks
+from splat_uff.system.errors import InputError, on_command_line
 from tests.capture import test_layouts as layouts
 from tests.capture.test_blender import edit, write_split
 from tests.capture.test_posed import (

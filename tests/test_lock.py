@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from splat_uff import lock
 from splat_uff.cli import main
-from splat_uff.errors import InputError
-from splat_uff.lock import folder_lock, require_unlocked
+from splat_uff.system import lock
+from splat_uff.system.errors import InputError
+from splat_uff.system.lock import folder_lock, require_unlocked
 
 SMALL = ("--gaussians.steps", "150", "--features.steps", "40", "--features.pixels", "256")
 
@@ -23,7 +23,7 @@ SMALL = ("--gaussians.steps", "150", "--features.steps", "40", "--features.pixel
 def another_process(folder):
     """A process that holds the lock of a folder until it is ended."""
     code = (
-        "import sys; from pathlib import Path; from splat_uff.lock import folder_lock\n"
+        "import sys; from pathlib import Path; from splat_uff.system.lock import folder_lock\n"
         "with folder_lock(Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(folder)]

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from splat_uff.memory import Memory
+from splat_uff.system.memory import Memory
 
 ARRAYS = [
     np.arange(7, dtype=np.int32),
@@ -55,7 +55,7 @@ def test_the_file_goes_to_the_nearest_folder_that_exists(tmp_path, monkeypatch):
     places = []
     real = __import__("tempfile").TemporaryFile
     monkeypatch.setattr(
-        "splat_uff.memory.tempfile.TemporaryFile",
+        "splat_uff.system.memory.tempfile.TemporaryFile",
         lambda dir: places.append(dir) or real(dir=dir),
     )
     Memory(0, tmp_path / "runs" / "drums").keep(np.zeros(3))

@@ -16,7 +16,6 @@ from PIL import Image
 
 from splat_uff.capture import read_capture
 from splat_uff.cli import main
-from splat_uff.errors import InputError
 from splat_uff.evaluate.tables import COLUMNS, VC_ANGLES
 from splat_uff.paper import methods, tables
 from splat_uff.paper.figures import (
@@ -33,6 +32,7 @@ from splat_uff.paper.tables import (
     variants_table,
 )
 from splat_uff.paper.write import write_paper
+from splat_uff.system.errors import InputError
 
 pytestmark = pytest.mark.slow
 SMALL = ("--gaussians.steps", "300", "--features.steps", "60", "--features.pixels", "256")

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from splat_uff import progress
-from splat_uff.progress import followed, notice, progress_bar, track
+from splat_uff.system import progress
+from splat_uff.system.progress import followed, notice, progress_bar, track
 
 
 @pytest.fixture

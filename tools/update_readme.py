@@ -120,7 +120,7 @@ def fill(page: str, texts: dict[str, str]) -> str:
 
 def record(runs: list[Path]) -> None:
     """Put what `splat-uff paper` found on these runs into benchmarks/results.json."""
-    from splat_uff.machine import commit
+    from splat_uff.system.machine import commit
 
     known = json.loads(RESULTS.read_text(encoding="utf-8-sig")) if RESULTS.exists() else {}
     for run in runs:
@@ -147,7 +147,7 @@ def record(runs: list[Path]) -> None:
 
 def record_real(runs: list[Path]) -> None:
     """Put the scores of runs on captures without ground truth into benchmarks/real.json."""
-    from splat_uff.machine import commit, describe_machine
+    from splat_uff.system.machine import commit, describe_machine
 
     rows = []
     for run in runs:

@@ -15,8 +15,8 @@ from splat_uff.evaluate.queries import DenseView
 from splat_uff.features.blend import BlendRows, FrozenViews, blend_pixels
 from splat_uff.hierarchy.labels import OPAQUE, surface_points
 from splat_uff.neighbours import find_nearest
-from splat_uff.progress import progress_bar
 from splat_uff.render import Gaussians, blend_weights
+from splat_uff.system.progress import progress_bar
 
 STAGE = 5
 """Number of this stage's stream of random draws."""

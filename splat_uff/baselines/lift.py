@@ -15,9 +15,9 @@ from scipy.sparse import csr_matrix
 from splat_uff.cameras import Camera
 from splat_uff.capture import View
 from splat_uff.masks.records import MaskSet
-from splat_uff.progress import track
-from splat_uff.records import array_record
 from splat_uff.render import Gaussians, blend_weights
+from splat_uff.system.progress import track
+from splat_uff.system.records import array_record
 
 OUTSIDE = 0.5
 """Weight of pixels outside of a mask against those inside (lambda); docs/research/choices.md."""

@@ -14,13 +14,13 @@ from splat_uff.baselines.descriptor import CHANNELS, SIGMAS, describe
 from splat_uff.cameras import Camera
 from splat_uff.capture import Capture
 from splat_uff.capture.rotated import ANGLES, read_rotated
-from splat_uff.errors import InputError, reason_of
 from splat_uff.evaluate.score import scored_camera
-from splat_uff.files import visible_entries, visible_files
-from splat_uff.progress import track
-from splat_uff.records import array_record
 from splat_uff.render import Gaussians
 from splat_uff.render.compositing import WHITE, render_over_white
+from splat_uff.system.errors import InputError, reason_of
+from splat_uff.system.files import visible_entries, visible_files
+from splat_uff.system.progress import track
+from splat_uff.system.records import array_record
 
 DIMENSION = 64
 """Features of more numbers are reduced to so many, by PCA over the training views."""

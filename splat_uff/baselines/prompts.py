@@ -11,8 +11,8 @@ from splat_uff.capture import View
 from splat_uff.capture.records import GroundTruth
 from splat_uff.colours import to_bytes
 from splat_uff.evaluate.levels import LevelScores, check_sizes, collect, mean_row, true_levels
-from splat_uff.progress import track
 from splat_uff.render.compositing import WHITE
+from splat_uff.system.progress import track
 
 BATCH = 64
 """Prompts that the decoder answers at a time."""

@@ -8,9 +8,9 @@ from splat_uff.capture.llff import read_llff
 from splat_uff.capture.nerfstudio import read_nerfstudio
 from splat_uff.capture.partnet import find_views, read_partnet
 from splat_uff.capture.records import Capture, GroundTruth, View
-from splat_uff.errors import InputError
-from splat_uff.files import visible_entries
-from splat_uff.memory import Memory
+from splat_uff.system.errors import InputError
+from splat_uff.system.files import visible_entries
+from splat_uff.system.memory import Memory
 
 __all__ = ["Capture", "GroundTruth", "View", "read_capture"]
 

@@ -22,9 +22,9 @@ from splat_uff.capture.posed import (
 )
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, GroundTruth, View
 from splat_uff.capture.transforms import Frame, find_lens, find_mask, read_frames, read_json
-from splat_uff.errors import InputError
-from splat_uff.memory import Memory
-from splat_uff.progress import notice
+from splat_uff.system.errors import InputError
+from splat_uff.system.memory import Memory
+from splat_uff.system.progress import notice
 
 FAR_AWAY = 100.0
 """The origin is not in the scene if it is so many times as far as the cameras are spread."""

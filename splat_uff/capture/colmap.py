@@ -17,11 +17,11 @@ from splat_uff.capture.names import stated_path, view_names, without_ending
 from splat_uff.capture.photos import PHOTOS, Finder
 from splat_uff.capture.posed import Photo, PosedPhotos, assemble, mask_keys, names_of
 from splat_uff.capture.records import Capture, SparsePoints
-from splat_uff.errors import InputError, argument, reason_of
-from splat_uff.files import folded, visible_entries
-from splat_uff.memory import Memory
-from splat_uff.progress import notice
-from splat_uff.records import array_record
+from splat_uff.system.errors import InputError, argument, reason_of
+from splat_uff.system.files import folded, visible_entries
+from splat_uff.system.memory import Memory
+from splat_uff.system.progress import notice
+from splat_uff.system.records import array_record
 
 PLACES = ("sparse", "colmap/sparse")
 """Where models may lie, themselves or in folders 0, 1 ..., by preference."""

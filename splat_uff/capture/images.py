@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, Shaped
 from PIL import Image, ImageOps
 
 from splat_uff.capture.unreadable import describe_unreadable
-from splat_uff.errors import InputError, reason_of
+from splat_uff.system.errors import InputError, reason_of
 
 MAX_PIXELS = 64 * 2**20
 """Larger images are refused by their header, before a byte is decoded."""

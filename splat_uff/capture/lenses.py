@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import map_coordinates
 
-from splat_uff.errors import InputError
-from splat_uff.records import array_record
+from splat_uff.system.errors import InputError
+from splat_uff.system.records import array_record
 
 PINHOLES = ("SIMPLE_PINHOLE", "PINHOLE")
 STRONGEST_ZOOM = 3.0

@@ -14,9 +14,9 @@ from splat_uff.capture.photos import PHOTOS, Finder
 from splat_uff.capture.posed import HOLD_OUT_EVERY, Photo, PosedPhotos, assemble, mask_keys
 from splat_uff.capture.records import Capture
 from splat_uff.capture.unreadable import UNREADABLE_ENDINGS
-from splat_uff.errors import InputError, reason_of
-from splat_uff.files import map_array, visible_entries
-from splat_uff.memory import Memory
+from splat_uff.system.errors import InputError, reason_of
+from splat_uff.system.files import map_array, visible_entries
+from splat_uff.system.memory import Memory
 
 COLUMNS = 17
 """A 3x5 matrix (rotation, position, height width focal) and two bounds of depth."""

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from splat_uff.capture.images import LOSSY, SIXTEEN_BIT, opened
-from splat_uff.errors import InputError
+from splat_uff.system.errors import InputError
 
 HALF = 128
 """Alpha, and the brightness of lossy pictures, from which on a pixel counts."""

@@ -15,10 +15,10 @@ from splat_uff.capture.photos import Finder
 from splat_uff.capture.posed import Photo, PosedPhotos, assemble, mask_keys, names_of
 from splat_uff.capture.records import Capture, SparsePoints
 from splat_uff.capture.transforms import Frame, find_lens, find_mask, read_frames
-from splat_uff.errors import InputError, reason_of
-from splat_uff.files import check_ply_counts, folded
-from splat_uff.memory import Memory
-from splat_uff.progress import notice
+from splat_uff.system.errors import InputError, reason_of
+from splat_uff.system.files import check_ply_counts, folded
+from splat_uff.system.memory import Memory
+from splat_uff.system.progress import notice
 
 MOST_POINTS = 20_000_000
 SPLITS = ("train", "val", "test")

@@ -15,10 +15,10 @@ from splat_uff.capture.names import IMAGE_ENDINGS, natural_key
 from splat_uff.capture.photos import Finder
 from splat_uff.capture.posed import Photo, PosedPhotos, assemble
 from splat_uff.capture.records import Capture, GroundTruth, View
-from splat_uff.errors import InputError, reason_of
-from splat_uff.files import visible_entries
-from splat_uff.memory import Memory
-from splat_uff.progress import notice
+from splat_uff.system.errors import InputError, reason_of
+from splat_uff.system.files import visible_entries
+from splat_uff.system.memory import Memory
+from splat_uff.system.progress import notice
 
 FIELD_OF_VIEW = np.deg2rad(50)
 IMAGE = "shape-rgb.png"

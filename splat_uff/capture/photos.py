@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from splat_uff.capture.images import read_image_size
 from splat_uff.capture.names import IMAGE_ENDINGS, without_ending
 from splat_uff.capture.unreadable import UNREADABLE_ENDINGS
-from splat_uff.errors import InputError
-from splat_uff.files import folded, visible_entries
-from splat_uff.progress import notice
+from splat_uff.system.errors import InputError
+from splat_uff.system.files import folded, visible_entries
+from splat_uff.system.progress import notice
 
 PHOTOS = "images"
 """Folder of the photos in most layouts."""

@@ -25,10 +25,10 @@ from splat_uff.capture.lenses import Lens, undistortion_of
 from splat_uff.capture.mask_images import as_photo, read_mask, turned_back
 from splat_uff.capture.names import natural_key, without_ending
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, SparsePoints, View
-from splat_uff.errors import InputError, argument
-from splat_uff.memory import Memory
-from splat_uff.progress import notice, track
-from splat_uff.records import array_record
+from splat_uff.system.errors import InputError, argument
+from splat_uff.system.memory import Memory
+from splat_uff.system.progress import notice, track
+from splat_uff.system.records import array_record
 
 HOLD_OUT_EVERY = 8
 """Every eighth photo, the first among them, is held out; of fewer than eight, none."""

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 
 from splat_uff.cameras import Camera
 from splat_uff.capture.lenses import Lens
-from splat_uff.memory import Kept
-from splat_uff.records import array_record
+from splat_uff.system.memory import Kept
+from splat_uff.system.records import array_record
 
 CAMERA_DISTANCE = 1.5
 """Median distance of the cameras from the origin in our world."""

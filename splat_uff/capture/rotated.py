@@ -11,9 +11,9 @@ from splat_uff.capture.blender import camera_of, read_named_frames
 from splat_uff.capture.images import read_image
 from splat_uff.capture.mask_images import read_mask
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, View
-from splat_uff.errors import InputError, reason_of
-from splat_uff.files import map_array
-from splat_uff.records import array_record
+from splat_uff.system.errors import InputError, reason_of
+from splat_uff.system.files import map_array
+from splat_uff.system.records import array_record
 
 ANGLES = (10, 45, 90, 135)
 """Degrees of the rotations that are scored."""

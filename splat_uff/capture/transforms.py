@@ -15,8 +15,8 @@ from splat_uff.capture.images import read_image_size
 from splat_uff.capture.lenses import Lens, make_lens
 from splat_uff.capture.names import stated_path
 from splat_uff.capture.photos import Finder
-from splat_uff.errors import InputError, reason_of
-from splat_uff.records import array_record
+from splat_uff.system.errors import InputError, reason_of
+from splat_uff.system.records import array_record
 
 PERSPECTIVES = (
     *("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE"),

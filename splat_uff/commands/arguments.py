@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from splat_uff.errors import InputError
 from splat_uff.masks.config import SamSettings
+from splat_uff.system.errors import InputError
 
 if TYPE_CHECKING:
     from splat_uff.capture import Capture
@@ -56,9 +56,9 @@ def make_masks(
     keep: bool = False,
 ) -> int:
     """Make the masks of a capture with Segment Anything, as `write_sam_masks` does."""
-    from splat_uff.machine import choose_device
     from splat_uff.masks.generate import write_sam_masks
     from splat_uff.masks.sam import load_sam
+    from splat_uff.system.machine import choose_device
 
     sam = load_sam(checkpoint, model, device=choose_device(device))
     return write_sam_masks(capture, sam, checkpoint, settings, folder=output, keep=keep)

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import tyro
 
 from splat_uff.commands.arguments import SAM_VARIABLE, File, Folder, given_checkpoint, make_masks
-from splat_uff.errors import InputError
 from splat_uff.masks.config import SamSettings
+from splat_uff.system.errors import InputError
 
 
 def masks(
@@ -36,8 +36,8 @@ def masks(
         device: What computes; auto is cuda where torch finds it, else cpu.
     """
     from splat_uff.capture import read_capture
-    from splat_uff.memory import GIGABYTE, MEMORY_GB, Memory
     from splat_uff.settings import convert
+    from splat_uff.system.memory import GIGABYTE, MEMORY_GB, Memory
 
     convert(dataclasses.asdict(settings), SamSettings, source="")
     checkpoint = given_checkpoint(sam_checkpoint)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from splat_uff.commands.arguments import File, Folder, Name, Switch
-from splat_uff.errors import InputError
+from splat_uff.system.errors import InputError
 
 
 def metrics(
@@ -62,7 +62,7 @@ def _print_scores(metrics: dict[str, Any], *, as_json: bool) -> None:
         print(dumps(metrics, indent=2, allow_nan=False))
         return
     from splat_uff.evaluate.tables import score_table
-    from splat_uff.progress import print_result
+    from splat_uff.system.progress import print_result
 
     print_result(score_table(metrics))
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from splat_uff.checkpoints import SECONDS
 from splat_uff.commands.arguments import (
     File,
     Folder,
@@ -15,10 +14,11 @@ from splat_uff.commands.arguments import (
     given_checkpoint,
     make_masks,
 )
-from splat_uff.errors import InputError
 from splat_uff.masks.config import SamSettings
-from splat_uff.observer import NOBODY, Observer
 from splat_uff.settings import TrainConfig, check_settings
+from splat_uff.system.checkpoints import SECONDS
+from splat_uff.system.errors import InputError
+from splat_uff.system.observer import NOBODY, Observer
 
 if TYPE_CHECKING:
     from splat_uff.capture import Capture
@@ -90,7 +90,7 @@ def train(
     output = output or Path("runs") / name
 
     from splat_uff.evaluate.tables import score_table
-    from splat_uff.progress import print_result
+    from splat_uff.system.progress import print_result
     from splat_uff.training.inputs import TrainOptions
     from splat_uff.training.train import train as train_on
 
@@ -162,7 +162,7 @@ def paper(
     from splat_uff.paper.methods import Choices
     from splat_uff.paper.tables import summary_table
     from splat_uff.paper.write import write_paper
-    from splat_uff.progress import print_result
+    from splat_uff.system.progress import print_result
     from splat_uff.training.inputs import TrainOptions
     from splat_uff.training.train import train as train_on
 

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Int
 
 from splat_uff.capture.records import GroundTruth, View
-from splat_uff.progress import track
 from splat_uff.render import Gaussians, blend_weights
+from splat_uff.system.progress import track
 
 
 def oracle_labels(gaussians: Gaussians, views: Sequence[View]) -> Int[np.ndarray, "3 N"]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from splat_uff.ranges import Count, Weight
+from splat_uff.system.setting_types import Count, Weight
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float, Int
 
 from splat_uff.cameras import Camera, pixel_centres, project, unproject
 from splat_uff.capture.records import GroundTruth
-from splat_uff.errors import InputError
 from splat_uff.evaluate.covering import cut_ious, mask_ious
 from splat_uff.evaluate.levels import (
     LevelScores,
@@ -21,7 +20,8 @@ from splat_uff.evaluate.levels import (
     true_levels,
 )
 from splat_uff.masks.records import MaskSet
-from splat_uff.records import array_record
+from splat_uff.system.errors import InputError
+from splat_uff.system.records import array_record
 
 _Choice = Callable[[Int[np.ndarray, "C"], int], Int[np.ndarray, "C"]]
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from splat_uff.errors import InputError
+from splat_uff.system.errors import InputError
 
 Curves = dict[str, dict[str, np.ndarray]]
 """Per stage, equally long arrays by name, always with `step`; NaN where a line had no figure."""

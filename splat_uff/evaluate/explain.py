@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import csr_matrix
 
-from splat_uff.errors import InputError
 from splat_uff.masks.records import MaskSet, Regions
+from splat_uff.system.errors import InputError
 
 
 def explain_masks(

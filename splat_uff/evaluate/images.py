@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter
 
-from splat_uff.errors import InputError
-from splat_uff.records import array_record
+from splat_uff.system.errors import InputError
+from splat_uff.system.records import array_record
 
 SSIM_SIGMA = 1.5
 """Standard deviation, in pixels, of the window of Wang et al."""

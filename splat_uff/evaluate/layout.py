@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from splat_uff.errors import InputError, reason_of
-from splat_uff.files import replacing_folder, require_new, visible_entries
+from splat_uff.system.errors import InputError, reason_of
+from splat_uff.system.files import replacing_folder, require_new, visible_entries
 
 NONE = 200
 """What stands for no segment, background included; segments are 0 to 199, the largest first."""

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from splat_uff.capture.records import GroundTruth
-from splat_uff.errors import InputError
-from splat_uff.records import array_record
+from splat_uff.system.errors import InputError
+from splat_uff.system.records import array_record
 
 LEVELS = ("objects", "collections", "scene")
 """Granularities of the ground truth, finest first."""

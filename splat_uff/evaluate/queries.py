@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float, Int, UInt8
 from numba import njit, prange
 
 from splat_uff.capture.records import GroundTruth
-from splat_uff.errors import InputError
 from splat_uff.evaluate.consistency import Warp
 from splat_uff.evaluate.covering import FixedCovering, best_cuts
 from splat_uff.evaluate.levels import (
@@ -24,7 +23,8 @@ from splat_uff.evaluate.levels import (
     mean_row,
     true_levels,
 )
-from splat_uff.records import array_record
+from splat_uff.system.errors import InputError
+from splat_uff.system.records import array_record
 
 STEPS = 1 << 16
 """Squared distances of unit vectors, from 0 to 4, are told apart in so many steps."""

@@ -25,8 +25,8 @@ from splat_uff.evaluate.tables import (
     score_rows,
     second_rows,
 )
-from splat_uff.files import replacing
-from splat_uff.records import array_record
+from splat_uff.system.files import replacing
+from splat_uff.system.records import array_record
 
 CURVE_TITLES = {
     "loss": "loss",

@@ -36,10 +36,10 @@ from splat_uff.hierarchy.labels import Votes, blended_votes, label_maps, nearest
 from splat_uff.hierarchy.natural import describe_levels
 from splat_uff.hierarchy.segments import largest_first, numbered
 from splat_uff.masks.records import MaskSet, MaskTree
-from splat_uff.progress import notice, track
-from splat_uff.records import array_record
 from splat_uff.render import Gaussians
 from splat_uff.render.compositing import WHITE, render_over_white
+from splat_uff.system.progress import notice, track
+from splat_uff.system.records import array_record
 
 STAGE = 4
 """Number of this stage's stream of random draws."""

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splat_uff.evaluate.levels import LEVELS
-from splat_uff.observer import STAGES
+from splat_uff.system.observer import STAGES
 
 COLUMNS = (*LEVELS, "mean")
 SHARE = "share of the ceiling"

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from splat_uff.files import replacing
+from splat_uff.system.files import replacing
 
 
 def write_cloud(

@@ -9,7 +9,7 @@ from PIL import Image
 
 from splat_uff.colours import to_bytes
 from splat_uff.evaluate.palette import paint
-from splat_uff.files import folded, replacing
+from splat_uff.system.files import folded, replacing
 
 
 def preview_names(names: Iterable[str], *, taken: Iterable[str] = ()) -> dict[str, str]:

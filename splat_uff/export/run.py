@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from splat_uff import __version__
-from splat_uff.errors import InputError
 from splat_uff.evaluate.palette import NONE_COLOUR
 from splat_uff.evaluate.score import scored_camera
 from splat_uff.export.cloud import write_boxes, write_cloud
@@ -25,14 +24,15 @@ from splat_uff.export.splats import (
     write_splats,
 )
 from splat_uff.export.tree import describe_tree
-from splat_uff.files import replacing_folder, require_apart, require_new, write_json
 from splat_uff.gaussians.source import centres_of
 from splat_uff.hierarchy.labels import blended_votes, label_maps
 from splat_uff.hierarchy.segments import largest_first, numbered
-from splat_uff.progress import notice, track
-from splat_uff.records import array_record
 from splat_uff.run.node_names import read_names
 from splat_uff.run.open import Run, check_segments
+from splat_uff.system.errors import InputError
+from splat_uff.system.files import replacing_folder, require_apart, require_new, write_json
+from splat_uff.system.progress import notice, track
+from splat_uff.system.records import array_record
 
 Kind = Literal["parts", "scene", "cloud", "labels"]
 KINDS: tuple[Kind, ...] = ("parts", "scene", "cloud", "labels")

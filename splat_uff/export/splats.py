@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from splat_uff.errors import InputError, argument
-from splat_uff.files import replacing
 from splat_uff.gaussians.ply import gaussians_of
 from splat_uff.gaussians.precision import judge_precision, near_origin
 from splat_uff.gaussians.source import centres_of
 from splat_uff.gaussians.table import write_table
-from splat_uff.progress import notice
 from splat_uff.render.records import Gaussians
+from splat_uff.system.errors import InputError, argument
+from splat_uff.system.files import replacing
+from splat_uff.system.progress import notice
 
 Format = Literal["ply", "splat", "compressed-ply", "spz"]
 FORMATS: tuple[Format, ...] = get_args(Format)

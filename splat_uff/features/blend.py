@@ -11,10 +11,10 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from splat_uff.cameras import Camera
-from splat_uff.memory import Memory
-from splat_uff.progress import track
-from splat_uff.records import array_record
 from splat_uff.render import Gaussians, blend_weights
+from splat_uff.system.memory import Memory
+from splat_uff.system.progress import track
+from splat_uff.system.records import array_record
 
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False, "fastmath": True}
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from splat_uff.ranges import Count, Natural, Positive, Share, Weight
+from splat_uff.system.setting_types import Count, Natural, Positive, Share, Weight
 
 
 @dataclass(frozen=True)

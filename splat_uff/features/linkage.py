@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numba import njit
 
-from splat_uff.records import array_record
+from splat_uff.system.records import array_record
 
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 

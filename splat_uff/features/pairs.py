@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from splat_uff.masks.tree import minimal_parents
-from splat_uff.records import array_record
+from splat_uff.system.records import array_record
 
 FEWEST_IN_MASK = 5
 """A mask counts only with more sampled pixels than this inside, and outside."""

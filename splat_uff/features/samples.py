@@ -14,9 +14,9 @@ from splat_uff.features.blend import BlendRows, FrozenViews, row_sums
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.masks.bags import mask_counts
 from splat_uff.masks.records import MaskSet, MaskTree
-from splat_uff.memory import Kept
-from splat_uff.progress import track
-from splat_uff.records import array_record
+from splat_uff.system.memory import Kept
+from splat_uff.system.progress import track
+from splat_uff.system.records import array_record
 
 STAGE = 2
 """Number of this stage's stream of random draws."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from splat_uff.features.cosines import pair_cosines
 from splat_uff.features.linkage import Merges, average_linkage, join, lay_out
 from splat_uff.features.ultrametric import meeting_merges
-from splat_uff.records import array_record
+from splat_uff.system.records import array_record
 
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 

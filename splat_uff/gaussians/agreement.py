@@ -19,9 +19,9 @@ from jaxtyping import Bool, Float
 from splat_uff.cameras import Camera
 from splat_uff.capture.images import area_resize
 from splat_uff.capture.records import Capture, View
-from splat_uff.records import array_record
 from splat_uff.render import Gaussians, render_colours
 from splat_uff.render.fineness import Fineness
+from splat_uff.system.records import array_record
 
 MOST_VIEWS = 8
 MOST_SIDE = 200

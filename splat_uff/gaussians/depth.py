@@ -7,7 +7,7 @@ from torch import Tensor
 
 from splat_uff.cameras import Camera, pixel_centres
 from splat_uff.masks.records import MaskSet, MaskTree
-from splat_uff.records import array_record
+from splat_uff.system.records import array_record
 
 LENGTH = 4
 """Neighbouring pixels of a run: enough for one third difference."""

@@ -13,11 +13,11 @@ from splat_uff.gaussians.density import Density
 from splat_uff.gaussians.depth import Runs, depth_continuity_loss, find_runs
 from splat_uff.gaussians.initial import initial_gaussians
 from splat_uff.gaussians.losses import photometric_loss
-from splat_uff.hooks import Hooks
 from splat_uff.masks.records import MaskSet, MaskTree
-from splat_uff.optimizers import load_state, save_state
-from splat_uff.progress import progress_bar
 from splat_uff.render import Gaussians, Render, render_colours, render_colours_and_depth
+from splat_uff.system.hooks import Hooks
+from splat_uff.system.optimizers import load_state, save_state
+from splat_uff.system.progress import progress_bar
 
 STAGE = 1
 """Number of this stage's stream of random draws."""

@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from splat_uff.errors import InputError, argument, reason_of
+from splat_uff.system.errors import InputError, argument, reason_of
 
 HEAD = 1 << 16
 """Bytes that are looked at; a `.ply` header must end in them, and that of splats has some 2000."""

@@ -15,10 +15,10 @@ from jaxtyping import Float
 
 from splat_uff.capture.names import natural_key
 from splat_uff.capture.records import Capture
-from splat_uff.files import map_array
 from splat_uff.gaussians.foreign import split_similarity
-from splat_uff.progress import notice
-from splat_uff.records import array_record
+from splat_uff.system.files import map_array
+from splat_uff.system.progress import notice
+from splat_uff.system.records import array_record
 
 DATAPARSER = "dataparser_transforms.json"
 RUN = "hierarchy.npz"

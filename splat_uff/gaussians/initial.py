@@ -7,10 +7,10 @@ from scipy.ndimage import binary_erosion
 
 from splat_uff.cameras import project
 from splat_uff.capture import Capture, View
-from splat_uff.errors import InputError
 from splat_uff.neighbours import find_nearest
 from splat_uff.render.harmonics import C0
 from splat_uff.render.records import Gaussians
+from splat_uff.system.errors import InputError
 
 GRID = 128
 """Cells along each side of the box in which the hull is carved."""

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float
 
 from splat_uff.capture.records import Capture
-from splat_uff.errors import InputError, argument
 from splat_uff.gaussians.agreement import CLEAR_GAIN, Agreement, Probe, make_probes, measure
 from splat_uff.gaussians.foreign import move_gaussians
 from splat_uff.gaussians.frames import KnownFrame, find_frames
@@ -17,9 +16,10 @@ from splat_uff.gaussians.precision import Precision, judge_precision
 from splat_uff.gaussians.readings import Reading, frame_readings, read_as, value_readings
 from splat_uff.gaussians.source import SourceSplats, centres_of
 from splat_uff.gaussians.table import read_fitted_focal
-from splat_uff.progress import notice, track
-from splat_uff.records import array_record
 from splat_uff.render import Gaussians
+from splat_uff.system.errors import InputError, argument
+from splat_uff.system.progress import notice, track
+from splat_uff.system.records import array_record
 
 MARGIN = 2.0
 """dB by which another reading must be better to be believed."""

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from splat_uff.errors import InputError
-from splat_uff.files import replacing
 from splat_uff.gaussians.rows import finite_parts, usable_rows
 from splat_uff.gaussians.table import read_fitted_focal, read_table, write_table
 from splat_uff.render.records import Gaussians
+from splat_uff.system.errors import InputError
+from splat_uff.system.files import replacing
 
 
 def save_ply(path: Path, gaussians: Gaussians) -> None:

@@ -7,7 +7,7 @@ where a Gaussian is flat. Both are Gaussians. NaN and rotations of length 0 are 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from splat_uff.records import array_record
+from splat_uff.system.records import array_record
 
 OPAQUE = 20.0
 """Logit that stands for infinity: its sigmoid is 1 to the last bit of float32."""

@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float
 from splat_uff.gaussians.precision import judge_precision
 from splat_uff.gaussians.rows import usable_rows
 from splat_uff.gaussians.table import read_table
-from splat_uff.progress import notice
-from splat_uff.records import array_record
+from splat_uff.system.progress import notice
+from splat_uff.system.records import array_record
 
 
 @array_record

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from splat_uff.errors import InputError, reason_of
-from splat_uff.files import MOST_HEADER, check_ply_counts
 from splat_uff.gaussians.formats import refuse_other_formats
 from splat_uff.gaussians.rows import usable_rows
+from splat_uff.system.errors import InputError, reason_of
+from splat_uff.system.files import MOST_HEADER, check_ply_counts
 
 MOST_GAUSSIANS = 50_000_000
 FITTED_FOCAL = "fitted_focal"

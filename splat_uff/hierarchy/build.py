@@ -23,7 +23,7 @@ from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
 from splat_uff.hierarchy.support import bootstrap_support
 from splat_uff.neighbours import find_nearest
-from splat_uff.records import array_record
+from splat_uff.system.records import array_record
 
 Opinions = Callable[[Int[np.ndarray, "P"]], Consensus]
 """Asks the photos about some Gaussians, by their numbers, rising."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from splat_uff.ranges import Count, Draws, Share
+from splat_uff.system.setting_types import Count, Draws, Share
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from scipy.sparse import csr_matrix
 
 from splat_uff.features.linkage import Merges
 from splat_uff.masks.records import MaskSet, MaskTree
-from splat_uff.memory import Kept, Memory
-from splat_uff.progress import track
+from splat_uff.system.memory import Kept, Memory
+from splat_uff.system.progress import track
 
 LEAST_SEEN = 0.1
 """Blend weight, in pixels, below which a Gaussian has no say in a photo."""

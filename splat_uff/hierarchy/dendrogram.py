@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from splat_uff.errors import InputError
-from splat_uff.records import array_record
+from splat_uff.system.errors import InputError
+from splat_uff.system.records import array_record
 
 
 @array_record

@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float, Int
 from numba import njit, prange
 
 from splat_uff.cameras import Camera, pixel_centres, project, unproject
-from splat_uff.errors import InputError
 from splat_uff.neighbours import find_nearest
-from splat_uff.records import array_record
 from splat_uff.render import Gaussians, blend_weights
+from splat_uff.system.errors import InputError
+from splat_uff.system.records import array_record
 
 OPAQUE = 0.5
 """A pixel with less accumulated opacity than this belongs to no segment."""

@@ -19,7 +19,7 @@ from numba import njit, prange
 
 from splat_uff.features.linkage import Merges, lay_out
 from splat_uff.hierarchy.consensus import Consensus, grouped_shares
-from splat_uff.records import array_record
+from splat_uff.system.records import array_record
 
 STAGE = 3
 """Number of this stage's stream of random draws."""

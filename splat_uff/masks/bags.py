@@ -10,8 +10,8 @@ from typing import SupportsIndex
 from splat_uff.capture.records import View
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.masks.tree import build_tree
-from splat_uff.memory import Kept, Memory
-from splat_uff.progress import track
+from splat_uff.system.memory import Kept, Memory
+from splat_uff.system.progress import track
 
 
 @dataclass(frozen=True)

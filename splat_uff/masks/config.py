@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from splat_uff.ranges import Count, Natural, Share
+from splat_uff.system.setting_types import Count, Natural, Share
 
 MADE_BY = "made_by.json"
 """In the folder of each view's masks that `splat-uff masks` made: what they were made from."""

@@ -11,9 +11,9 @@ from splat_uff.capture.images import area_resize
 from splat_uff.capture.lenses import undistortion
 from splat_uff.capture.mask_images import SIDEWAYS, as_photo, has_any_shape
 from splat_uff.capture.records import View
-from splat_uff.errors import InputError, argument
 from splat_uff.masks.records import MaskSet
-from splat_uff.progress import notice
+from splat_uff.system.errors import InputError, argument
+from splat_uff.system.progress import notice
 
 COARSEST = 4
 """Masks may be so many times as coarse as the training image."""

@@ -8,13 +8,13 @@ from PIL import Image
 from splat_uff.capture.partnet import MASKS as PARTNET
 from splat_uff.capture.partnet import find_views
 from splat_uff.capture.records import Capture
-from splat_uff.errors import InputError
-from splat_uff.files import replacing, replacing_folder, visible_entries
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.imported import import_masks
 from splat_uff.masks.records import MaskSet
 from splat_uff.masks.tree import build_tree
-from splat_uff.memory import Memory
+from splat_uff.system.errors import InputError
+from splat_uff.system.files import replacing, replacing_folder, visible_entries
+from splat_uff.system.memory import Memory
 
 
 def own_folder(capture: Capture, split: str) -> Path:

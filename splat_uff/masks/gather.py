@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from splat_uff.capture.records import Capture
-from splat_uff.errors import InputError, argument, worded
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.classical import segment_colours
 from splat_uff.masks.folders import own_folder, read_masks
 from splat_uff.masks.generate import are_unfinished
 from splat_uff.masks.imported import import_masks
-from splat_uff.memory import Memory
+from splat_uff.system.errors import InputError, argument, worded
+from splat_uff.system.memory import Memory
 
 OWN, CLASSICAL = "", "classical"
 """Masks in the capture's folder; masks made from colours alone. Anything else is a folder."""

@@ -13,11 +13,11 @@ from PIL import Image
 
 from splat_uff.capture.records import Capture, View
 from splat_uff.colours import to_bytes
-from splat_uff.errors import InputError, argument
-from splat_uff.files import replacing_folder, require_apart, visible_entries
 from splat_uff.masks.config import MADE_BY, SamSettings
 from splat_uff.masks.folders import own_folder
-from splat_uff.progress import notice, track
+from splat_uff.system.errors import InputError, argument
+from splat_uff.system.files import replacing_folder, require_apart, visible_entries
+from splat_uff.system.progress import notice, track
 
 SAMPLED = 1 << 20
 """Bytes at either end of a checkpoint that its fingerprint looks at."""

@@ -16,14 +16,14 @@ from splat_uff.capture.mask_images import (
     states_negative,
 )
 from splat_uff.capture.records import Capture, View
-from splat_uff.errors import InputError, reason_of
-from splat_uff.files import map_array, visible_entries
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.config import MADE_BY
 from splat_uff.masks.fit import MaskFit
 from splat_uff.masks.places import MOST_MASKS, Place, Places, pictures_in
-from splat_uff.memory import Memory
-from splat_uff.progress import notice
+from splat_uff.system.errors import InputError, reason_of
+from splat_uff.system.files import map_array, visible_entries
+from splat_uff.system.memory import Memory
+from splat_uff.system.progress import notice
 
 MOST_JSON = 1 << 30
 MOST_PIXELS = 2**26

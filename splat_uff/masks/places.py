@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from splat_uff.capture.names import IMAGE_ENDINGS, without_ending
 from splat_uff.capture.records import View
 from splat_uff.capture.unreadable import UNREADABLE_ENDINGS
-from splat_uff.errors import InputError
-from splat_uff.files import folded, visible_entries
+from splat_uff.system.errors import InputError
+from splat_uff.system.files import folded, visible_entries
 
 MOST_MASKS = 10_000
 """Masks of one view that are read at most."""

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from splat_uff.records import array_record
+from splat_uff.system.records import array_record
 
 # Bytes of packed pixels that are unpacked at a time, so that large masks stay small in memory.
 _CHUNK = 4096

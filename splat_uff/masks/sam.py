@@ -4,7 +4,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
-from splat_uff.errors import InputError, argument, reason_of
+from splat_uff.system.errors import InputError, argument, reason_of
 
 SamModel = Literal["vit_h", "vit_l", "vit_b"]
 

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
 from splat_uff.masks.records import MaskSet
-from splat_uff.records import array_record
+from splat_uff.system.records import array_record
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from splat_uff.evaluate.palette import feature_colours, nested_colours, paint
 from splat_uff.evaluate.pictures import Picture, segments_in_words, write_sheet
 from splat_uff.evaluate.score import label_view, make_cuts, scored_camera
 from splat_uff.evaluate.tables import VC_ANGLES
-from splat_uff.files import replacing
 from splat_uff.render.compositing import WHITE, blend_over_white
 from splat_uff.report.write import gaussian_colours
 from splat_uff.run.open import Run
+from splat_uff.system.files import replacing
 
 VIEWS = 4
 """Held-out views on the sheets."""

@@ -20,7 +20,6 @@ from splat_uff.baselines.maps import FeatureMaps, describe_capture, read_maps
 from splat_uff.baselines.prompts import prompted_covering
 from splat_uff.capture.records import GroundTruth
 from splat_uff.capture.rotated import ANGLES, RotatedView, read_depths, read_rotated
-from splat_uff.errors import InputError
 from splat_uff.evaluate.consistency import Warp, masks_consistency
 from splat_uff.evaluate.covering import masks_covering
 from splat_uff.evaluate.levels import LEVELS, LevelScores, Undefined
@@ -38,13 +37,14 @@ from splat_uff.evaluate.score import (
     scored_camera,
     warp_views,
 )
-from splat_uff.files import read_arrays, visible_files, write_arrays, write_json
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.masks.gather import gather_held_out
 from splat_uff.masks.sam import SamModel, load_sam
-from splat_uff.progress import notice
 from splat_uff.run.open import Run
 from splat_uff.settings import TrainConfig, read_settings, recipe_file
+from splat_uff.system.errors import InputError
+from splat_uff.system.files import read_arrays, visible_files, write_arrays, write_json
+from splat_uff.system.progress import notice
 from splat_uff.training.frozen import FrozenScene, frozen_scene, refit
 
 SOURCES = 20

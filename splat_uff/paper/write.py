@@ -5,10 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from splat_uff import __version__
-from splat_uff.errors import InputError, argument
-from splat_uff.files import replacing, write_json
-from splat_uff.lock import folder_lock
-from splat_uff.machine import describe_machine
 from splat_uff.paper.figures import (
     draw_by_views,
     draw_consistency,
@@ -18,6 +14,10 @@ from splat_uff.paper.figures import (
 from splat_uff.paper.methods import Choices, Comparison, Scores
 from splat_uff.paper.tables import CEILING, write_page
 from splat_uff.run.open import open_run
+from splat_uff.system.errors import InputError, argument
+from splat_uff.system.files import replacing, write_json
+from splat_uff.system.lock import folder_lock
+from splat_uff.system.machine import describe_machine
 
 
 def write_paper(

@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from splat_uff.cameras import Camera
-from splat_uff.records import array_record
 from splat_uff.render import blending, harmonics, listing, projection
 from splat_uff.render.records import Gaussians
 from splat_uff.render.tiles import bin_into_tiles, drop_unfinite
+from splat_uff.system.records import array_record
 
 NEAR, FAR, EPS2D, TILE = 0.01, 1e10, 0.3, 16
 """gsplat's defaults: depths between which Gaussians are drawn; blur and size of a tile, pixels."""

@@ -6,7 +6,7 @@ from dataclasses import field, fields, replace
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from splat_uff.records import array_record
+from splat_uff.system.records import array_record
 
 
 @array_record

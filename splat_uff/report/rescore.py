@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from splat_uff.errors import InputError, reason_of
 from splat_uff.evaluate.score import Evaluation, evaluate
-from splat_uff.files import write_json
-from splat_uff.lock import FolderLocked, folder_lock
 from splat_uff.masks.gather import gather_held_out
-from splat_uff.progress import notice
 from splat_uff.report.write import write_report
 from splat_uff.run.open import Run, open_run
 from splat_uff.run.provenance import Provenance, read_provenance
+from splat_uff.system.errors import InputError, reason_of
+from splat_uff.system.files import write_json
+from splat_uff.system.lock import FolderLocked, folder_lock
+from splat_uff.system.progress import notice
 
 
 def score_run(path: Path) -> dict[str, Any]:

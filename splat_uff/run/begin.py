@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from splat_uff.errors import InputError, argument, reason_of, worded
-from splat_uff.files import replacing, visible_entries
-from splat_uff.lock import folder_lock, require_unlocked
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.provenance import Provenance, read_provenance
 from splat_uff.settings import flatten
+from splat_uff.system.errors import InputError, argument, reason_of, worded
+from splat_uff.system.files import replacing, visible_entries
+from splat_uff.system.lock import folder_lock, require_unlocked
 
 
 def claim_folder(folder: Path, *, resume: bool, overwrite: bool) -> RunFolder:

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from splat_uff.files import replacing
 from splat_uff.run.folder import RunFolder
+from splat_uff.system.files import replacing
 
 
 def write_log(run: RunFolder, stage: str) -> Callable[..., None]:

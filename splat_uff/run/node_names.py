@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping
 
-from splat_uff.errors import InputError
-from splat_uff.files import write_json
 from splat_uff.run.folder import RunFolder
+from splat_uff.system.errors import InputError
+from splat_uff.system.files import write_json
 
 LONGEST = 60
 MOST_BYTES = 1 << 24

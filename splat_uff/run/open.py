@@ -12,7 +12,6 @@ from jaxtyping import Bool, Float, Int
 
 from splat_uff.cameras import Camera
 from splat_uff.capture import Capture, View, read_capture
-from splat_uff.errors import InputError, worded
 from splat_uff.gaussians.foreign import source_splats, split_similarity
 from splat_uff.gaussians.ply import load_ply
 from splat_uff.gaussians.source import SourceSplats
@@ -21,8 +20,6 @@ from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.labels import blended_votes, label_maps
 from splat_uff.hierarchy.segments import largest_first, numbered
 from splat_uff.hierarchy.walk import Walk
-from splat_uff.progress import notice
-from splat_uff.records import array_record
 from splat_uff.render import Gaussians
 from splat_uff.render.compositing import render_over_white
 from splat_uff.run.folder import RunFolder
@@ -34,6 +31,9 @@ from splat_uff.run.provenance import (
     read_provenance,
     train_again,
 )
+from splat_uff.system.errors import InputError, worded
+from splat_uff.system.progress import notice
+from splat_uff.system.records import array_record
 
 MOST_PARTS = 10_000
 

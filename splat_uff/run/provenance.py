@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 
 from splat_uff import __version__
-from splat_uff.errors import InputError, argument
-from splat_uff.files import is_hidden, read_arrays, write_arrays
 from splat_uff.run.folder import RunFolder
 from splat_uff.settings import TrainConfig, add_former, convert, flatten, read_toml
+from splat_uff.system.errors import InputError, argument
+from splat_uff.system.files import is_hidden, read_arrays, write_arrays
 
 
 @dataclass(frozen=True)

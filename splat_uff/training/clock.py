@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from splat_uff.files import write_json
-from splat_uff.observer import NOBODY, STAGES, Observer
-from splat_uff.progress import notice
+from splat_uff.system.files import write_json
+from splat_uff.system.observer import NOBODY, STAGES, Observer
+from splat_uff.system.progress import notice
 
 
 class Clock:

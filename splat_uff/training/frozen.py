@@ -15,11 +15,11 @@ from splat_uff.hierarchy.consensus import Consensus
 from splat_uff.hierarchy.support import STAGE as SUPPORT_STAGE
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.gather import gather_masks
-from splat_uff.memory import Memory
-from splat_uff.progress import notice
 from splat_uff.render import Gaussians
 from splat_uff.run.open import Run
 from splat_uff.settings import TrainConfig
+from splat_uff.system.memory import Memory
+from splat_uff.system.progress import notice
 
 
 class FrozenScene:

@@ -9,10 +9,7 @@ import msgspec
 
 from splat_uff.capture import Capture, read_capture
 from splat_uff.capture.rotated import read_depths
-from splat_uff.checkpoints import SECONDS
-from splat_uff.errors import InputError, argument
 from splat_uff.gaussians.source import SourceSplats, read_given
-from splat_uff.lock import require_unlocked
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.gather import (
     CLASSICAL,
@@ -22,11 +19,14 @@ from splat_uff.masks.gather import (
     lacks_masks,
     mask_origin_of,
 )
-from splat_uff.memory import GIGABYTE, MEMORY_GB, Memory
-from splat_uff.progress import notice
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.provenance import Provenance, digest_of, fingerprint_of
 from splat_uff.settings import TrainConfig
+from splat_uff.system.checkpoints import SECONDS
+from splat_uff.system.errors import InputError, argument
+from splat_uff.system.lock import require_unlocked
+from splat_uff.system.memory import GIGABYTE, MEMORY_GB, Memory
+from splat_uff.system.progress import notice
 from splat_uff.training.clock import Clock
 
 MaskMaker = Callable[[Capture], None]

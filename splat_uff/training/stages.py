@@ -11,23 +11,23 @@ import numpy as np
 from jaxtyping import Float
 
 from splat_uff import __version__
-from splat_uff.checkpoints import Checkpoint
 from splat_uff.evaluate import score
 from splat_uff.evaluate.score import Evaluation
 from splat_uff.features import fit as features_fit
-from splat_uff.files import read_arrays, replacing, write_arrays, write_json
 from splat_uff.gaussians import fit as gaussians_fit
 from splat_uff.gaussians.placed import Placed, place_source
 from splat_uff.gaussians.ply import load_ply, save_ply
 from splat_uff.hierarchy.build import Hierarchy
-from splat_uff.hooks import Hooks
-from splat_uff.machine import choose_device, peak_memory
 from splat_uff.render import Gaussians
 from splat_uff.report.write import write_report
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.log import write_log
 from splat_uff.run.open import open_run, with_fitted_focal
 from splat_uff.run.provenance import load_arrays, save_arrays
+from splat_uff.system.checkpoints import Checkpoint
+from splat_uff.system.files import read_arrays, replacing, write_arrays, write_json
+from splat_uff.system.hooks import Hooks
+from splat_uff.system.machine import choose_device, peak_memory
 from splat_uff.training.clock import Clock
 from splat_uff.training.frozen import FrozenScene, grow_tree, tree_for_features
 from splat_uff.training.inputs import TrainInput, TrainOptions

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from splat_uff.masks.gather import OWN
-from splat_uff.observer import NOBODY, Observer
-from splat_uff.progress import notice
 from splat_uff.run.begin import claim_folder, start_run
 from splat_uff.run.provenance import read_metrics
 from splat_uff.settings import TrainConfig, check_settings
+from splat_uff.system.observer import NOBODY, Observer
+from splat_uff.system.progress import notice
 from splat_uff.training.clock import Clock
 from splat_uff.training.inputs import MaskMaker, TrainOptions, read_input
 

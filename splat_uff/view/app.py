@@ -7,10 +7,10 @@ from pathlib import Path
 import viser
 
 from splat_uff.capture import View
-from splat_uff.observer import Observer
-from splat_uff.progress import notice
 from splat_uff.run.open import Run, open_run
 from splat_uff.settings import TrainConfig
+from splat_uff.system.observer import Observer
+from splat_uff.system.progress import notice
 from splat_uff.view.run_page import RunPage, views_of
 from splat_uff.view.server import (
     HOST,

@@ -6,8 +6,8 @@ from typing import Any
 
 import viser
 
-from splat_uff.errors import InputError
-from splat_uff.progress import notice
+from splat_uff.system.errors import InputError
+from splat_uff.system.progress import notice
 
 
 class Callbacks:

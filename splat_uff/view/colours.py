@@ -8,11 +8,11 @@ from jaxtyping import Bool, Float, Int, UInt8
 from scipy.sparse import csr_matrix
 
 from splat_uff.colours import to_bytes
-from splat_uff.errors import InputError
-from splat_uff.progress import notice
 from splat_uff.render import Gaussians
 from splat_uff.report.write import gaussian_colours
 from splat_uff.run.open import Run
+from splat_uff.system.errors import InputError
+from splat_uff.system.progress import notice
 
 ColourMode = Literal["photo", "segments", "features", "confidence"]
 SH_C0 = 0.28209479177387814

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from splat_uff.progress import notice
+from splat_uff.system.progress import notice
 
 
 class Debounced:

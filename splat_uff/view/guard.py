@@ -16,7 +16,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from splat_uff.errors import InputError
+from splat_uff.system.errors import InputError
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 """What a browser on this machine calls it."""

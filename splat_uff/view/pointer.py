@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import viser
 
-from splat_uff.errors import InputError
+from splat_uff.system.errors import InputError
 from splat_uff.view.callbacks import Callbacks
 from splat_uff.view.picking import pixel_camera
 from splat_uff.view.scene import client_camera

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import viser
 
 from splat_uff.capture import View
-from splat_uff.errors import InputError
-from splat_uff.progress import notice
 from splat_uff.run.open import Run
+from splat_uff.system.errors import InputError
+from splat_uff.system.progress import notice
 from splat_uff.view.callbacks import Callbacks
 from splat_uff.view.panels.export import ExportPanel
 from splat_uff.view.panels.labels import LabelsPanel

@@ -8,8 +8,8 @@ import time
 
 import viser
 
-from splat_uff.errors import InputError, argument
-from splat_uff.progress import notice
+from splat_uff.system.errors import InputError, argument
+from splat_uff.system.progress import notice
 from splat_uff.view.guard import bracketed, choose_guard, start_guarded
 
 HOST, PORT = "127.0.0.1", 8080

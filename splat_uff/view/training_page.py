@@ -13,14 +13,14 @@ from viser import uplot
 
 from splat_uff.cameras import Camera
 from splat_uff.colours import to_bytes
-from splat_uff.errors import argument
 from splat_uff.evaluate.palette import feature_colours
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.walk import Walk
-from splat_uff.observer import Observer, TrainingStopped
-from splat_uff.progress import FIGURE_NAMES, format_figure
 from splat_uff.render import Gaussians
+from splat_uff.system.errors import argument
+from splat_uff.system.observer import Observer, TrainingStopped
+from splat_uff.system.progress import FIGURE_NAMES, format_figure
 from splat_uff.view.colours import photo_colours
 from splat_uff.view.debounce import Debounced
 from splat_uff.view.scene import Splats, aim

@@ -8,7 +8,7 @@ import torch
 
 from splat_uff.baselines.descriptor import CHANNELS, SIGMAS, describe
 from splat_uff.baselines.maps import DIMENSION, describe_capture, read_maps
-from splat_uff.errors import InputError
+from splat_uff.system.errors import InputError
 from tests.features.scenes import SIZE, tiny_scene
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from splat_uff.cameras import project
 from splat_uff.capture import read_capture
-from splat_uff.errors import InputError
+from splat_uff.system.errors import InputError
 
 
 def looking_at_origin(azimuth, distance=4.0):

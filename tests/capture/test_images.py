@@ -13,7 +13,7 @@ from splat_uff.capture.images import (
     read_image_size,
     reduced_size,
 )
-from splat_uff.errors import InputError
+from splat_uff.system.errors import InputError
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from splat_uff.capture.mask_images import (
     turned,
     turned_back,
 )
-from splat_uff.errors import InputError
+from splat_uff.system.errors import InputError
 
 MASK = np.zeros((12, 16), bool)
 MASK[3:9, 4:13] = True

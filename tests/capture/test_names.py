@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splat_uff.capture.names import natural_key, stated_path, view_names, without_ending
-from splat_uff.errors import InputError
+from splat_uff.system.errors import InputError
 
 
 @pytest.mark.parametrize(

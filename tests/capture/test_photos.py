@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from splat_uff.capture.photos import Finder
-from splat_uff.errors import InputError
+from splat_uff.system.errors import InputError
 
 
 def put(path, size=(8, 6)):

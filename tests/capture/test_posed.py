@@ -12,7 +12,7 @@ from PIL import Image
 from splat_uff.cameras import project
 from splat_uff.capture import read_capture
 from splat_uff.capture.lenses import Lens, make_lens, undistortion
-from splat_uff.errors import InputError
+from splat_uff.system.errors import InputError
 
 WIDTH, HEIGHT = 48, 32
 MIDDLE = np.array([3.0, -2.0, 1.0])

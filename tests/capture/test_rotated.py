@@ -10,7 +10,7 @@ from PIL import Image
 
 from splat_uff.capture import read_capture
 from splat_uff.capture.rotated import ANGLES, read_depths, read_rotated
-from splat_uff.errors import InputError
+from splat_uff.system.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import pytest
 
 from splat_uff.cameras import Camera, pixel_centres, ray_directions
 from splat_uff.capture.records import GroundTruth
-from splat_uff.errors import InputError
 from splat_uff.evaluate.consistency import (
     Warp,
     masks_consistency,
@@ -15,6 +14,7 @@ from splat_uff.evaluate.consistency import (
 from splat_uff.evaluate.covering import cut_ious
 from splat_uff.evaluate.levels import true_levels
 from splat_uff.masks.records import MaskSet
+from splat_uff.system.errors import InputError
 from tests.evaluate.test_covering import random_maps, random_truth
 
 

@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splat_uff.capture.records import GroundTruth
-from splat_uff.errors import InputError
 from splat_uff.evaluate.covering import (
     coverings,
     masks_covering,
@@ -13,6 +12,7 @@ from splat_uff.evaluate.covering import (
 )
 from splat_uff.evaluate.levels import LevelScores
 from splat_uff.masks.records import MaskSet
+from splat_uff.system.errors import InputError
 
 
 def random_truth(rng: np.random.Generator, size: int = 24) -> GroundTruth:

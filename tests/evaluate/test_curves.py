@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
-from splat_uff.errors import InputError
 from splat_uff.evaluate.curves import HEIGHT, WIDTH, draw_curve, read_log
+from splat_uff.system.errors import InputError
 
 
 def write_lines(path, *records: dict) -> None:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from splat_uff.errors import InputError
 from splat_uff.evaluate.explain import explain_masks
 from splat_uff.masks.records import MaskSet
+from splat_uff.system.errors import InputError
 
 
 def best_iou(mask, maps):

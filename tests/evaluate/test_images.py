@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from splat_uff.errors import InputError
 from splat_uff.evaluate.images import psnr, score_images, ssim
+from splat_uff.system.errors import InputError
 
 
 def photo_and_noise(noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:

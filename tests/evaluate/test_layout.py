@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from splat_uff.errors import InputError
 from splat_uff.evaluate.layout import count_views, read_layout, write_layout
+from splat_uff.system.errors import InputError
 
 
 def some_maps(views=3, cuts=12):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from splat_uff.capture.records import GroundTruth
-from splat_uff.errors import InputError
 from splat_uff.evaluate.consistency import Warp
 from splat_uff.evaluate.levels import LEVELS, true_levels
 from splat_uff.evaluate.queries import (
@@ -15,6 +14,7 @@ from splat_uff.evaluate.queries import (
     query_consistency,
     query_scores,
 )
+from splat_uff.system.errors import InputError
 from tests.evaluate.test_covering import random_truth
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from splat_uff.errors import InputError
 from splat_uff.evaluate.pictures import (
     GAP,
     MARGIN,
@@ -21,6 +20,7 @@ from splat_uff.evaluate.pictures import (
     write_sheet,
 )
 from splat_uff.evaluate.report import write_report
+from splat_uff.system.errors import InputError
 
 
 class Page(HTMLParser):

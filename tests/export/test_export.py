@@ -12,7 +12,6 @@ from plyfile import PlyData, PlyElement
 from scipy.spatial.transform import Rotation
 
 from splat_uff.cli import main
-from splat_uff.errors import InputError
 from splat_uff.evaluate.score import scored_camera
 from splat_uff.export.run import export_run
 from splat_uff.export.splats import shows, with_labels
@@ -24,6 +23,7 @@ from splat_uff.gaussians.table import read_table
 from splat_uff.hierarchy.dendrogram import Dendrogram, cut_into
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.open import open_run
+from splat_uff.system.errors import InputError
 from tests.gaussians.splats import write_ply
 
 TREE = Dendrogram(np.array([4, 4, 5, 5, 6, 6, 6]), np.array([0, 0, 0, 0, 0.1, 0.2, 0.9]), 4)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from splat_uff.export.labels import preview_names, write_label_pngs
-from splat_uff.files import folded
+from splat_uff.system.files import folded
 
 NAMES = (
     ["scan", "scan_preview"],

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from splat_uff.checkpoints import Checkpoint
-from splat_uff.errors import InputError
 from splat_uff.features.blend import BlendRows, FrozenViews
 from splat_uff.features.closed_form import closed_form_start
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.fit import fit_features
 from splat_uff.features.linkage import Merges
 from splat_uff.features.scene_tree import SceneTree
-from splat_uff.hooks import Hooks
 from splat_uff.masks.records import MaskSet
 from splat_uff.masks.tree import build_tree
 from splat_uff.render import rasterize
+from splat_uff.system.checkpoints import Checkpoint
+from splat_uff.system.errors import InputError
+from splat_uff.system.hooks import Hooks
 from tests.features.scenes import look_at_origin, tiny_scene
 
 # With one negative a positive, which the margins below were set for.

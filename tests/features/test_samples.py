@@ -8,7 +8,7 @@ from splat_uff.features.blend import BlendRows, FrozenViews
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.fit import fit_features
 from splat_uff.features.samples import Samples
-from splat_uff.memory import Memory
+from splat_uff.system.memory import Memory
 from tests.features.scenes import tiny_scene
 
 CONFIG = FeaturesConfig(steps=9, dimension=4, pixels=150, foreground=0.6)

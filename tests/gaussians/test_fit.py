@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from splat_uff.checkpoints import Checkpoint
 from splat_uff.gaussians import initial
 from splat_uff.gaussians.config import GaussiansConfig
 from splat_uff.gaussians.fit import fit_gaussians
-from splat_uff.hooks import Hooks
 from splat_uff.render import render_colours
+from splat_uff.system.checkpoints import Checkpoint
+from splat_uff.system.hooks import Hooks
 from tests.gaussians.scenes import ball_capture
 
 CONFIG = GaussiansConfig(

@@ -12,9 +12,9 @@ import pytest
 import torch
 from plyfile import PlyData, PlyElement
 
-from splat_uff.errors import InputError
 from splat_uff.gaussians.formats import refuse_other_formats
 from splat_uff.gaussians.table import read_table
+from splat_uff.system.errors import InputError
 from tests.gaussians.splats import make_table, write_ply
 
 

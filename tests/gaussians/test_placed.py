@@ -11,7 +11,6 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from splat_uff.capture.records import Capture, View
-from splat_uff.errors import InputError
 from splat_uff.gaussians.agreement import make_probes, measure
 from splat_uff.gaussians.foreign import move_gaussians
 from splat_uff.gaussians.placed import place_source
@@ -22,6 +21,7 @@ from splat_uff.gaussians.turn import turn_gaussians
 from splat_uff.render import Gaussians, render_colours
 from splat_uff.render.fineness import Fineness
 from splat_uff.render.harmonics import C0
+from splat_uff.system.errors import InputError
 from tests.gaussians.scenes import look_at_origin
 
 SOURCE_FROM_WORLD = np.diag([2.5, 2.5, 2.5, 1.0])

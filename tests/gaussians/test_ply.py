@@ -8,9 +8,9 @@ import pytest
 import torch
 from plyfile import PlyData, PlyElement
 
-from splat_uff.errors import InputError
 from splat_uff.gaussians.ply import load_ply, save_ply
 from splat_uff.render import Gaussians
+from splat_uff.system.errors import InputError
 
 COLUMNS = [
     *("x", "y", "z", "opacity", "f_dc_0", "f_dc_1", "f_dc_2"),

@@ -23,7 +23,7 @@ from splat_uff.hierarchy.consensus import (
 from splat_uff.hierarchy.dendrogram import cut_into
 from splat_uff.masks.records import MaskSet
 from splat_uff.masks.tree import build_tree
-from splat_uff.memory import Memory
+from splat_uff.system.memory import Memory
 from tests.hierarchy.test_build import same_partition
 
 HEIGHT, WIDTH, POINTS = 6, 8, 30

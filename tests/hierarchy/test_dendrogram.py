@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splat_uff.errors import InputError
 from splat_uff.hierarchy.dendrogram import Dendrogram, cut, cut_into, segment_counts
+from splat_uff.system.errors import InputError
 
 
 def random_tree(rng, leaves=12):

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from splat_uff.cameras import camera_from_opengl
-from splat_uff.errors import InputError
 from splat_uff.hierarchy.labels import (
     Votes,
     blended_votes,
@@ -14,6 +13,7 @@ from splat_uff.hierarchy.labels import (
     nearest_votes,
 )
 from splat_uff.render import Gaussians
+from splat_uff.system.errors import InputError
 
 
 def two_blobs():

@@ -7,7 +7,7 @@ from splat_uff.masks import records
 from splat_uff.masks.bags import Bags, mask_counts
 from splat_uff.masks.records import MaskSet, Regions
 from splat_uff.masks.tree import build_tree
-from splat_uff.memory import Memory
+from splat_uff.system.memory import Memory
 from tests.features.scenes import tiny_scene
 
 

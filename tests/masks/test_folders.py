@@ -10,12 +10,12 @@ from PIL import Image
 from splat_uff.cameras import Camera
 from splat_uff.capture.mask_images import read_mask
 from splat_uff.capture.records import Capture, View
-from splat_uff.errors import InputError
 from splat_uff.masks.fit import MaskFit
 from splat_uff.masks.folders import read_masks, write_masks
 from splat_uff.masks.places import pictures_in
 from splat_uff.masks.records import MaskSet
 from splat_uff.masks.tree import build_tree
+from splat_uff.system.errors import InputError
 
 RADAR = Path(__file__).parents[3] / "shared" / "data" / "radar"
 

@@ -11,10 +11,10 @@ from PIL import Image
 from splat_uff.cameras import Camera
 from splat_uff.capture.records import Capture, View
 from splat_uff.cli import main
-from splat_uff.errors import InputError
 from splat_uff.masks.config import SamSettings
 from splat_uff.masks.folders import read_masks
 from splat_uff.masks.generate import write_sam_masks
+from splat_uff.system.errors import InputError
 from tests.baselines.test_prompts import small_sam  # noqa: F401
 
 SIZE = 32

@@ -9,10 +9,10 @@ from PIL import Image
 
 from splat_uff.cameras import Camera
 from splat_uff.capture.records import Capture, View
-from splat_uff.errors import InputError
 from splat_uff.masks.classical import REGIONS, segment_colours
 from splat_uff.masks.gather import gather_held_out, gather_masks, mask_origin_of
 from splat_uff.masks.imported import import_masks
+from splat_uff.system.errors import InputError
 from tests.masks.test_rle import as_text, runs_of
 
 SIZE = 16

@@ -12,12 +12,12 @@ from splat_uff.capture import read_capture
 from splat_uff.capture.lenses import Lens
 from splat_uff.capture.mask_images import turned
 from splat_uff.capture.records import Capture
-from splat_uff.errors import InputError
 from splat_uff.masks.config import MADE_BY
 from splat_uff.masks.fit import reduce_mask
 from splat_uff.masks.gather import gather_held_out, gather_masks
 from splat_uff.masks.imported import import_masks
 from splat_uff.masks.places import Places
+from splat_uff.system.errors import InputError
 from tests.capture.test_blender import write_split
 from tests.masks.test_imported import SIZE, blocks, make_view, write_generator, write_pngs
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from splat_uff.errors import InputError
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.node_names import read_names, tidy_name, write_names
+from splat_uff.system.errors import InputError
 
 
 def test_names_come_back(tmp_path):

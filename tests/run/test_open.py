@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from splat_uff.errors import InputError
 from splat_uff.export.run import export_run
 from splat_uff.report.rescore import score_run
 from splat_uff.run.open import open_run
+from splat_uff.system.errors import InputError
 
 OLD = Path(__file__).parent / "run_of_0_1_0"
 """Made by version 0.1.0 (commit 78781cb) from the toy scene, with 400 Gaussians; its capture is not

@@ -11,7 +11,7 @@ import pytest
 import viser
 from websockets.datastructures import Headers
 
-from splat_uff.errors import InputError
+from splat_uff.system.errors import InputError
 from splat_uff.view.guard import Guard, choose_guard, objection, start_guarded
 from splat_uff.view.server import start_server, stop_server
 

@@ -16,10 +16,10 @@ from PIL import Image
 
 from splat_uff.cameras import Camera
 from splat_uff.capture import View
-from splat_uff.errors import InputError
 from splat_uff.export.run import export_run
 from splat_uff.gaussians.table import read_table
 from splat_uff.run.open import open_run
+from splat_uff.system.errors import InputError
 from splat_uff.view.run_page import RunPage, views_of
 from splat_uff.view.scene import client_camera, fov_of, wxyz_of
 from splat_uff.view.selection import Selection

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from splat_uff.errors import InputError
+from splat_uff.system.errors import InputError
 from splat_uff.view.server import start_server, stop_server
 
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from splat_uff.cameras import Camera
-from splat_uff.errors import InputError
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.render import Gaussians
 from splat_uff.run.folder import RunFolder
@@ -15,6 +14,7 @@ from splat_uff.run.node_names import read_names
 from splat_uff.run.open import Run
 from splat_uff.run.provenance import Provenance
 from splat_uff.settings import TrainConfig
+from splat_uff.system.errors import InputError
 from splat_uff.view.colours import ACCENT
 from splat_uff.view.picking import pixel_camera
 from splat_uff.view.selection import Selection

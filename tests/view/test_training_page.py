@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from splat_uff.files import read_arrays
 from splat_uff.hierarchy.config import HierarchyConfig
-from splat_uff.observer import Observer, TrainingStopped
 from splat_uff.run.open import open_run
 from splat_uff.settings import TrainConfig
+from splat_uff.system.files import read_arrays
+from splat_uff.system.observer import Observer, TrainingStopped
 from splat_uff.training.inputs import TrainOptions
 from splat_uff.training.train import train
 from splat_uff.view.server import start_server, stop_server

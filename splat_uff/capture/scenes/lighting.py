@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from splat_uff.capture.scenes.surfaces import Surface
-from splat_uff.records import array_record
+from splat_uff.system.records import array_record
 
 Blocked = Callable[[Float[np.ndarray, "R 3"], Float[np.ndarray, "R 3"]], Bool[np.ndarray, "R"]]
 """Whether rays, given by origins and directions, meet the scene."""

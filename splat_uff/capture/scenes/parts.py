@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from splat_uff.records import array_record
+from splat_uff.system.records import array_record
 
 AXES = {"x": 0, "y": 1, "z": 2}
 

@@ -15,7 +15,7 @@ from splat_uff.capture.scenes.lighting import Points, shade, sky_light
 from splat_uff.capture.scenes.parts import Part
 from splat_uff.capture.scenes.surfaces import Surface, build_surface
 from splat_uff.colours import to_bytes
-from splat_uff.records import array_record
+from splat_uff.system.records import array_record
 
 CREASE_DEGREES = 42.0
 MAX_EDGE = 0.07

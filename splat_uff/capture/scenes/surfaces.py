@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from splat_uff.capture.scenes.parts import Mesh, Part
-from splat_uff.records import array_record
+from splat_uff.system.records import array_record
 
 
 @array_record

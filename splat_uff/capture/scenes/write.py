@@ -22,8 +22,8 @@ from splat_uff.capture.scenes.raytrace import (
     render_ids,
     render_photo,
 )
-from splat_uff.files import write_json
-from splat_uff.progress import Bar, progress_bar
+from splat_uff.system.files import write_json
+from splat_uff.system.progress import Bar, progress_bar
 
 T = TypeVar("T")
 Poses = list[Float[np.ndarray, "4 4"]]

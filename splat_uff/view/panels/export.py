@@ -5,11 +5,11 @@ from typing import Any, cast
 
 import viser
 
-from splat_uff.errors import InputError
 from splat_uff.export.run import KINDS, export_run
 from splat_uff.export.splats import FORMATS, Format
-from splat_uff.files import inside_folder
-from splat_uff.progress import followed
+from splat_uff.system.errors import InputError
+from splat_uff.system.files import inside_folder
+from splat_uff.system.progress import followed
 from splat_uff.view.callbacks import Callbacks
 from splat_uff.view.state import PageState
 

@@ -7,10 +7,10 @@ import numpy as np
 import viser
 from jaxtyping import Int
 
-from splat_uff.errors import InputError
 from splat_uff.export.labels import preview_names, write_label_pngs
-from splat_uff.files import folded, inside_folder
 from splat_uff.hierarchy.segments import largest_first, numbered
+from splat_uff.system.errors import InputError
+from splat_uff.system.files import folded, inside_folder
 from splat_uff.view.callbacks import Callbacks
 from splat_uff.view.debounce import Debounced
 from splat_uff.view.scene import client_camera

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from splat_uff.capture import View
 from splat_uff.capture.images import area_resize, reduced_size
 from splat_uff.colours import to_bytes
-from splat_uff.errors import InputError
+from splat_uff.system.errors import InputError
 from splat_uff.view.callbacks import Callbacks
 from splat_uff.view.debounce import Debounced
 from splat_uff.view.scene import Cameras, look_through, overlay

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import viser
 
-from splat_uff.errors import InputError
 from splat_uff.hierarchy.dendrogram import height_of, segment_counts
 from splat_uff.hierarchy.natural import natural_levels
 from splat_uff.hierarchy.segments import largest_first
+from splat_uff.system.errors import InputError
 from splat_uff.view.callbacks import Callbacks
 from splat_uff.view.debounce import Debounced
 from splat_uff.view.dendrogram import dendrogram_figure

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from splat_uff.errors import on_one_line
+from splat_uff.system.errors import on_one_line
 
 T = TypeVar("T")
 

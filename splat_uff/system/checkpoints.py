@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from splat_uff.errors import InputError
-from splat_uff.files import read_arrays, write_arrays
-from splat_uff.progress import notice
+from splat_uff.system.errors import InputError
+from splat_uff.system.files import read_arrays, write_arrays
+from splat_uff.system.progress import notice
 
 SECONDS = 15.0
 """Between two checkpoints, unless told otherwise."""

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-from splat_uff.errors import InputError, argument, reason_of
-from splat_uff.progress import notice
+from splat_uff.system.errors import InputError, argument, reason_of
+from splat_uff.system.progress import notice
 
 try:
     import fcntl

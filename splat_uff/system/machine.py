@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from splat_uff.errors import InputError, argument
+from splat_uff.system.errors import InputError, argument
 
 
 def describe_machine() -> dict[str, str | int]:

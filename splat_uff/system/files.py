@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from splat_uff.errors import InputError, argument, reason_of
+from splat_uff.system.errors import InputError, argument, reason_of
 
 MOST_HEADER = 1 << 16
 """Bytes in which the header of a `.ply` must end; those of splats have some 2000."""

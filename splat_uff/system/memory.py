@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from splat_uff.records import array_record
+from splat_uff.system.records import array_record
 
 GIGABYTE = 10**9
 MEMORY_GB = 2.0

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from splat_uff.checkpoints import Checkpoint
-from splat_uff.observer import NOBODY, Observer
+from splat_uff.system.checkpoints import Checkpoint
+from splat_uff.system.observer import NOBODY, Observer
 
 Log = Callable[..., None]
 """Called as `log(step, loss=0.1, psnr=30.0)`: figures worth a curve."""
