@@ -20,13 +20,13 @@ from numba import njit, prange
 from splat_uff.evaluate.covering import coverings
 from splat_uff.evaluate.score import STAGE, make_cuts, scored_camera
 from splat_uff.features.linkage import Merges
+from splat_uff.geometry.neighbours import find_nearest
 from splat_uff.hierarchy import build
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.consensus import LEAST_GROUP, Opinion, _group_sums, merge_by_ratio
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
 from splat_uff.hierarchy.labels import blended_votes, label_maps
-from splat_uff.neighbours import find_nearest
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.open import open_run
 from splat_uff.run.provenance import read_provenance

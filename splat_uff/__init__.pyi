@@ -2,13 +2,13 @@
 # A name that moves or changes is mended here, and in __all__, and nowhere else.
 
 from .builtin import find_scene
-from .cameras import Camera
 from .capture import Capture, read_capture
 from .capture.rotated import read_rotated
 from .evaluate.config import EvaluateConfig
 from .export.run import export_run
 from .features.config import FeaturesConfig
 from .gaussians.config import GaussiansConfig
+from .geometry.cameras import Camera
 from .hierarchy.build import build_hierarchy
 from .hierarchy.config import HierarchyConfig
 from .hierarchy.dendrogram import Dendrogram, cut

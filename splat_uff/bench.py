@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from splat_uff import __version__
-from splat_uff.cameras import Camera
 from splat_uff.capture.records import Capture, GroundTruth, View
 from splat_uff.capture.rotated import ANGLES
 from splat_uff.evaluate.consistency import Warp, view_consistency
@@ -21,6 +20,7 @@ from splat_uff.features.fit import fit_features
 from splat_uff.features.linkage import average_linkage
 from splat_uff.features.ultrametric import average_linkage_similarity, spanning_tree_similarity
 from splat_uff.gaussians.ssim import mean_ssim
+from splat_uff.geometry.cameras import Camera
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.dendrogram import cut_into

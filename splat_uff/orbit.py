@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from splat_uff.axes import LEAST_SPREAD, any_across, point_of_axes, pose_along, right_of
-from splat_uff.cameras import Camera
 from splat_uff.capture.records import CAMERA_DISTANCE
+from splat_uff.geometry.axes import LEAST_SPREAD, any_across, point_of_axes, pose_along, right_of
+from splat_uff.geometry.cameras import Camera
 
 FULL_CIRCLE = np.deg2rad(200)
 """Cameras that cover more of the azimuths than this go round the scene."""

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from splat_uff.cameras import (
+from splat_uff.geometry.cameras import (
     OPENCV_FROM_OPENGL,
     Camera,
     camera_from_opengl,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import splat_uff
-from splat_uff.cameras import Camera
+from splat_uff.geometry.cameras import Camera
 from splat_uff.hierarchy.dendrogram import Dendrogram
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
-from splat_uff.cameras import pixel_centres, project, unproject
 from splat_uff.capture import read_capture
 from splat_uff.capture.images import read_image
 from splat_uff.capture.rotated import read_depths, read_rotated
 from splat_uff.evaluate.score import scored_camera
+from splat_uff.geometry.cameras import pixel_centres, project, unproject
 
 TOOL = Path(__file__).parents[1] / "tools" / "render_blender_hs.py"
 SIZE = 48

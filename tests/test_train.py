@@ -15,8 +15,8 @@ from plyfile import PlyData
 
 from splat_uff.capture import read_capture
 from splat_uff.cli import main
-from splat_uff.gaussians.foreign import move_gaussians
 from splat_uff.gaussians.ply import load_ply, save_ply
+from splat_uff.gaussians.similarity import move_gaussians
 from splat_uff.run.open import open_run
 from splat_uff.system.files import read_arrays
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from splat_uff.cameras import Camera, project
+from splat_uff.geometry.cameras import Camera, project
 from splat_uff.run.open import open_run
 from splat_uff.system.errors import InputError
 from splat_uff.turntable import Film, turntable_cameras, write_turntable

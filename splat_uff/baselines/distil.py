@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from splat_uff.cameras import Camera
 from splat_uff.evaluate.queries import DenseView
 from splat_uff.features.blend import BlendRows, FrozenViews, blend_pixels
+from splat_uff.geometry.cameras import Camera
+from splat_uff.geometry.neighbours import find_nearest
 from splat_uff.hierarchy.labels import OPAQUE, surface_points
-from splat_uff.neighbours import find_nearest
 from splat_uff.render import Gaussians, blend_weights
 from splat_uff.system.progress import progress_bar
 

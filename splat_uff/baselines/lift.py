@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_matrix
 
-from splat_uff.cameras import Camera
 from splat_uff.capture import View
+from splat_uff.geometry.cameras import Camera
 from splat_uff.masks.records import MaskSet
 from splat_uff.render import Gaussians, blend_weights
 from splat_uff.system.progress import track

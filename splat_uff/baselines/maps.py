@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 
 from splat_uff.baselines.descriptor import CHANNELS, SIGMAS, describe
-from splat_uff.cameras import Camera
 from splat_uff.capture import Capture
 from splat_uff.capture.rotated import ANGLES, read_rotated
 from splat_uff.evaluate.score import scored_camera
+from splat_uff.geometry.cameras import Camera
 from splat_uff.render import Gaussians
 from splat_uff.render.compositing import WHITE, render_over_white
 from splat_uff.system.errors import InputError, reason_of

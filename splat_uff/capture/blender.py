@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from splat_uff.cameras import OPENCV_FROM_OPENGL, Camera
 from splat_uff.capture.images import read_ids
 from splat_uff.capture.names import natural_key, view_names
 from splat_uff.capture.photos import Finder
@@ -22,6 +21,7 @@ from splat_uff.capture.posed import (
 )
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, GroundTruth, View
 from splat_uff.capture.transforms import Frame, find_lens, find_mask, read_frames, read_json
+from splat_uff.geometry.cameras import OPENCV_FROM_OPENGL, Camera
 from splat_uff.system.errors import InputError
 from splat_uff.system.memory import Memory
 from splat_uff.system.progress import notice

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from splat_uff.cameras import OPENCV_FROM_OPENGL
 from splat_uff.capture.blender import mask_source
 from splat_uff.capture.names import stated_path, view_names, without_ending
 from splat_uff.capture.photos import Finder
 from splat_uff.capture.posed import Photo, PosedPhotos, assemble, mask_keys, names_of
 from splat_uff.capture.records import Capture, SparsePoints
 from splat_uff.capture.transforms import Frame, find_lens, find_mask, read_frames
+from splat_uff.geometry.cameras import OPENCV_FROM_OPENGL
 from splat_uff.system.errors import InputError, reason_of
 from splat_uff.system.files import check_ply_counts, folded
 from splat_uff.system.memory import Memory

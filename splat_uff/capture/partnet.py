@@ -6,7 +6,6 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Float, Int
 
-from splat_uff.axes import pose_along, right_of
 from splat_uff.capture.blender import mask_source
 from splat_uff.capture.images import area_resize
 from splat_uff.capture.lenses import make_lens
@@ -15,6 +14,7 @@ from splat_uff.capture.names import IMAGE_ENDINGS, natural_key
 from splat_uff.capture.photos import Finder
 from splat_uff.capture.posed import Photo, PosedPhotos, assemble
 from splat_uff.capture.records import Capture, GroundTruth, View
+from splat_uff.geometry.axes import pose_along, right_of
 from splat_uff.system.errors import InputError, reason_of
 from splat_uff.system.files import visible_entries
 from splat_uff.system.memory import Memory

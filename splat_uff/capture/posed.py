@@ -11,8 +11,6 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Bool, Float
 
-from splat_uff.axes import point_of_axes
-from splat_uff.cameras import Camera
 from splat_uff.capture.images import (
     area_resize,
     find_white,
@@ -25,6 +23,8 @@ from splat_uff.capture.lenses import Lens, undistortion_of
 from splat_uff.capture.mask_images import as_photo, read_mask, turned_back
 from splat_uff.capture.names import natural_key, without_ending
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, SparsePoints, View
+from splat_uff.geometry.axes import point_of_axes
+from splat_uff.geometry.cameras import Camera
 from splat_uff.system.errors import InputError, argument
 from splat_uff.system.memory import Memory
 from splat_uff.system.progress import notice, track

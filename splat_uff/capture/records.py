@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from splat_uff.cameras import Camera
 from splat_uff.capture.lenses import Lens
+from splat_uff.geometry.cameras import Camera
 from splat_uff.system.memory import Kept
 from splat_uff.system.records import array_record
 

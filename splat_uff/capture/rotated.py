@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from splat_uff.cameras import Camera
 from splat_uff.capture.blender import camera_of, read_named_frames
 from splat_uff.capture.images import read_image
 from splat_uff.capture.mask_images import read_mask
 from splat_uff.capture.records import CAMERA_DISTANCE, Capture, View
+from splat_uff.geometry.cameras import Camera
 from splat_uff.system.errors import InputError, reason_of
 from splat_uff.system.files import map_array
 from splat_uff.system.records import array_record

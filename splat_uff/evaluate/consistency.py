@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from splat_uff.cameras import Camera, pixel_centres, project, unproject
 from splat_uff.capture.records import GroundTruth
 from splat_uff.evaluate.covering import cut_ious, mask_ious
 from splat_uff.evaluate.levels import (
@@ -19,6 +18,7 @@ from splat_uff.evaluate.levels import (
     overlaps,
     true_levels,
 )
+from splat_uff.geometry.cameras import Camera, pixel_centres, project, unproject
 from splat_uff.masks.records import MaskSet
 from splat_uff.system.errors import InputError
 from splat_uff.system.records import array_record

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from splat_uff.cameras import Camera
+from splat_uff.geometry.cameras import Camera
 from splat_uff.hierarchy.labels import expected_depth
 from splat_uff.render import Gaussians
 

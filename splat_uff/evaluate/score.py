@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from splat_uff.cameras import Camera
 from splat_uff.capture import Capture, View
 from splat_uff.capture.images import area_resize
 from splat_uff.capture.records import GroundTruth
@@ -30,6 +29,7 @@ from splat_uff.evaluate.explain import explain_masks
 from splat_uff.evaluate.geometry import depth_error
 from splat_uff.evaluate.images import score_images
 from splat_uff.evaluate.levels import Undefined
+from splat_uff.geometry.cameras import Camera
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.dendrogram import cut, cut_into, height_of, segment_counts
 from splat_uff.hierarchy.labels import Votes, blended_votes, label_maps, nearest_votes

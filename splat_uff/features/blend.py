@@ -10,7 +10,7 @@ from numba import njit
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from splat_uff.cameras import Camera
+from splat_uff.geometry.cameras import Camera
 from splat_uff.render import Gaussians, blend_weights
 from splat_uff.system.memory import Memory
 from splat_uff.system.progress import track

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splat_uff.cameras import Camera, pixel_centres, ray_directions
 from splat_uff.features.blend import FrozenViews, blend_pixels
 from splat_uff.features.closed_form import closed_form_start
 from splat_uff.features.config import FeaturesConfig
@@ -19,6 +18,7 @@ from splat_uff.features.pairs import Pairs, draw_pairs
 from splat_uff.features.samples import STAGE, Sample, Samples
 from splat_uff.features.scene_tree import SceneSimilarity, SceneTree, find_heaviest, regrow
 from splat_uff.features.ultrametric import average_linkage_similarity, spanning_tree_similarity
+from splat_uff.geometry.cameras import Camera, pixel_centres, ray_directions
 from splat_uff.masks.bags import mask_counts
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.system.errors import InputError

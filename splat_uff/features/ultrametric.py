@@ -16,7 +16,7 @@ from torch import Tensor
 
 from splat_uff.features.cosines import pair_cosines
 from splat_uff.features.linkage import average_linkage, lay_out
-from splat_uff.neighbours import find_nearest
+from splat_uff.geometry.neighbours import find_nearest
 
 NEIGHBOURS = 10
 """Nearest sampled pixels that each pixel is joined to (docs/method.md, "Losses")."""

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from splat_uff.cameras import Camera
 from splat_uff.capture.images import area_resize
 from splat_uff.capture.records import Capture, View
+from splat_uff.geometry.cameras import Camera
 from splat_uff.render import Gaussians, render_colours
 from splat_uff.render.fineness import Fineness
 from splat_uff.system.records import array_record

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from splat_uff.cameras import Camera, pixel_centres
+from splat_uff.geometry.cameras import Camera, pixel_centres
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.system.records import array_record
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from splat_uff.capture.names import natural_key
 from splat_uff.capture.records import Capture
-from splat_uff.gaussians.foreign import split_similarity
+from splat_uff.gaussians.similarity import split_similarity
 from splat_uff.system.files import map_array
 from splat_uff.system.progress import notice
 from splat_uff.system.records import array_record

@@ -5,9 +5,9 @@ import torch
 from jaxtyping import Bool, Float
 from scipy.ndimage import binary_erosion
 
-from splat_uff.cameras import project
 from splat_uff.capture import Capture, View
-from splat_uff.neighbours import find_nearest
+from splat_uff.geometry.cameras import project
+from splat_uff.geometry.neighbours import find_nearest
 from splat_uff.render.harmonics import C0
 from splat_uff.render.records import Gaussians
 from splat_uff.system.errors import InputError

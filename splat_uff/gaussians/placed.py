@@ -9,11 +9,11 @@ from jaxtyping import Float
 
 from splat_uff.capture.records import Capture
 from splat_uff.gaussians.agreement import CLEAR_GAIN, Agreement, Probe, make_probes, measure
-from splat_uff.gaussians.foreign import move_gaussians
 from splat_uff.gaussians.frames import KnownFrame, find_frames
 from splat_uff.gaussians.ply import gaussians_of
 from splat_uff.gaussians.precision import Precision, judge_precision
 from splat_uff.gaussians.readings import Reading, frame_readings, read_as, value_readings
+from splat_uff.gaussians.similarity import move_gaussians
 from splat_uff.gaussians.source import SourceSplats, centres_of
 from splat_uff.gaussians.table import read_fitted_focal
 from splat_uff.render import Gaussians

@@ -17,12 +17,12 @@ from jaxtyping import Bool, Float, Int
 
 from splat_uff.features.linkage import Merges, average_linkage, join
 from splat_uff.features.scene_tree import SceneTree
+from splat_uff.geometry.neighbours import find_nearest
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.consensus import Consensus, merge_by_ratio
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
 from splat_uff.hierarchy.support import bootstrap_support
-from splat_uff.neighbours import find_nearest
 from splat_uff.system.records import array_record
 
 Opinions = Callable[[Int[np.ndarray, "P"]], Consensus]

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from splat_uff.neighbours import find_nearest
+from splat_uff.geometry.neighbours import find_nearest
 
 
 def neighbour_graph(

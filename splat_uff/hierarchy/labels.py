@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numba import njit, prange
 
-from splat_uff.cameras import Camera, pixel_centres, project, unproject
-from splat_uff.neighbours import find_nearest
+from splat_uff.geometry.cameras import Camera, pixel_centres, project, unproject
+from splat_uff.geometry.neighbours import find_nearest
 from splat_uff.render import Gaussians, blend_weights
 from splat_uff.system.errors import InputError
 from splat_uff.system.records import array_record

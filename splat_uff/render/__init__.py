@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splat_uff.cameras import Camera
+from splat_uff.geometry.cameras import Camera
 from splat_uff.render.cpu import EPS2D
 from splat_uff.render.rasterization import rasterization
 from splat_uff.render.records import Gaussians, Render

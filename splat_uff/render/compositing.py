@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splat_uff.cameras import Camera
+from splat_uff.geometry.cameras import Camera
 from splat_uff.render import Render, rasterize, render_colours
 from splat_uff.render.fineness import Fineness
 from splat_uff.render.records import Gaussians

@@ -15,7 +15,7 @@ from numba import set_num_threads
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from splat_uff.cameras import Camera
+from splat_uff.geometry.cameras import Camera
 from splat_uff.render import blending, harmonics, listing, projection
 from splat_uff.render.records import Gaussians
 from splat_uff.render.tiles import bin_into_tiles, drop_unfinite

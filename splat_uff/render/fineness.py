@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from splat_uff.cameras import Camera
+from splat_uff.geometry.cameras import Camera
 from splat_uff.render.cpu import EPS2D
 from splat_uff.render.records import Gaussians
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from splat_uff.cameras import Camera
+from splat_uff.geometry.cameras import Camera
 from splat_uff.render.cpu import pixel_weights
 from splat_uff.render.fineness import Fineness
 from splat_uff.render.records import Gaussians

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from splat_uff.cameras import Camera
 from splat_uff.capture import Capture, View, read_capture
-from splat_uff.gaussians.foreign import source_splats, split_similarity
 from splat_uff.gaussians.ply import load_ply
+from splat_uff.gaussians.similarity import source_splats, split_similarity
 from splat_uff.gaussians.source import SourceSplats
+from splat_uff.geometry.cameras import Camera
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.labels import blended_votes, label_maps

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from splat_uff.cameras import Camera
+from splat_uff.geometry.cameras import Camera
 
 STAGES = ("capture", "masks", "gaussians", "features", "hierarchy", "evaluate")
 """What `train` does, in this order."""

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from splat_uff.axes import any_across, pose_along
-from splat_uff.cameras import Camera, project
+from splat_uff.geometry.axes import any_across, pose_along
+from splat_uff.geometry.cameras import Camera, project
 from splat_uff.render import Gaussians, blend_weights
 
 LEAST_WEIGHT = 0.05

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int, UInt8
 
-from splat_uff.cameras import Camera
+from splat_uff.geometry.cameras import Camera
 from splat_uff.hierarchy.labels import blended_votes, label_maps
 from splat_uff.run.node_names import read_names, write_names
 from splat_uff.run.open import MOST_PARTS, Run

@@ -11,9 +11,9 @@ import viser
 from jaxtyping import Float, UInt8
 from viser import uplot
 
-from splat_uff.cameras import Camera
 from splat_uff.colours import to_bytes
 from splat_uff.evaluate.palette import feature_colours
+from splat_uff.geometry.cameras import Camera
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.walk import Walk

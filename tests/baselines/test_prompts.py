@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from splat_uff.baselines.prompts import prompt_points, prompted_covering
-from splat_uff.cameras import Camera
 from splat_uff.capture.records import GroundTruth, View
+from splat_uff.geometry.cameras import Camera
 from splat_uff.masks.sam import load_sam
 from splat_uff.system.errors import InputError
 

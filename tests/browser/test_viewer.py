@@ -14,8 +14,8 @@ import pytest
 import viser
 from PIL import Image
 
-from splat_uff.cameras import project
 from splat_uff.gaussians.table import read_table
+from splat_uff.geometry.cameras import project
 from splat_uff.hierarchy.segments import largest_first
 from splat_uff.run.open import open_run
 from splat_uff.view.run_page import RunPage, views_of

@@ -7,8 +7,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from splat_uff.cameras import project
 from splat_uff.capture import read_capture
+from splat_uff.geometry.cameras import project
 from splat_uff.system.errors import InputError
 
 

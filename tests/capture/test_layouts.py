@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from splat_uff.cameras import project
 from splat_uff.capture import read_capture
 from splat_uff.capture.colmap import find_model
+from splat_uff.geometry.cameras import project
 from splat_uff.masks.gather import gather_held_out, gather_masks
 from splat_uff.system.errors import InputError
 from tests.capture.test_blender import edit, looking_at_origin, write_split, write_truth

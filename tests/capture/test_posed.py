@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from splat_uff.cameras import project
 from splat_uff.capture import read_capture
 from splat_uff.capture.lenses import Lens, make_lens, undistortion
+from splat_uff.geometry.cameras import project
 from splat_uff.system.errors import InputError
 
 WIDTH, HEIGHT = 48, 32

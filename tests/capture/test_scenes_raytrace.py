@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from splat_uff.cameras import camera_from_opengl, pixel_centres, project, unproject
 from splat_uff.capture.scenes import lighting, materials, raytrace
 from splat_uff.capture.scenes.catalogue import RECIPES
 from splat_uff.capture.scenes.covisible import covisible_pixels
@@ -18,6 +17,7 @@ from splat_uff.capture.scenes.poses import (
 from splat_uff.capture.scenes.raytrace import build_scene, cast, render_ids, render_photo
 from splat_uff.capture.scenes.shapes import box, sphere
 from splat_uff.capture.scenes.toy import build_toy
+from splat_uff.geometry.cameras import camera_from_opengl, pixel_centres, project, unproject
 
 
 @pytest.fixture

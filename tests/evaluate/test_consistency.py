@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from splat_uff.cameras import Camera, pixel_centres, ray_directions
 from splat_uff.capture.records import GroundTruth
 from splat_uff.evaluate.consistency import (
     Warp,
@@ -13,6 +12,7 @@ from splat_uff.evaluate.consistency import (
 )
 from splat_uff.evaluate.covering import cut_ious
 from splat_uff.evaluate.levels import true_levels
+from splat_uff.geometry.cameras import Camera, pixel_centres, ray_directions
 from splat_uff.masks.records import MaskSet
 from splat_uff.system.errors import InputError
 from tests.evaluate.test_covering import random_maps, random_truth

@@ -16,8 +16,8 @@ from splat_uff.evaluate.score import scored_camera
 from splat_uff.export.run import export_run
 from splat_uff.export.splats import shows, with_labels
 from splat_uff.export.tree import describe_tree
-from splat_uff.gaussians.foreign import move_gaussians
 from splat_uff.gaussians.ply import load_ply, save_ply, table_of
+from splat_uff.gaussians.similarity import move_gaussians
 from splat_uff.gaussians.source import centres_of
 from splat_uff.gaussians.table import read_table
 from splat_uff.hierarchy.dendrogram import Dendrogram, cut_into

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from splat_uff.cameras import Camera
 from splat_uff.capture.records import Capture, View
+from splat_uff.geometry.cameras import Camera
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.masks.tree import build_tree
 from splat_uff.render import Gaussians, rasterize

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from splat_uff.cameras import Camera, pixel_centres, ray_directions
 from splat_uff.capture.records import Capture, View
+from splat_uff.geometry.cameras import Camera, pixel_centres, ray_directions
 
 RADIUS = 0.35
 

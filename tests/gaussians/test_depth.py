@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from splat_uff.cameras import camera_from_opengl, pixel_centres, unproject
 from splat_uff.gaussians.depth import depth_continuity_loss, find_runs
+from splat_uff.geometry.cameras import camera_from_opengl, pixel_centres, unproject
 from splat_uff.masks.records import MaskSet
 from splat_uff.masks.tree import build_tree
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from splat_uff.cameras import Camera
-from splat_uff.gaussians.foreign import move_centres, move_gaussians
 from splat_uff.gaussians.ply import gaussians_of, save_ply
+from splat_uff.gaussians.similarity import move_centres, move_gaussians
 from splat_uff.gaussians.source import read_source
+from splat_uff.geometry.cameras import Camera
 from splat_uff.render import Gaussians, render_colours
 from tests.features.scenes import tiny_scene
 from tests.gaussians.splats import make_table, write_ply

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from splat_uff.cameras import project
 from splat_uff.capture.records import Capture
 from splat_uff.gaussians import initial
 from splat_uff.gaussians.initial import initial_gaussians
+from splat_uff.geometry.cameras import project
 from splat_uff.render.harmonics import C0
 from splat_uff.system.errors import InputError
 from tests.gaussians.scenes import RADIUS, ball_capture

@@ -12,10 +12,10 @@ from scipy.spatial.transform import Rotation
 
 from splat_uff.capture.records import Capture, View
 from splat_uff.gaussians.agreement import make_probes, measure
-from splat_uff.gaussians.foreign import move_gaussians
 from splat_uff.gaussians.placed import place_source
 from splat_uff.gaussians.ply import save_ply
 from splat_uff.gaussians.readings import frame_readings
+from splat_uff.gaussians.similarity import move_gaussians
 from splat_uff.gaussians.source import read_source
 from splat_uff.gaussians.turn import turn_gaussians
 from splat_uff.render import Gaussians, render_colours

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from splat_uff.cameras import Camera
 from splat_uff.gaussians.turn import harmonics_turn, turn_gaussians
+from splat_uff.geometry.cameras import Camera
 from splat_uff.render import render_colours
 from splat_uff.render.harmonics import basis_values
 from tests.features.scenes import tiny_scene

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from splat_uff.cameras import camera_from_opengl
+from splat_uff.geometry.cameras import camera_from_opengl
 from splat_uff.hierarchy.labels import (
     Votes,
     blended_votes,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from splat_uff.cameras import Camera
 from splat_uff.capture.mask_images import read_mask
 from splat_uff.capture.records import Capture, View
+from splat_uff.geometry.cameras import Camera
 from splat_uff.masks.fit import MaskFit
 from splat_uff.masks.folders import read_masks, write_masks
 from splat_uff.masks.places import pictures_in

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from splat_uff.cameras import Camera
 from splat_uff.capture.records import Capture, View
 from splat_uff.cli import main
+from splat_uff.geometry.cameras import Camera
 from splat_uff.masks.config import SamSettings
 from splat_uff.masks.folders import read_masks
 from splat_uff.masks.generate import write_sam_masks

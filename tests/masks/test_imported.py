@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from splat_uff.cameras import Camera
 from splat_uff.capture.records import Capture, View
+from splat_uff.geometry.cameras import Camera
 from splat_uff.masks.classical import REGIONS, segment_colours
 from splat_uff.masks.gather import gather_held_out, gather_masks, mask_origin_of
 from splat_uff.masks.imported import import_masks

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from splat_uff.cameras import Camera
+from splat_uff.geometry.cameras import Camera
 from splat_uff.render import Gaussians
 
 WIDTH, HEIGHT = 37, 29

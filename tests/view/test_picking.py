@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from splat_uff.cameras import Camera, pixel_centres, project, ray_directions
+from splat_uff.geometry.cameras import Camera, pixel_centres, project, ray_directions
 from splat_uff.hierarchy.labels import blended_votes, label_maps
 from splat_uff.render import Gaussians
 from splat_uff.view.picking import nodes_in_box, pick, pixel_camera

@@ -14,10 +14,10 @@ import pytest
 import viser
 from PIL import Image
 
-from splat_uff.cameras import Camera
 from splat_uff.capture import View
 from splat_uff.export.run import export_run
 from splat_uff.gaussians.table import read_table
+from splat_uff.geometry.cameras import Camera
 from splat_uff.run.open import open_run
 from splat_uff.system.errors import InputError
 from splat_uff.view.run_page import RunPage, views_of

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from splat_uff.cameras import Camera
+from splat_uff.geometry.cameras import Camera
 from splat_uff.render import Gaussians
 from splat_uff.view.scene import Splats, covariances, wxyz_of
 from splat_uff.view.server import start_server, stop_server

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from splat_uff.cameras import Camera
+from splat_uff.geometry.cameras import Camera
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.render import Gaussians
 from splat_uff.run.folder import RunFolder

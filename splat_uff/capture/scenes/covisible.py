@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from splat_uff.cameras import Camera, pixel_centres, project, unproject
+from splat_uff.geometry.cameras import Camera, pixel_centres, project, unproject
 
 TOLERANCE = 0.02
 """World units by which a surface may miss the depth of the other view; half a per cent of the

@@ -1,0 +1,1 @@
+"""Cameras, axes and nearest neighbours."""
