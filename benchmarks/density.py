@@ -11,11 +11,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from splat_uff.builtin import find_scene
 from splat_uff.capture import read_capture
 from splat_uff.evaluate.score import evaluate
 from splat_uff.gaussians.fit import fit_gaussians
 from splat_uff.masks.folders import read_masks
+from splat_uff.scenes.builtin import find_scene
 from splat_uff.settings import TrainConfig
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here

@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from splat_uff.builtin import list_scenes
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.provenance import read_metrics
+from splat_uff.scenes.builtin import list_scenes
 from splat_uff.settings import TrainConfig, config_folder, read_settings, scene_presets
 from splat_uff.system.errors import InputError
 from splat_uff.system.files import write_json

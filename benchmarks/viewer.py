@@ -32,13 +32,13 @@ import zstandard
 
 from splat_uff import pipeline
 from splat_uff.bench import random_inputs
-from splat_uff.builtin import find_scene
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.render import Gaussians
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.open import Run
 from splat_uff.run.provenance import Provenance
+from splat_uff.scenes.builtin import find_scene
 from splat_uff.settings import TrainConfig, convert
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import commit, describe_machine

@@ -1,7 +1,6 @@
 # The public face: lazy_loader reads these imports, and type checkers do.
 # A name that moves or changes is mended here, and in __all__, and nowhere else.
 
-from .builtin import find_scene
 from .capture import Capture, read_capture
 from .capture.rotated import read_rotated
 from .evaluate.config import EvaluateConfig
@@ -16,6 +15,7 @@ from .hierarchy.labels import label_map
 from .orbit import turntable_cameras
 from .render import Gaussians, rasterization
 from .run.open import Run, open_run
+from .scenes.builtin import find_scene
 from .settings import TrainConfig
 from .system.errors import InputError
 from .training.inputs import TrainOptions

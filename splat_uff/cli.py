@@ -127,7 +127,7 @@ def _defaults(args: list[str]) -> TrainConfig:
 
 def _is_users_own(scene: str, data_root: Path | None) -> bool:
     """Whether a scene is a folder of the user, to which no settings of ours belong."""
-    from splat_uff.builtin import data_root_folder
+    from splat_uff.scenes.builtin import data_root_folder
 
     root = data_root_folder(data_root)
     return root is not None and (root / scene).is_dir()

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from splat_uff.builtin import DATA_VARIABLE, find_scene
 from splat_uff.cli import main
+from splat_uff.scenes.builtin import DATA_VARIABLE, find_scene
 
 settings.register_profile("any machine", deadline=None)  # No test asks how busy a machine is.
 settings.load_profile("any machine")

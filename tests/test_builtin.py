@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from splat_uff import builtin
-from splat_uff.builtin import find_scene, list_scenes
 from splat_uff.capture import read_capture
 from splat_uff.masks.folders import read_masks
+from splat_uff.scenes import builtin
+from splat_uff.scenes.builtin import find_scene, list_scenes
 from splat_uff.system.errors import InputError
 
 

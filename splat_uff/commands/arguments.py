@@ -32,7 +32,7 @@ def find_capture(
     if (scene is None) == (data is None):
         raise InputError("give either --scene NAME or --data DIR, and not both.")
     if scene is not None:
-        from splat_uff.builtin import find_scene
+        from splat_uff.scenes.builtin import find_scene
 
         found = find_scene(scene, data_root=data_root)
         return found.folder, scene, found.origin

@@ -56,7 +56,7 @@ def masks(
 
 def scenes() -> None:
     """List the built-in scenes."""
-    from splat_uff.builtin import list_scenes
+    from splat_uff.scenes.builtin import list_scenes
 
     for scene in list_scenes():
         made = f"made, in {scene.folder}" if scene.made else "made on first use"

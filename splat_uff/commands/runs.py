@@ -47,7 +47,7 @@ def metrics(
     if (scene is None) == (data is None):
         raise InputError("say with --scene NAME or --data DIR what the label maps are of.")
     if scene is not None:
-        from splat_uff.builtin import find_scene
+        from splat_uff.scenes.builtin import find_scene
 
         data = find_scene(scene, data_root=data_root).folder
     assert data is not None

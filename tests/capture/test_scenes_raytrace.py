@@ -3,21 +3,21 @@
 import numpy as np
 import pytest
 
-from splat_uff.capture.scenes import lighting, materials, raytrace
-from splat_uff.capture.scenes.catalogue import RECIPES
-from splat_uff.capture.scenes.covisible import covisible_pixels
-from splat_uff.capture.scenes.parts import Part
-from splat_uff.capture.scenes.poses import (
+from splat_uff.geometry.cameras import camera_from_opengl, pixel_centres, project, unproject
+from splat_uff.scenes import lighting, materials, raytrace
+from splat_uff.scenes.catalogue import RECIPES
+from splat_uff.scenes.covisible import covisible_pixels
+from splat_uff.scenes.parts import Part
+from splat_uff.scenes.poses import (
     ANGLE_X,
     DISTANCE,
     train_poses,
     turned_pose,
     val_poses,
 )
-from splat_uff.capture.scenes.raytrace import build_scene, cast, render_ids, render_photo
-from splat_uff.capture.scenes.shapes import box, sphere
-from splat_uff.capture.scenes.toy import build_toy
-from splat_uff.geometry.cameras import camera_from_opengl, pixel_centres, project, unproject
+from splat_uff.scenes.raytrace import build_scene, cast, render_ids, render_photo
+from splat_uff.scenes.shapes import box, sphere
+from splat_uff.scenes.toy import build_toy
 
 
 @pytest.fixture

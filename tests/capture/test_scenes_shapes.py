@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from splat_uff.capture.scenes.catalogue import RECIPES
-from splat_uff.capture.scenes.parts import Mesh, Part, colour, join, rotation
-from splat_uff.capture.scenes.shapes import (
+from splat_uff.scenes.catalogue import RECIPES
+from splat_uff.scenes.parts import Mesh, Part, colour, join, rotation
+from splat_uff.scenes.shapes import (
     box,
     curve,
     cylinder,
@@ -18,8 +18,8 @@ from splat_uff.capture.scenes.shapes import (
     torus,
     tube,
 )
-from splat_uff.capture.scenes.surfaces import build_surface
-from splat_uff.capture.scenes.toy import build_toy
+from splat_uff.scenes.surfaces import build_surface
+from splat_uff.scenes.toy import build_toy
 
 
 def saddle():

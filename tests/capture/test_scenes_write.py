@@ -9,8 +9,8 @@ import tifffile
 from PIL import Image
 
 from splat_uff.capture import read_capture
-from splat_uff.capture.scenes.catalogue import RECIPES
-from splat_uff.capture.scenes.write import write_scene
+from splat_uff.scenes.catalogue import RECIPES
+from splat_uff.scenes.write import write_scene
 
 TINY = replace(RECIPES["toy"], photo_size=48, truth_size=24, num_train=2, num_val=2)
 

@@ -8,7 +8,7 @@ import pytest
 from splat_uff.capture.images import read_ids
 from splat_uff.capture.records import GroundTruth
 from splat_uff.evaluate.covering import masks_covering
-from splat_uff.masks.simulated import SIMULATED, Flaws, simulate_masks
+from splat_uff.scenes.simulated import SIMULATED, Flaws, simulate_masks
 
 RADAR = Path(__file__).parents[3] / "shared" / "data" / "radar"
 SIZE = 120

@@ -5,7 +5,7 @@ are what a drum technician would take apart. Chrome, black and red recur on neig
 that colour alone does not separate them.
 """
 
-from splat_uff.capture.scenes.drums_hardware import (
+from splat_uff.scenes.drums_hardware import (
     FLOOR,
     cymbal_on_stand,
     hi_hat,
@@ -13,7 +13,7 @@ from splat_uff.capture.scenes.drums_hardware import (
     throne,
     tripod,
 )
-from splat_uff.capture.scenes.materials import (
+from splat_uff.scenes.materials import (
     BLACK_PLASTIC,
     BRASS,
     CHROME,
@@ -23,8 +23,8 @@ from splat_uff.capture.scenes.materials import (
     RUBBER,
     WHITE_FILM,
 )
-from splat_uff.capture.scenes.parts import Material, Mesh, Part, colour, join
-from splat_uff.capture.scenes.shapes import (
+from splat_uff.scenes.parts import Material, Mesh, Part, colour, join
+from splat_uff.scenes.shapes import (
     Point,
     box,
     cylinder,

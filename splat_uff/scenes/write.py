@@ -11,17 +11,17 @@ import tifffile
 from jaxtyping import Float, Int
 from PIL import Image
 
-from splat_uff.capture.scenes.catalogue import Recipe
-from splat_uff.capture.scenes.covisible import covisible_pixels
-from splat_uff.capture.scenes.poses import ANGLE_X, TURNS, train_poses, turned_pose, val_poses
-from splat_uff.capture.scenes.raytrace import (
+from splat_uff.geometry.cameras import Camera, camera_from_opengl, pixel_centres
+from splat_uff.scenes.catalogue import Recipe
+from splat_uff.scenes.covisible import covisible_pixels
+from splat_uff.scenes.poses import ANGLE_X, TURNS, train_poses, turned_pose, val_poses
+from splat_uff.scenes.raytrace import (
     TracedScene,
     build_scene,
     cast,
     render_ids,
     render_photo,
 )
-from splat_uff.geometry.cameras import Camera, camera_from_opengl, pixel_centres
 from splat_uff.system.files import write_json
 from splat_uff.system.progress import Bar, progress_bar
 

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from splat_uff.capture.scenes.parts import Mesh, Part
+from splat_uff.scenes.parts import Mesh, Part
 from splat_uff.system.records import array_record
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial import ConvexHull
 
-from splat_uff.capture.scenes.parts import Mesh
+from splat_uff.scenes.parts import Mesh
 
 Point = tuple[float, float, float]
 

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float
 
-from splat_uff.capture.scenes.parts import rotation
 from splat_uff.geometry.axes import pose_along
 from splat_uff.geometry.cameras import OPENCV_FROM_OPENGL
+from splat_uff.scenes.parts import rotation
 
 DISTANCE = 4.0311289
 """World units between the cameras and the origin."""

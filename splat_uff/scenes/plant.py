@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from splat_uff.capture.scenes.materials import WALNUT
-from splat_uff.capture.scenes.parts import Material, Mesh, Part, colour, join
-from splat_uff.capture.scenes.shapes import curve, lathe, sheet, sphere, torus, tube
+from splat_uff.scenes.materials import WALNUT
+from splat_uff.scenes.parts import Material, Mesh, Part, colour, join
+from splat_uff.scenes.shapes import curve, lathe, sheet, sphere, torus, tube
 
 CLAY = Material(colour("#b8603a"), specular=0.1, gloss=12)
 SOIL = Material(colour("#3a2a1e"), specular=0.0)

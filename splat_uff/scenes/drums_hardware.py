@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from splat_uff.capture.scenes.materials import (
+from splat_uff.scenes.materials import (
     BLACK_FELT,
     BLACK_PLASTIC,
     BRASS,
@@ -16,8 +16,8 @@ from splat_uff.capture.scenes.materials import (
     STEEL,
     WHITE_FELT,
 )
-from splat_uff.capture.scenes.parts import Mesh, Part, join
-from splat_uff.capture.scenes.shapes import (
+from splat_uff.scenes.parts import Mesh, Part, join
+from splat_uff.scenes.shapes import (
     box,
     cylinder,
     hull,

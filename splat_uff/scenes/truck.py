@@ -6,7 +6,7 @@ windows without glass. The truck drives towards +x.
 
 from dataclasses import replace
 
-from splat_uff.capture.scenes.materials import (
+from splat_uff.scenes.materials import (
     BLACK_PLASTIC,
     CHROME,
     LEATHER,
@@ -15,8 +15,8 @@ from splat_uff.capture.scenes.materials import (
     STEEL,
     WALNUT,
 )
-from splat_uff.capture.scenes.parts import Material, Mesh, Part, colour, join
-from splat_uff.capture.scenes.shapes import box, cylinder, lathe, sphere, torus, tube
+from splat_uff.scenes.parts import Material, Mesh, Part, colour, join
+from splat_uff.scenes.shapes import box, cylinder, lathe, sphere, torus, tube
 
 PAINT = Material(colour("#2c6e9b"), specular=0.45, gloss=45)
 CREAM = Material(colour("#e6dcc0"), specular=0.3, gloss=35)

@@ -15,13 +15,13 @@ from jaxtyping import Int
 import splat_uff
 from splat_uff.capture.images import area_resize
 from splat_uff.capture.records import GroundTruth
-from splat_uff.capture.scenes.catalogue import RECIPES
-from splat_uff.capture.scenes.write import write_scene
 from splat_uff.evaluate.covering import masks_covering
 from splat_uff.evaluate.levels import LevelScores
 from splat_uff.masks.folders import write_masks
 from splat_uff.masks.records import MaskSet
-from splat_uff.masks.simulated import simulate_masks
+from splat_uff.scenes.catalogue import RECIPES
+from splat_uff.scenes.simulated import simulate_masks
+from splat_uff.scenes.write import write_scene
 from splat_uff.system.errors import InputError, argument, worded
 from splat_uff.system.files import replacing_folder, visible_entries, visible_files, write_json
 from splat_uff.system.progress import notice

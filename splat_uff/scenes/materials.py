@@ -1,6 +1,6 @@
 """Materials that the built-in scenes share."""
 
-from splat_uff.capture.scenes.parts import Material, colour
+from splat_uff.scenes.parts import Material, colour
 
 CHROME = Material(colour("#e6e8ec"), specular=0.6, gloss=40, metallic=0.8)
 STEEL = Material(colour("#a6a9b0"), specular=0.4, gloss=25, metallic=0.6)

@@ -3,7 +3,7 @@
 Small parts and repeated objects: keys, drawers, books, pens, two loudspeakers. The user sits at -y.
 """
 
-from splat_uff.capture.scenes.materials import (
+from splat_uff.scenes.materials import (
     BLACK_PLASTIC,
     CHROME,
     MAPLE,
@@ -14,8 +14,8 @@ from splat_uff.capture.scenes.materials import (
     WHITE_FILM,
     WHITE_PLASTIC,
 )
-from splat_uff.capture.scenes.parts import Material, Mesh, Part, colour, join
-from splat_uff.capture.scenes.shapes import (
+from splat_uff.scenes.parts import Material, Mesh, Part, colour, join
+from splat_uff.scenes.shapes import (
     Point,
     box,
     curve,

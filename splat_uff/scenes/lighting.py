@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float
 
-from splat_uff.capture.scenes.surfaces import Surface
+from splat_uff.scenes.surfaces import Surface
 from splat_uff.system.records import array_record
 
 Blocked = Callable[[Float[np.ndarray, "R 3"], Float[np.ndarray, "R 3"]], Bool[np.ndarray, "R"]]

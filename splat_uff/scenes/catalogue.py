@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from splat_uff.capture.scenes.desk import build_desk
-from splat_uff.capture.scenes.drums import build_drums
-from splat_uff.capture.scenes.parts import Part
-from splat_uff.capture.scenes.plant import build_plant
-from splat_uff.capture.scenes.toy import build_toy
-from splat_uff.capture.scenes.truck import build_truck
+from splat_uff.scenes.desk import build_desk
+from splat_uff.scenes.drums import build_drums
+from splat_uff.scenes.parts import Part
+from splat_uff.scenes.plant import build_plant
+from splat_uff.scenes.toy import build_toy
+from splat_uff.scenes.truck import build_truck
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from splat_uff.capture.scenes.lighting import Points, shade, sky_light
-from splat_uff.capture.scenes.parts import Part
-from splat_uff.capture.scenes.surfaces import Surface, build_surface
 from splat_uff.colours import to_bytes
 from splat_uff.geometry.cameras import Camera, pixel_centres
+from splat_uff.scenes.lighting import Points, shade, sky_light
+from splat_uff.scenes.parts import Part
+from splat_uff.scenes.surfaces import Surface, build_surface
 from splat_uff.system.records import array_record
 
 CREASE_DEGREES = 42.0

@@ -1,8 +1,8 @@
 """The scene of the tests: ten parts in three groups, quick to make and easy to tell apart."""
 
-from splat_uff.capture.scenes import materials
-from splat_uff.capture.scenes.parts import Material, Part, colour
-from splat_uff.capture.scenes.shapes import box, cylinder, sphere, torus
+from splat_uff.scenes import materials
+from splat_uff.scenes.parts import Material, Part, colour
+from splat_uff.scenes.shapes import box, cylinder, sphere, torus
 
 BLUE = Material(colour("#2f62b8"))
 GREEN = Material(colour("#3f8f4a"))
