@@ -73,6 +73,16 @@ def test_find_scene_refuses_a_data_root_that_is_no_folder(tmp_path):
         find_scene("toy", data_root=tmp_path / "absent")
 
 
+def test_scenes_are_made_again_when_the_code_changes_and_not_when_words_do(tmp_path):
+    def code(text):
+        (tmp_path / "a.py").write_text(text, encoding="utf-8")
+        return builtin._code_of(tmp_path / "a.py")
+
+    first = code('"""Old."""\nimport os\n\n\ndef f(x):\n    """Words."""\n    return x + 1\n')
+    assert code('"""New."""\n\ndef f(x):\n    # A comment.\n    return (x + 1)\n') == first
+    assert code("def f(x):\n    return x + 2\n") != first
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_find_scene_interrupted_leaves_nothing(monkeypatch, error):
     def interrupt(*_, **__):

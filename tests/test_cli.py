@@ -9,8 +9,9 @@ from resource import RUSAGE_CHILDREN, getrusage
 import numpy as np
 import pytest
 
-from splat_uff import __version__, builtin, settings
+from splat_uff import __version__, settings
 from splat_uff.cli import main
+from splat_uff.scenes import builtin
 from splat_uff.settings import TrainConfig, read_settings
 from splat_uff.system.files import read_arrays, write_arrays
 from splat_uff.system.observer import TrainingStopped

@@ -16,7 +16,6 @@ from PIL import Image
 
 from splat_uff.capture import read_capture
 from splat_uff.cli import main
-from splat_uff.evaluate.tables import COLUMNS, VC_ANGLES
 from splat_uff.paper import methods, tables
 from splat_uff.paper.figures import (
     by_views_figure,
@@ -32,6 +31,7 @@ from splat_uff.paper.tables import (
     variants_table,
 )
 from splat_uff.paper.write import write_paper
+from splat_uff.report.tables import COLUMNS, VC_ANGLES
 from splat_uff.system.errors import InputError
 
 pytestmark = pytest.mark.slow

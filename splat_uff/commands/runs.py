@@ -61,7 +61,7 @@ def _print_scores(metrics: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(dumps(metrics, indent=2, allow_nan=False))
         return
-    from splat_uff.evaluate.tables import score_table
+    from splat_uff.report.tables import score_table
     from splat_uff.system.progress import print_result
 
     print_result(score_table(metrics))

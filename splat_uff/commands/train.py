@@ -89,7 +89,7 @@ def train(
     print(origin, flush=True)
     output = output or Path("runs") / name
 
-    from splat_uff.evaluate.tables import score_table
+    from splat_uff.report.tables import score_table
     from splat_uff.system.progress import print_result
     from splat_uff.training.inputs import TrainOptions
     from splat_uff.training.train import train as train_on

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 
 from splat_uff.colours import to_bytes
-from splat_uff.evaluate.palette import paint
+from splat_uff.report.paint import paint
 from splat_uff.system.files import folded, replacing
 
 

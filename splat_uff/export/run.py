@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from splat_uff import __version__
-from splat_uff.evaluate.palette import NONE_COLOUR
 from splat_uff.evaluate.score import scored_camera
 from splat_uff.export.cloud import write_boxes, write_cloud
 from splat_uff.export.labels import preview_names, write_label_pngs
@@ -27,6 +26,7 @@ from splat_uff.export.tree import describe_tree
 from splat_uff.gaussians.source import centres_of
 from splat_uff.hierarchy.labels import blended_votes, label_maps
 from splat_uff.hierarchy.segments import largest_first, numbered
+from splat_uff.report.paint import NONE_COLOUR
 from splat_uff.run.node_names import read_names
 from splat_uff.run.open import Run, check_segments
 from splat_uff.system.errors import InputError

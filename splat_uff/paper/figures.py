@@ -16,11 +16,11 @@ from scipy.optimize import isotonic_regression
 from splat_uff.capture import View
 from splat_uff.capture.records import GroundTruth
 from splat_uff.evaluate.levels import LEVELS
-from splat_uff.evaluate.palette import feature_colours, nested_colours, paint
-from splat_uff.evaluate.pictures import Picture, segments_in_words, write_sheet
 from splat_uff.evaluate.score import label_view, make_cuts, scored_camera
-from splat_uff.evaluate.tables import VC_ANGLES
 from splat_uff.render.compositing import WHITE, blend_over_white
+from splat_uff.report.paint import feature_colours, nested_colours, paint
+from splat_uff.report.pictures import Picture, segments_in_words, write_sheet
+from splat_uff.report.tables import VC_ANGLES
 from splat_uff.report.write import gaussian_colours
 from splat_uff.run.open import Run
 from splat_uff.system.files import replacing

@@ -6,7 +6,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from splat_uff.evaluate.tables import (
+from splat_uff.report.tables import (
     COLUMNS,
     CONTEXT_TITLE,
     PUBLISHED,

@@ -8,13 +8,13 @@ from jaxtyping import Float, Int
 
 from splat_uff.capture import View
 from splat_uff.capture.images import area_resize, reduced_size
-from splat_uff.evaluate.curves import read_log
-from splat_uff.evaluate.palette import feature_colours, nested_colours
-from splat_uff.evaluate.pictures import Report, ReportView, write_overview
-from splat_uff.evaluate.report import write_report as write_page
 from splat_uff.evaluate.score import Evaluation, label_view, scored_camera
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.render.compositing import WHITE, blend_over_white, render_over_white
+from splat_uff.report.curves import read_log
+from splat_uff.report.html import write_report as write_page
+from splat_uff.report.paint import feature_colours, nested_colours
+from splat_uff.report.pictures import Report, ReportView, write_overview
 from splat_uff.run.open import Run
 from splat_uff.settings import flatten
 

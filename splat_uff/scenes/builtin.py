@@ -1,5 +1,6 @@
 """Scenes by name: a folder the user has, or one that is built in and made on first use."""
 
+import ast
 import difflib
 import hashlib
 import json
@@ -30,7 +31,7 @@ DATA_VARIABLE = "SPLAT_UFF_DATA"
 """Environment variable that stands in for `--data-root`."""
 GENERATOR_SEED = 0
 """Fixed, so that a scene of one version is the same everywhere."""
-GENERATOR_FILES = ("capture/scenes", "masks/simulated.py", "masks/tree.py", "cameras.py")
+GENERATOR_FILES = ("scenes", "masks/tree.py", "geometry/axes.py", "geometry/cameras.py")
 """Sources that decide what a built-in scene looks like."""
 
 
@@ -131,10 +132,26 @@ def builtin_folder(name: str) -> Path:
     for source in GENERATOR_FILES:
         path = package / source
         for file in [path] if path.is_file() else visible_files(path, (".py",)):
-            if file.stem.split("_")[0] not in other | {"catalogue"}:
-                digest.update(file.read_bytes())
+            if file.stem.split("_")[0] not in other | {"builtin", "catalogue"}:
+                digest.update(_code_of(file).encode())
     cache = Path(platformdirs.user_cache_dir("splat-uff"))
     return cache / "scenes" / f"{name}-{digest.hexdigest()[:8]}"
+
+
+def _code_of(path: Path) -> str:
+    """What a source file does, whatever its comments, docstrings, imports and layout."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            kept = [
+                each
+                for each in body
+                if not isinstance(each, ast.Import | ast.ImportFrom)
+                and not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
+            ]
+            node.body = kept or [ast.Pass()]  # pyright: ignore[reportAttributeAccessIssue]
+    return ast.unparse(tree)
 
 
 def _make_scene(name: str, folder: Path) -> None:

@@ -12,12 +12,12 @@ from jaxtyping import Float, UInt8
 from viser import uplot
 
 from splat_uff.colours import to_bytes
-from splat_uff.evaluate.palette import feature_colours
 from splat_uff.geometry.cameras import Camera
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.walk import Walk
 from splat_uff.render import Gaussians
+from splat_uff.report.paint import feature_colours
 from splat_uff.system.errors import argument
 from splat_uff.system.observer import Observer, TrainingStopped
 from splat_uff.system.progress import FIGURE_NAMES, format_figure

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from splat_uff.evaluate.palette import feature_colours, nested_colours
-from splat_uff.evaluate.pictures import Report, ReportView
+from splat_uff.report.paint import feature_colours, nested_colours
+from splat_uff.report.pictures import Report, ReportView
 
 
 def make_report(size: int = 48, num_views: int = 2, scene: str = "blobs") -> Report:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
-from splat_uff.evaluate.curves import HEIGHT, WIDTH, draw_curve, read_log
+from splat_uff.report.curves import HEIGHT, WIDTH, draw_curve, read_log
 from splat_uff.system.errors import InputError
 
 

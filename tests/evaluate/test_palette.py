@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splat_uff.evaluate.palette import NONE_COLOUR, feature_colours, nested_colours, paint
+from splat_uff.report.paint import NONE_COLOUR, feature_colours, nested_colours, paint
 
 
 def random_cuts(rng: np.random.Generator, leaves: int = 60) -> list[np.ndarray]:

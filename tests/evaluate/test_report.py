@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from splat_uff.evaluate.pictures import (
+from splat_uff.report.html import write_report
+from splat_uff.report.pictures import (
     GAP,
     MARGIN,
     TILE,
@@ -19,7 +20,6 @@ from splat_uff.evaluate.pictures import (
     write_overview,
     write_sheet,
 )
-from splat_uff.evaluate.report import write_report
 from splat_uff.system.errors import InputError
 
 

@@ -1,7 +1,7 @@
 import pytest
 from rich.console import Console
 
-from splat_uff.evaluate.tables import (
+from splat_uff.report.tables import (
     consistency_rows,
     fact_rows,
     score_rows,

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from splat_uff.evaluate.curves import Curves, draw_curve
-from splat_uff.evaluate.palette import paint
-from splat_uff.evaluate.pictures import Report, data_uri, segments_in_words, view_pictures
-from splat_uff.evaluate.tables import (
+from splat_uff.report.curves import Curves, draw_curve
+from splat_uff.report.paint import paint
+from splat_uff.report.pictures import Report, data_uri, segments_in_words, view_pictures
+from splat_uff.report.tables import (
     COLUMNS,
     CONTEXT_TITLE,
     VC_ANGLES,

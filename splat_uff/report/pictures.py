@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from PIL import Image, ImageDraw, ImageFont
 
 from splat_uff.colours import to_bytes
-from splat_uff.evaluate.curves import Curves
-from splat_uff.evaluate.palette import nested_colours, paint
+from splat_uff.report.curves import Curves
+from splat_uff.report.paint import nested_colours, paint
 from splat_uff.system.errors import InputError
 from splat_uff.system.files import replacing
 from splat_uff.system.records import array_record
