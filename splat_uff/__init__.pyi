@@ -4,7 +4,9 @@
 from .capture import Capture, read_capture
 from .capture.rotated import read_rotated
 from .evaluate.config import EvaluateConfig
+from .export.camera_path import turntable_cameras
 from .export.run import export_run
+from .export.turntable import Film, write_turntable
 from .features.config import FeaturesConfig
 from .gaussians.config import GaussiansConfig
 from .geometry.cameras import Camera
@@ -12,7 +14,6 @@ from .hierarchy.build import build_hierarchy
 from .hierarchy.config import HierarchyConfig
 from .hierarchy.dendrogram import Dendrogram, cut
 from .hierarchy.labels import label_map
-from .orbit import turntable_cameras
 from .render import Gaussians, rasterization
 from .run.open import Run, open_run
 from .scenes.builtin import find_scene
@@ -20,7 +21,6 @@ from .settings import TrainConfig
 from .system.errors import InputError
 from .training.inputs import TrainOptions
 from .training.train import train
-from .turntable import Film, write_turntable
 from .view.app import show
 
 __version__: str

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from splat_uff.export.turntable import Film, turntable_cameras, write_turntable
 from splat_uff.geometry.cameras import Camera, project
 from splat_uff.run.open import open_run
 from splat_uff.system.errors import InputError
-from splat_uff.turntable import Film, turntable_cameras, write_turntable
 
 SEEDS = st.integers(0, 2**32 - 1)
 FEW = {"frames": 4, "size": 64, "most": 12}

@@ -133,8 +133,8 @@ def render(
     """
     if not turntable:
         raise InputError("say what to render: --turntable goes round the scene.")
+    from splat_uff.export.turntable import Film, write_turntable
     from splat_uff.run.open import open_run
-    from splat_uff.turntable import Film, write_turntable
 
     output = output or run / "turntable.mp4"
     film = Film(frames, size, frames_per_second=fps, fewest=fewest, most=most, photo=photo)

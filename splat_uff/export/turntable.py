@@ -11,8 +11,8 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from splat_uff.colours import to_bytes
+from splat_uff.export.camera_path import turntable_cameras
 from splat_uff.geometry.cameras import Camera
-from splat_uff.orbit import turntable_cameras
 from splat_uff.render.compositing import blend_over_white
 from splat_uff.run.open import Run
 from splat_uff.system.errors import InputError
