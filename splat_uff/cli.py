@@ -11,8 +11,10 @@ from pathlib import Path
 import tyro
 
 from splat_uff import __version__
-from splat_uff.commands.others import bench, masks, scenes
+from splat_uff.commands.bench import bench
+from splat_uff.commands.masks import masks
 from splat_uff.commands.runs import export, labels, metrics, render, view
+from splat_uff.commands.scenes import scenes
 from splat_uff.commands.train import paper, train
 from splat_uff.settings import (
     TrainConfig,

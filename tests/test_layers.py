@@ -7,12 +7,11 @@ import splat_uff
 
 PACKAGE = Path(splat_uff.__file__).parent
 ORDER = (
-    *("errors", "records", "ranges", "files", "memory", "progress", "lock", "checkpoints"),
-    *("machine", "colours", "axes", "cameras", "observer", "hooks", "optimizers", "neighbours"),
-    *("capture", "masks", "render", "gaussians", "features", "hierarchy", "evaluate"),
-    *("baselines", "settings", "builtin", "run", "report", "training", "export", "orbit"),
-    *("turntable", "predictions", "paper", "view", "bench", "commands", "cli", "__main__"),
+    *("system", "geometry", "capture", "masks", "render", "gaussians", "features", "hierarchy"),
+    *("evaluate", "baselines", "settings", "run", "report", "training", "export", "paper"),
+    *("scenes", "view", "bench", "commands", "cli", "__main__"),
 )
+"""Each imports from those before it; `settings` and `bench` are files, the rest but `cli` rooms."""
 FRAMEWORKS = {"nerfstudio", "lightning", "hydra"}
 
 

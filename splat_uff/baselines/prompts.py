@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from splat_uff.capture import View
+from splat_uff.capture.images import to_bytes
 from splat_uff.capture.records import GroundTruth
-from splat_uff.colours import to_bytes
 from splat_uff.evaluate.levels import LevelScores, check_sizes, collect, mean_row, true_levels
 from splat_uff.render.compositing import WHITE
 from splat_uff.system.progress import track

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped, UInt8
 from PIL import Image, ImageOps
 
 from splat_uff.capture.unreadable import describe_unreadable
@@ -335,3 +335,8 @@ def _read_ids_compressed(path: Path, failure: Exception) -> Shaped[np.ndarray, "
 
 
 _EIGHT_BIT = ("L", "LA", "RGB", "RGBA")
+
+
+def to_bytes(picture: Float[np.ndarray, "*_ C"]) -> UInt8[np.ndarray, "*_ C"]:
+    """Colours in [0, 1] as bytes."""
+    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -51,7 +51,7 @@ def metrics(
 
         data = find_scene(scene, data_root=data_root).folder
     assert data is not None
-    from splat_uff.predictions import score_predictions
+    from splat_uff.evaluate.predictions import score_predictions
 
     _print_scores(score_predictions(predictions, data, scene=scene or ""), as_json=json)
 
@@ -80,7 +80,7 @@ def labels(
         output: New folder; RUN/labels unless given.
         layout: That of the published scripts, VIEW/HEIGHT.npy with 200 for none.
     """
-    from splat_uff.predictions import write_labels
+    from splat_uff.export.label_maps import write_labels
 
     output = output or run / "labels"
     print(f"{write_labels(run, output)} views in {output}")

@@ -13,6 +13,8 @@ from jaxtyping import Int
 from splat_uff.system.errors import InputError, reason_of
 from splat_uff.system.files import replacing_folder, require_new, visible_entries
 
+PUBLISHED_ANGLE = 10
+"""Degrees of the rotated views that the published scripts score."""
 NONE = 200
 """What stands for no segment, background included; segments are 0 to 199, the largest first."""
 MOST_MAPS = 1000

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 
-from splat_uff.colours import to_bytes
+from splat_uff.capture.images import to_bytes
 from splat_uff.report.paint import paint
 from splat_uff.system.files import folded, replacing
 

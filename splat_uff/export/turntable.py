@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-from splat_uff.colours import to_bytes
+from splat_uff.capture.images import to_bytes
 from splat_uff.export.camera_path import turntable_cameras
 from splat_uff.geometry.cameras import Camera
 from splat_uff.render.compositing import blend_over_white

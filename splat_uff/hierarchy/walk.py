@@ -7,7 +7,7 @@ from typing import SupportsIndex
 import numpy as np
 from jaxtyping import Float, Int
 
-from splat_uff.colours import LOOKAHEAD, distinct_colours, furthest
+from splat_uff.hierarchy.colours import LOOKAHEAD, distinct_colours, furthest
 from splat_uff.hierarchy.dendrogram import Dendrogram, highest_merges, node_sizes
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from splat_uff.capture.images import to_bytes
 from splat_uff.capture.records import Capture, View
-from splat_uff.colours import to_bytes
 from splat_uff.masks.config import MADE_BY, SamSettings
 from splat_uff.masks.folders import own_folder
 from splat_uff.system.errors import InputError, argument

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from splat_uff.colours import LOOKAHEAD, distinct_colours, furthest
+from splat_uff.hierarchy.colours import LOOKAHEAD, distinct_colours, furthest
 from splat_uff.hierarchy.segments import largest_first
 
 NONE_COLOUR = np.array([1.0, 1.0, 1.0])

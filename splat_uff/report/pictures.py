@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image, ImageDraw, ImageFont
 
-from splat_uff.colours import to_bytes
+from splat_uff.capture.images import to_bytes
 from splat_uff.report.curves import Curves
 from splat_uff.report.paint import nested_colours, paint
 from splat_uff.system.errors import InputError

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from splat_uff.colours import to_bytes
+from splat_uff.capture.images import to_bytes
 from splat_uff.geometry.cameras import Camera, pixel_centres
 from splat_uff.scenes.lighting import Points, shade, sky_light
 from splat_uff.scenes.parts import Part

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from splat_uff.geometry.cameras import Camera
-
 STAGES = ("capture", "masks", "gaussians", "features", "hierarchy", "evaluate")
 """What `train` does, in this order."""
 
@@ -28,8 +26,8 @@ class Observer:
         """Seconds of pauses since this was last asked, which are no work."""
         return 0.0
 
-    def cameras(self, cameras: Sequence[Camera]) -> None:
-        """The cameras of the photos."""
+    def cameras(self, cameras: Sequence[Any]) -> None:
+        """The cameras of the training photos, each a `Camera`."""
 
     def stage(self, name: str) -> None:
         """A stage begins.

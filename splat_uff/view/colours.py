@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy.sparse import csr_matrix
 
-from splat_uff.colours import to_bytes
+from splat_uff.capture.images import to_bytes
 from splat_uff.render import Gaussians
 from splat_uff.report.write import gaussian_colours
 from splat_uff.run.open import Run

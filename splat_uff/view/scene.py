@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from viser.transforms import SO3
 
 from splat_uff.capture import View
-from splat_uff.capture.images import area_resize, reduced_size
-from splat_uff.colours import to_bytes
+from splat_uff.capture.images import area_resize, reduced_size, to_bytes
 from splat_uff.export.camera_path import shared_point, shared_up
 from splat_uff.geometry.cameras import Camera
 from splat_uff.render import Gaussians

@@ -11,7 +11,7 @@ import viser
 from jaxtyping import Float, UInt8
 from viser import uplot
 
-from splat_uff.colours import to_bytes
+from splat_uff.capture.images import to_bytes
 from splat_uff.geometry.cameras import Camera
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig

@@ -13,7 +13,7 @@ from splat_uff.capture.colmap import read_colmap
 from splat_uff.capture.llff import read_llff
 from splat_uff.capture.nerfstudio import read_nerfstudio
 from splat_uff.capture.partnet import read_partnet
-from splat_uff.commands import others as commands
+from splat_uff.commands import masks as commands
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.log import write_log

@@ -8,8 +8,7 @@ import viser
 from jaxtyping import Float, UInt8
 
 from splat_uff.capture import View
-from splat_uff.capture.images import area_resize, reduced_size
-from splat_uff.colours import to_bytes
+from splat_uff.capture.images import area_resize, reduced_size, to_bytes
 from splat_uff.system.errors import InputError
 from splat_uff.view.callbacks import Callbacks
 from splat_uff.view.debounce import Debounced

@@ -1,55 +1,13 @@
-"""Label maps of held-out views as files: ours for others to score, others' for us to score."""
+"""Scores of the label maps of any method."""
 
 from pathlib import Path
 from typing import Any
 
 from splat_uff.capture import read_capture
 from splat_uff.capture.rotated import read_depths, read_rotated
-from splat_uff.evaluate.layout import count_views, read_layout, write_layout
-from splat_uff.evaluate.score import (
-    click_scores,
-    cut_heights,
-    label_view,
-    make_cuts,
-    scored_camera,
-    scores_by_depth,
-)
-from splat_uff.run.open import open_run
+from splat_uff.evaluate.layout import PUBLISHED_ANGLE, count_views, read_layout
+from splat_uff.evaluate.score import click_scores, scores_by_depth
 from splat_uff.system.errors import InputError
-from splat_uff.system.progress import track
-
-PUBLISHED_ANGLE = 10
-"""Degrees of the rotated views that the published scripts score."""
-
-
-def write_labels(path: Path, output: Path) -> int:
-    """Write the label maps of a finished run in the layout of the published scripts.
-
-    First the held-out views, then those rotated by 10 degrees, where the capture has them.
-
-    Args:
-        path: Run folder.
-        output: New folder.
-
-    Returns:
-        Number of views written.
-
-    Raises:
-        InputError: If there is no finished run, nothing is held out, or `output` is there already.
-    """
-    run = open_run(path, finished=True)
-    config = run.provenance.settings.evaluate
-    if not run.capture.val:
-        raise InputError(f"{run.capture.folder} holds out no views, so there is none to label.")
-    cameras = [scored_camera(view) for view in run.capture.val]
-    cameras += [view.camera for view in read_rotated(run.capture, PUBLISHED_ANGLE) or []]
-    cuts = make_cuts(run.hierarchy, config)
-    maps = [
-        label_view(run.gaussians, run.hierarchy, camera, cuts, config)
-        for camera in track(cameras, "labels", len(cameras))
-    ]
-    write_layout(output, maps, cut_heights(run.hierarchy, config))
-    return len(maps)
 
 
 def score_predictions(

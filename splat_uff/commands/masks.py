@@ -1,4 +1,4 @@
-"""What one does without a run: masks, the list of scenes, and times."""
+"""`masks`: the masks of a capture by Segment Anything."""
 
 import dataclasses
 from pathlib import Path
@@ -52,34 +52,3 @@ def masks(
     capture = read_capture(data, size=size, memory=memory)
     made = make_masks(capture, checkpoint, sam_model, settings, output, device)
     print(f"masks of {made} views made, in {output or data}")
-
-
-def scenes() -> None:
-    """List the built-in scenes."""
-    from splat_uff.scenes.builtin import list_scenes
-
-    for scene in list_scenes():
-        made = f"made, in {scene.folder}" if scene.made else "made on first use"
-        views = f"{scene.num_train} + {scene.num_val} views at {scene.photo_size} px"
-        print(f"{scene.name:<8} {scene.description}; {views}; {made}")
-
-
-def bench(
-    *,
-    output: File = None,
-    compare: File = None,
-    only: str = "",
-) -> None:
-    """Time every stage on fixed synthetic inputs; takes some two minutes.
-
-    Args:
-        output: Write the times to this file, as JSON.
-        compare: Print ratios to the times in this file, for example benchmarks/baseline.json.
-        only: Time only what has this text in its name.
-    """
-    from splat_uff.bench import read_times, run_bench, write_times
-
-    baseline = None if compare is None else read_times(compare)
-    times = run_bench(only=only, compare=baseline, say=lambda line: print(line, flush=True))
-    if output is not None:
-        write_times(output, times)

@@ -1,9 +1,9 @@
-"""Colours that are easy to tell apart, which of them stands best in what company, and as bytes."""
+"""Colours that are easy to tell apart, and which of them stands best in what company."""
 
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 LOOKAHEAD = 12
 """A new segment takes the best of this many unused colours for the company it keeps."""
@@ -53,8 +53,3 @@ def _linear_of_oklab(lab: Float[np.ndarray, "K 3"]) -> Float[np.ndarray, "K 3"]:
          [-3.3077115913, 2.6097574011, -0.7034186147],
          [0.2309699292, -0.3413193965, 1.7076147010]]
     )  # fmt: skip
-
-
-def to_bytes(picture: Float[np.ndarray, "*_ C"]) -> UInt8[np.ndarray, "*_ C"]:
-    """Colours in [0, 1] as bytes."""
-    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
