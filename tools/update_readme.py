@@ -557,30 +557,17 @@ def measured(entry: dict[str, Any]) -> str:
 
 def module_tree() -> str:
     """Every room with the first line of its docstring."""
-    lines = []
-    for init in [ROOT / "splat_uff" / "cameras.py", *_rooms()]:
-        name = init.parent.name + "/" if init.name == "__init__.py" else init.name
-        doc = ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))) or ""
-        lines.append(f"{name:<12} {doc.splitlines()[0]}")
-    return "```\n" + "\n".join(lines) + "\n```"
-
-
-def _rooms() -> list[Path]:
     order = (
-        "capture",
-        "masks",
-        "render",
-        "gaussians",
-        "features",
-        "hierarchy",
-        "evaluate",
-        "baselines",
-        "export",
-        "view",
-        "paper",
-        "commands",
+        *("system", "geometry", "capture", "masks", "render", "gaussians", "features"),
+        *("hierarchy", "evaluate", "baselines", "run", "report", "training", "export", "paper"),
+        *("scenes", "view", "commands"),
     )
-    return [ROOT / "splat_uff" / room / "__init__.py" for room in order]
+    lines = []
+    for room in order:
+        init = ROOT / "splat_uff" / room / "__init__.py"
+        doc = ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))) or ""
+        lines.append(f"{room + '/':<12} {doc.splitlines()[0]}")
+    return "```\n" + "\n".join(lines) + "\n```"
 
 
 def row(cells: Sequence[str]) -> str:

@@ -1,1 +1,1 @@
-"""The report of a run: one page and one picture to look at."""
+"""The report of a run: tables, curves and pictures, on one page and in one overview."""

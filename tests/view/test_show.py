@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from splat_uff import InputError, open_run, show
-from splat_uff.view import pages
+from splat_uff.view import app
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_show_that_blocks_ends_with_its_wait(run, monkeypatch):
     def wait():
         served.append(urllib.request.urlopen("http://127.0.0.1:18740").status)
 
-    monkeypatch.setattr(pages, "wait_for_ctrl_c", wait)
+    monkeypatch.setattr(app, "wait_for_ctrl_c", wait)
     page = show(run, port=18740, block=True)
     assert served == [200]
     with pytest.raises(urllib.error.URLError):
@@ -53,7 +53,7 @@ def test_show_leaves_no_server_where_a_page_cannot_be_made(run, monkeypatch):
     def fail(*_):
         raise InputError("no page")
 
-    monkeypatch.setattr(pages, "Page", fail)
+    monkeypatch.setattr(app, "RunPage", fail)
     with pytest.raises(InputError, match="no page"):
         show(run, port=18760)
     with pytest.raises(urllib.error.URLError):
