@@ -97,22 +97,11 @@ def test_headline_table_shows_means_with_their_spread(results, tool):
         assert said in note
 
 
-def test_the_headline_takes_the_place_of_results_once_it_is_recorded(
-    results, tool, monkeypatch, tmp_path
-):
-    page = "a\n<!-- results -->\nold\n<!-- /results -->\nb\n"
-    monkeypatch.setattr(tool, "HEADLINE", tmp_path / "headline.json")
-    without = tool.parts()
-    assert "headline" not in without
-    assert tool.fill(page, {"results": "old"}) == page
-    rows = [entry(results, [made_up(0.8)])]
-    tool.HEADLINE.write_text(json.dumps({"rows": rows}), encoding="utf-8")
-    filled = tool.fill(page, tool.parts())
-    assert filled.startswith("a\n<!-- headline -->\n| scene | size |")
-    assert filled.endswith("<!-- /headline -->\nb\n")
-    assert "old" not in filled
-    assert "results -->" not in filled
-    assert tool.fill(filled, tool.parts()) == filled
+def test_the_readme_shows_each_scene_at_its_largest_size(results, tool):
+    rows = [entry(results, [made_up(nc)], size=size) for nc, size in ((0.7, 200), (0.8, 400))]
+    table = tool.headline_summary({"rows": rows})
+    assert "**0.800**" in table
+    assert "0.700" not in table
 
 
 def test_ablation_table_puts_one_cut_and_the_ceiling_beside_nc(tool):

@@ -3,8 +3,7 @@
     python tools/update_readme.py                                 # from benchmarks/*.json
     python tools/update_readme.py --record runs/drums runs/radar   # scores of these runs first
 
-Between `<!-- NAME -->` and `<!-- /NAME -->` everything is replaced. Once benchmarks/results.py has
-recorded benchmarks/headline.json, the part `headline` takes the place of `results`.
+Between `<!-- NAME -->` and `<!-- /NAME -->` everything is replaced.
 """
 
 import argparse
@@ -38,13 +37,12 @@ PAGES = (
     ROOT / "docs" / "research" / "choices.md",
     ROOT / "docs" / "input.md",
     ROOT / "docs" / "metrics.md",
+    ROOT / "docs" / "research" / "results.md",
     ROOT / "docs" / "research" / "tree.md",
     ROOT / "docs" / "viewer.md",
     ROOT / "docs" / "research" / "features.md",
     ROOT / "benchmarks" / "RASTERIZER.md",
 )
-CHOSEN = "Euclidean only, 4:1 negatives, 4096 pixels (default)"
-PAPERS = "both, spanning tree (the paper's)"
 LEVELS = ("objects", "collections", "scene", "mean")
 NONE = "–"  # noqa: RUF001
 
@@ -69,24 +67,21 @@ def parts() -> dict[str, str]:
     results = json.loads(RESULTS.read_text(encoding="utf-8-sig"))
     ablation = json.loads(ABLATION.read_text(encoding="utf-8-sig"))
     rows = ablation["rows"]
-    by_loss = [row for row in rows if row["reading"] == "average linkage, blended"]
-    chosen = [row for row in rows if row["losses"] == CHOSEN]
-    readings = [row for row in chosen if "," in row["reading"]]
-    papers = [row for row in rows if row["losses"] == PAPERS and "paper" in row["reading"]]
-    trees = [row for row in chosen if "," not in row["reading"]]
-    headline = {}
-    if HEADLINE.exists():
-        headline["headline"] = headline_table(json.loads(HEADLINE.read_text(encoding="utf-8-sig")))
+    by_loss = [row for row in rows if "(default)" in row["reading"]]
+    by_features = [row for row in rows if row["reading"] == "features, blended"]
+    readings = [row for row in rows if "(default)" in row["losses"]]
+    papers = [row for row in rows if "paper" in row["losses"] and "paper" in row["reading"]]
+    headline = json.loads(HEADLINE.read_text(encoding="utf-8-sig"))
     return {
-        **headline,
-        "results": results_table(results),
+        "headline": headline_table(headline),
+        "headline-short": headline_summary(headline),
         "methods": methods_table(results),
         "scale": scale_table(json.loads(SCALE.read_text(encoding="utf-8-sig"))),
         "real": real_table(json.loads(REAL.read_text(encoding="utf-8-sig"))),
         "losses": ablation_table(by_loss, "losses", timed=True),
+        "losses-by-features": ablation_table(by_features, "losses"),
         "readings": ablation_table(readings, "reading"),
         "paper": ablation_table(papers, "reading"),
-        "trees": ablation_table(trees, "reading"),
         "measured": measured(ablation),
         "viewer": viewer_text(json.loads(VIEWER.read_text(encoding="utf-8-sig"))),
         "modules": module_tree(),
@@ -106,8 +101,6 @@ def parts() -> dict[str, str]:
 
 def fill(page: str, texts: dict[str, str]) -> str:
     """The page with every marked part made anew."""
-    if "headline" in texts:
-        page = re.sub(r"<!-- (/?)results -->", r"<!-- \1headline -->", page)
     for name, text in texts.items():
         page = re.sub(
             rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
@@ -203,29 +196,6 @@ def viewer_text(known: dict[str, Any]) -> str:
     )
 
 
-def results_table(results: dict[str, Any]) -> str:
-    """Scores of the recorded runs, with the paper's as context."""
-    head = ("scene", *(f"NC {level}" for level in LEVELS), "masks' NC", "PSNR", "SSIM")
-    lines = [row([*head, "Gaussians", "training", "measured"]), row(["---"] * 11)]
-    for scene, entry in results.items():
-        metrics, seconds = entry["metrics"], entry["metrics"]["seconds"]
-        scores = [f"{metrics['nc'][level]:.3f}" for level in LEVELS]
-        scores[-1] = f"**{scores[-1]}**"
-        masks = score(entry["methods"].get("SAM, the given masks", {}).get("nc"))
-        quality = [f"{metrics['psnr']:.1f} dB", f"{metrics['ssim']:.3f}"]
-        counts = [f"{metrics['num_gaussians']}", f"{seconds['total']:.0f} s"]
-        lines.append(row([scene, *scores, masks, *quality, *counts, entry["date"]]))
-    machine = next(iter(results.values()))["machine"]
-    commits = ", ".join(sorted({entry["commit"] for entry in results.values()}))
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"{machine['cores']} cores of {machine['cpu']}, no GPU; recorded at commit {commits}.",
-        ]
-    )
-
-
 def headline_table(record: dict[str, Any]) -> str:
     """Scores of every scene and size, means over seeds with their spread."""
     share = "of the ceiling"
@@ -256,6 +226,34 @@ def headline_table(record: dict[str, Any]) -> str:
         f"Mean ± sample standard deviation over seeds {seeds}. {places}, no GPU; {every('date')}, "
         f"commit {every('commit')}; `make results`."
     )
+    return "\n".join([*lines, "", note])
+
+
+def headline_summary(record: dict[str, Any]) -> str:
+    """Scores of every scene at its largest size: what the README shows."""
+    largest: dict[str, dict[str, Any]] = {}
+    for entry in record["rows"]:
+        if "nc" in entry and entry["size"] >= largest.get(entry["scene"], entry)["size"]:
+            largest[entry["scene"]] = entry
+    head = (
+        "scene",
+        "NC",
+        "of the ceiling",
+        "one cut",
+        "of the ceiling",
+        "VC 10°",
+        "of the ceiling",
+    )
+    lines = [row(head), row(["---"] * len(head))]
+    for scene, entry in largest.items():
+        scores = [f"**{spread(entry, 'nc', 'mean')}**", spread(entry, "ratios", "nc")]
+        scores += [spread(entry, "nc_fixed", "mean"), spread(entry, "ratios", "nc_fixed")]
+        scores += [spread(entry, "vc", "10", "published"), spread(entry, "ratios", "vc", "10")]
+        lines.append(row([scene, *scores]))
+    seeds = "; ".join(sorted({", ".join(map(str, each["seeds"])) for each in largest.values()}))
+    dates = ", ".join(sorted({str(entry["date"]) for entry in largest.values()}))
+    commits = ", ".join(sorted({str(entry["commit"]) for entry in largest.values()}))
+    note = f"Mean ± sample standard deviation over seeds {seeds}; {dates}, commit {commits}."
     return "\n".join([*lines, "", note])
 
 
