@@ -104,7 +104,7 @@ class _Slider:
 def _template(name: str) -> Any:
     """A template of this folder, whose names are escaped and none of which may be unknown."""
     environment = Environment(
-        loader=PackageLoader("splat_uff.evaluate"),
+        loader=PackageLoader("splat_uff.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
