@@ -139,7 +139,7 @@ def place_of(page, node):
 
 
 def largest_node(page):
-    return largest_nodes(page.state.nodes, 1)[0][0]
+    return largest_first(page.state.nodes)[0]
 
 
 def test_splats_are_drawn_in_the_colours_of_their_segments(shown, page):
