@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Restrict torch to one thread; a step's tensors are so small that two are three times slower."""
+    """Restrict torch to one thread; a step's tensors are so small that two are 3x slower."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -87,7 +87,7 @@ class Agreement:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the fit is too good for chance, which has many tries when readings are searched."""
+        """Whether the fit is too good for chance, which has many tries in a search."""
         return self.fits and self.gain >= CLEAR_GAIN
 
     @property
@@ -106,7 +106,7 @@ class Agreement:
 
 
 def make_probes(capture: Capture, *, most: int = MOST_VIEWS, side: int = MOST_SIDE) -> list[Probe]:
-    """Downscale training photos spread over the capture, leaving out those without opaque pixels."""
+    """Downscale training photos spread over the capture, except those without opaque pixels."""
     chosen = np.unique(np.linspace(0, len(capture.train) - 1, most).round().astype(int))
     probes = (_make_probe(capture.train[index], side) for index in chosen)
     return [probe for probe in probes if probe.opaque.any()]

@@ -14,7 +14,7 @@ from splat_uff.render import Render
 
 @dataclass
 class CappedStrategy(DefaultStrategy):
-    """gsplat's `DefaultStrategy` with `grow_grad2d` set so that the number rises evenly to a cap."""
+    """gsplat's `DefaultStrategy` with `grow_grad2d` set for an even rise to a cap."""
 
     most: int = 0
     """Cap on the number of Gaussians; the room left below it is shared evenly by refinements."""

@@ -135,7 +135,7 @@ def _mean_colours(
 def _pixels(
     view: View, points: Float[np.ndarray, "P 3"]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row and column of the pixel on which each point falls, clipped, and whether it is in frame."""
+    """Clipped row and column of the pixel on which each point falls, and whether it is in frame."""
     pixels, depth = project(view.camera, points)
     pixels = np.where(depth[:, None] > 0, pixels, -1.0)
     height, width = view.camera.height, view.camera.width

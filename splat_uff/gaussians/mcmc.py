@@ -63,7 +63,7 @@ class McmcStrategy(MCMCStrategy):
 def move_to_the_living(
     params: Params, optimizers: Optimizers, dead: Tensor, *, min_opacity: float
 ) -> None:
-    """Move each dead Gaussian onto a living one, drawn by opacity; together they look like that one.
+    """Move each dead Gaussian onto a living one, drawn by opacity; together they look like that.
 
     Args:
         params: Tensors as for `McmcStrategy`; changed in place.
