@@ -1,4 +1,4 @@
-"""Checks that a run may begin or continue in a folder, and a lock that keeps other processes out."""
+"""Checks that a run may begin or continue in a folder, and its lock against other processes."""
 
 import shutil
 from collections.abc import Iterator

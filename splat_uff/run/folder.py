@@ -32,7 +32,7 @@ class RunFolder:
 
     @property
     def hierarchy(self) -> Path:
-        """Arrays `parents`, `altitudes`, `num_leaves`, `shaping`, `source_from_world` and, if it was
+        """Arrays `parents`, `altitudes`, `num_leaves`, `shaping`, `source_from_world` and, if
         computed, `support`."""
         return self.path / "hierarchy.npz"
 

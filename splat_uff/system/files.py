@@ -242,7 +242,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _is_litter(path: Path) -> bool:
-    """Whether a file manager left the file; other names with a leading dot may be someone's work."""
+    """Whether a file manager left the file; other dot files may be someone's work."""
     name = path.name.lower()
     return name in LITTER or name == ".ds_store" or name.startswith("._")
 

@@ -1,4 +1,4 @@
-"""Training from end to end: photos and masks become a scored and illustrated tree over Gaussians."""
+"""Training from end to end: photos and masks become a scored tree over Gaussians with a report."""
 
 from pathlib import Path
 from typing import Any
