@@ -58,7 +58,7 @@ class Samples:
     ) -> None:
         """Draw the pixels of every step, view after view.
 
-        Views take turns, shuffled anew every epoch; those without masks are left out.
+        Views take turns in an order reshuffled every epoch; those without masks are left out.
 
         Args:
             views: Training views; what is kept here counts towards their memory budget.
@@ -92,7 +92,7 @@ class Samples:
             del matrix, block  # Otherwise those of two views would be in memory at once.
 
     def __getitem__(self, step: int) -> Sample:
-        """The sample of a step."""
+        """Return the sample of a step."""
         view, kept, state = self._steps[step]
         pixels, rows, through, members = (each.load() for each in kept)
         starts, indices, weights, inside = (each.load() for each in self._blocks[view])

@@ -20,7 +20,7 @@ TOLERANCE = 0.1
 
 @array_record
 class Runs:
-    """All runs of one view, mask after mask."""
+    """Runs of one view, mask after mask."""
 
     first: Int[np.ndarray, "R"]
     """Flat index of each run's first pixel."""

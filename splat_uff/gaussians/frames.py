@@ -36,7 +36,7 @@ TOLERANCE = 1e-3
 
 @array_record
 class KnownFrame:
-    """A frame that splats may be in."""
+    """A frame in which splats may be."""
 
     path: Path
     """File in which the frame is described."""

@@ -44,9 +44,9 @@ class McmcStrategy(MCMCStrategy):
             params: Tensors by gsplat's names: means, quats, scales (log), opacities (logits) and
                 others.
             optimizers: Optimizer of each parameter.
-            state: Not used.
+            state: Unused.
             step: Number of the step, from 0.
-            info: Not used.
+            info: Unused.
             lr: Learning rate of the means.
         """
         due = step % self.refine_every == 0

@@ -14,7 +14,7 @@ from splat_uff.system.records import array_record
 
 @array_record
 class SourceSplats:
-    """All M rows of a file; a run's Gaussians are the kept rows, in order."""
+    """Rows of a file; a run's Gaussians are the kept rows, in order."""
 
     table: np.ndarray
     """Structured array [M]: 3DGS columns and any others in the file, with their types."""

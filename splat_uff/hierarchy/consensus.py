@@ -186,7 +186,7 @@ def _ask(
 
 
 def _columns(matrix: csr_matrix) -> int:
-    """Number of columns, which scipy's annotations do not promise."""
+    """Number of columns, which scipy's annotations do not guarantee."""
     assert matrix.shape is not None
     return matrix.shape[1]
 

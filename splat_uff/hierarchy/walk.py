@@ -45,7 +45,7 @@ class Walk:
         return None if int(node) == self.root else int(self.tree.parents[node])
 
     def ancestors(self, node: SupportsIndex) -> list[int]:
-        """All nodes above a node, from its parent to the root."""
+        """Nodes above a node, from its parent to the root."""
         above, at = [], int(node)
         while at != self.root:
             at = int(self.tree.parents[at])

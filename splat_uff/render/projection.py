@@ -1,5 +1,4 @@
-"""Projection of 3D to 2D Gaussians, forward and backward in one fused loop each (Zwicker et al.
-2002).
+"""Projection of 3D to 2D Gaussians, forward and backward in a fused loop (Zwicker et al. 2002).
 
 The covariance of a Gaussian is M Mᵀ with M = R diag(s). A camera with rotation Q and projection
 Jacobian J sees (J Q M)(J Q M)ᵀ + eps2d I, so only the 2x3 matrix A = J Q M is ever needed.

@@ -1,4 +1,4 @@
-"""The files of a run."""
+"""Paths of the files of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path

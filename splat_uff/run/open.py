@@ -123,7 +123,7 @@ class Run:
 
     @cached_property
     def source(self) -> SourceSplats:
-        """All rows of the run's splats as stored in files, including those that it left out."""
+        """Rows of the run's splats as stored in files, including those that it left out."""
         source = source_splats(self.gaussians, self.source_from_world, self.folder.original)
         if source.kept.sum() != len(self.gaussians):
             raise InputError(

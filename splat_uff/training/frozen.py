@@ -67,7 +67,7 @@ class FrozenScene:
         return self._asked[question]
 
     def forget(self) -> None:
-        """Clear the cached consensus, so that the next one is computed anew."""
+        """Clear the cached consensus, so that it is recomputed next time."""
         self._asked.clear()
 
 

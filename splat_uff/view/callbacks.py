@@ -11,7 +11,7 @@ from splat_uff.system.progress import notice
 
 
 class Callbacks:
-    """What panels need besides the state: the server, and a way to run callbacks on it.
+    """Server of the page, and a way to run callbacks on it: all that panels need besides the state.
 
     Args:
         server: Server, which runs callbacks on threads of its own.
@@ -22,7 +22,7 @@ class Callbacks:
         self.server, self._lock = server, lock
 
     def guarded(self, act: Callable[[Any], object], *, alone: bool = True) -> Callable[[Any], None]:
-        """Wrap `act` in a callback that runs alone if asked to, and reports mistakes to its user."""
+        """Wrap `act` in a callback, run alone or not, that reports mistakes to its user."""
 
         def callback(event: Any) -> None:
             with self._lock if alone else nullcontext():

@@ -51,7 +51,7 @@ def choose_guard(host: str, addresses: Iterable[str]) -> Guard:
 
     Args:
         host: Host name or address, as passed by the user.
-        addresses: All IP addresses to which it resolves.
+        addresses: IP addresses to which it resolves.
     """
     if all(ip_address(each.partition("%")[0]).is_loopback for each in addresses):
         return Guard(tuple(dict.fromkeys([*LOCAL_NAMES, bracketed(host)])))

@@ -39,7 +39,7 @@ def pick(
     """Pick the segment with the most weight in a pixel, and the heaviest of its Gaussians.
 
     Args:
-        gaussians: All N Gaussians.
+        gaussians: Gaussians of the run, shown or not.
         shown: Whether each Gaussian is on the screen.
         nodes: Segment of each Gaussian.
         pixel: Camera of the pixel, from `pixel_camera`.

@@ -95,7 +95,7 @@ def _resolved(host: str, port: int) -> dict[str, int]:
 
 
 def _require_bindable(family: int, host: str, port: int) -> None:
-    """Check that viser can listen on this port or a later one; it takes any error for a busy port."""
+    """Check that viser can listen on a port or a later one; it takes any error for a busy port."""
     with socket.socket(family, socket.SOCK_STREAM) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -94,7 +94,7 @@ class PageState:
         *,
         anchor: int | None = None,
     ) -> None:
-        """Select nodes, as `Selection.select` does."""
+        """Select nodes with `Selection.select`."""
         self.step(lambda selection: selection.select(nodes, mode, anchor=anchor))
 
     def select_seen(self, pixel: Camera, mode: SelectionMode) -> None:

@@ -114,7 +114,7 @@ class TrainingPage(Observer):
             raise TrainingStopped
 
     def figures(self, stage: str, step: int, figures: dict[str, float]) -> None:
-        """Add to the curves."""
+        """Add figures to the curves."""
         for name, value in figures.items():
             self._curves.setdefault(name, []).append((step, float(value)))
         shown = ", ".join(
