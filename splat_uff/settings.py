@@ -196,7 +196,7 @@ def _convert_checked(record: dict[str, Any], kind: type[T], source: str) -> T:
 
 
 def _write_out(record: Any) -> None:
-    """Store defaults on the record itself; msgspec leaves them on the class and does not write them."""
+    """Store defaults on the record itself; msgspec leaves them on the class and omits them."""
     if is_dataclass(record):
         for each in fields(record):
             value = getattr(record, each.name)

@@ -111,12 +111,11 @@ def camera_of(frame: Frame, width: int, height: int) -> Camera:
 
 
 def read_named_frames(folder: Path, split: str) -> list[tuple[str, Frame]]:
-    """Names and frames of `transforms_<split>.json`, in numeric order of the names.
+    """Read the names and frames of `transforms_<split>.json`, in numeric order of the names.
 
     Args:
         folder: Folder of the capture.
-        split: Name of the split, for example `train`, `val` or `val_rotate_45`; its photos need not
-            exist.
+        split: Split to read, as `train`, `val` or `val_rotate_45`; its photos need not exist.
 
     Raises:
         InputError: If the file is missing or damaged, or two frames share a name.
@@ -178,7 +177,7 @@ def _read_held_out(folder: Path, finder: Finder, size: int) -> _Split:
 
 
 def _normalisation(folder: Path, split: _Split) -> Float[np.ndarray, "4 4"]:
-    """Similarity that normalises the scene: a scale, and a translation if the origin is far away."""
+    """Similarity that normalises the scene: a scale, and a translation if the origin is far off."""
     centres = np.stack([photo.world_from_cam[:3, 3] for photo in split.photos])
     distance = float(np.median(np.linalg.norm(centres, axis=1)))
     if distance < 1e-9:
@@ -210,7 +209,7 @@ def _require_one_size(photos: Sequence[Photo], read: ViewsRead) -> None:
 
 
 def _read_truth(folder: Path, name: str, photo: tuple[int, int]) -> GroundTruth | None:
-    """Read the ids of one view, None if it has none; `photo` is its photo's height and width."""
+    """Read the ids of a view, if it has any; `photo` is its photo's height and width."""
     objects = folder / f"{name}_seg_objects.tif"
     collections = folder / f"{name}_seg_collections.tif"
     if not objects.exists() and not collections.exists():

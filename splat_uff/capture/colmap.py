@@ -249,7 +249,7 @@ def _quiet(pycolmap):
 
 
 def _check_counts(model: Path) -> None:
-    """Check that binary files are long enough for the entries they declare, before allocating them."""
+    """Check that binary files can hold the entries they declare, before allocating memory."""
     if not (model / "images.bin").is_file():
         return
     for name, least in _LEAST.items():

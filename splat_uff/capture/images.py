@@ -108,7 +108,7 @@ def has_alpha_channel(path: Path) -> bool:
 
 
 def find_white(paths: Iterable[Path]) -> float | None:
-    """Find the value of white in grey photos of more than 8 bits: the smallest usual upper limit.
+    """Find the value of white in grey photos of over 8 bits: the least usual one none exceeds.
 
     A 12-bit camera writes 16-bit files, and a single dark photo does not reveal its range.
 
@@ -151,7 +151,7 @@ def _to_unit_range(
             )
         ranges: tuple[int, ...] = (1, *_WHOLE_RANGES)
     else:
-        values, ranges = values.astype(np.int64) % 2**32, _WHOLE_RANGES  # Pillow reads them as signed.
+        values, ranges = values.astype(np.int64) % 2**32, _WHOLE_RANGES  # Pillow is signed.
     if white is not None:
         return (values / white).clip(0, 1).astype(np.float32)
     largest = float(values.max(initial=0))

@@ -23,7 +23,7 @@ STRONGEST_ZOOM = 3.0
 NEGLIGIBLE = 0.05
 """Maximum distortion, in pixels, that is left uncorrected."""
 NO_CENTRE = 1.0
-"""Distance to the edge, in pixels, within which a principal point is a placeholder or a share."""
+"""Distance to the edge, in pixels, within which a principal point is missing or a share of 1."""
 SHORTEST = 0.04
 """Shortest focal length, in widths (171 degrees); a shorter one is not in pixels."""
 

@@ -19,7 +19,7 @@ from splat_uff.system.files import map_array, visible_entries
 from splat_uff.system.memory import Memory
 
 COLUMNS = 17
-"""Numbers in a row: a 3x5 matrix (rotation, position, height width focal) and two depth bounds."""
+"""Numbers in a row: a 3x5 matrix (rotation, position, height width focal), two depth bounds."""
 MOST_PHOTOS = 100_000
 MOST_ROUNDING = 1e-4
 """Largest invisible rounding of positions, as a share of the extent of the cameras."""
@@ -115,7 +115,7 @@ def _list_photos(folder: Path) -> list[Path]:
 
 
 def _just_large_enough(options: Sequence[Path], size: int) -> Path:
-    """The smallest photo that is no smaller than `size`, or else the largest; the first of equals."""
+    """Pick the smallest no smaller than `size`, else the largest; `options` are smallest first."""
     sizes = [max(read_image_size(option)) for option in options] if len(options) > 1 else [size]
     enough = [each for each in zip(sizes, options, strict=True) if each[0] >= size]
     best = (
