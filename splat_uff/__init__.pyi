@@ -1,5 +1,5 @@
-# The public face: lazy_loader reads these imports, and type checkers do.
-# A name that moves or changes is mended here, and in __all__, and nowhere else.
+# The public interface: lazy_loader and type checkers read these imports.
+# When a public name moves or changes, update it here and in __all__, and nowhere else.
 
 from .capture import Capture, read_capture
 from .capture.rotated import read_rotated

@@ -1,4 +1,4 @@
-"""Times of all stages on fixed synthetic inputs, to compare machines and commits."""
+"""Timings of all stages on fixed synthetic inputs, to compare machines and commits."""
 
 import json
 import time
@@ -35,13 +35,13 @@ from splat_uff.system.progress import silenced
 from splat_uff.training.frozen import FrozenScene, refit, tree_for_features
 
 COUNT = 30_000
-"""Gaussians in most of the inputs."""
+"""Number of Gaussians in most of the inputs."""
 FEATURE_STEPS = 20
 VIEWS = 20
 REPEATS, SECONDS = 11, 10.0
-"""Most repeats of a call, and the seconds after which no further one is begun."""
+"""Maximum repeats of a call, and the seconds after which no further repeat starts."""
 TOLERANCE = 1.3
-"""Ratio to a baseline from which a time stands out: medians wander by 15 to 30 %."""
+"""Ratio to a baseline above which a time is flagged; medians vary by 15 to 30 %."""
 Call = Callable[[], object]
 
 
@@ -54,9 +54,9 @@ def run_bench(
     """Time everything whose name contains `only`.
 
     Args:
-        only: Part of a name.
-        compare: Times to give ratios to, in milliseconds.
-        say: Called with a line for each time, as soon as it is known.
+        only: Text that a name must contain; an empty one times everything.
+        compare: Baseline times by name, in milliseconds; ratios to them are reported.
+        say: Called with one line per time, as soon as it is measured.
 
     Returns:
         Median milliseconds by name.
@@ -79,7 +79,7 @@ def run_bench(
 
 
 def write_times(path: Path, times: dict[str, float]) -> None:
-    """Keep times with what they were measured on."""
+    """Write times as JSON, with the machine and version they were measured on."""
     record = {
         **measured_here(),
         "version": __version__,
@@ -90,7 +90,7 @@ def write_times(path: Path, times: dict[str, float]) -> None:
 
 
 def read_times(path: Path) -> dict[str, float]:
-    """Times that `write_times` kept.
+    """Read times that `write_times` wrote.
 
     Raises:
         InputError: If the file is missing or holds no times.
@@ -109,7 +109,7 @@ def read_times(path: Path) -> dict[str, float]:
 
 
 def cases() -> dict[str, Callable[[], tuple[Call, int]]]:
-    """What is timed, by name: each prepares a call and says how many things that does at once."""
+    """Benchmarks by name; each prepares a call and returns it with the operations it performs."""
     found: dict[str, Callable[[], tuple[Call, int]]] = {}
     for size, channels in ((200, 3), (200, 16), (400, 3), (400, 16), (400, 128)):
         name = f"{size}x{size}, {channels} channels"
@@ -135,13 +135,13 @@ def cases() -> dict[str, Callable[[], tuple[Call, int]]]:
 def random_inputs(
     size: int, channels: int, *, count: int | None = None, degree: int | None = None
 ) -> dict[str, Any]:
-    """Tensors for `rasterization`: Gaussians of 1 to 3 pixels all over a square image.
+    """Random inputs for `rasterization`: Gaussians of 1 to 3 pixels all over a square image.
 
     Args:
-        size: Side of the image in pixels.
-        channels: Number of channels, where no degree is given.
+        size: Side of the image, in pixels.
+        channels: Number of channels, used if no degree is given.
         count: Number of Gaussians, `COUNT` unless given.
-        degree: Degree of spherical harmonics in place of channels.
+        degree: Degree of spherical harmonics, in place of channels.
     """
     count = COUNT if count is None else count
     rng = torch.Generator().manual_seed(0)
@@ -160,7 +160,7 @@ def random_inputs(
 
 
 def median_ms(call: Call, *, repeats: int = REPEATS, seconds: float = SECONDS) -> float:
-    """Median time of a call in milliseconds; the first, which may compile, counts only if alone."""
+    """Median milliseconds of a call; the first, which may compile, counts only if it is alone."""
     times: list[float] = []
     while len(times) <= repeats and sum(times) < seconds:
         start = time.perf_counter()
@@ -170,9 +170,9 @@ def median_ms(call: Call, *, repeats: int = REPEATS, seconds: float = SECONDS) -
 
 
 def time_in_turns(calls: dict[str, Call], *, rounds: int = 21) -> dict[str, float]:
-    """Median milliseconds of several calls that take turns, so that all have the same luck."""
+    """Median milliseconds of several calls, interleaved so that all see the same conditions."""
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds + 2):  # Two to warm up and compile.
+    for _ in range(rounds + 2):  # Two rounds warm up and compile.
         for name, call in calls.items():
             start = time.perf_counter()
             call()
@@ -206,7 +206,7 @@ def _backward(size: int, channels: int, degree: int | None = None) -> tuple[Call
 
 
 def _scene(size: int) -> tuple[Gaussians, Camera]:
-    """The inputs of the rasterizer as records."""
+    """Inputs of the rasterizer, as records."""
     t = random_inputs(size, 3)
     sh0, none = torch.zeros(COUNT, 1, 3), torch.zeros(COUNT, 0, 3)
     opacities = t["opacities"].logit()
@@ -233,7 +233,7 @@ def _ssim() -> tuple[Call, int]:
 
 
 def _feature_step() -> tuple[Call, int]:
-    """Steps of the default losses, with the scene's tree made beforehand."""
+    """Feature steps with the default losses; the scene's tree is built beforehand."""
     settings = TrainConfig(features=FeaturesConfig(steps=FEATURE_STEPS))
     scene = _masked(1)
     tree = tree_for_features(scene, settings)
@@ -245,13 +245,13 @@ def _feature_step() -> tuple[Call, int]:
 
 
 def _consensus() -> tuple[Call, int]:
-    """All that `train` does from frozen Gaussians to a tree where features are not trained."""
+    """Everything `train` does from frozen Gaussians to a tree when features are not trained."""
     settings, scene = TrainConfig(features=FeaturesConfig(steps=0)), _masked(VIEWS)
     return lambda: refit(scene, settings), 1
 
 
 def _masked(count: int) -> FrozenScene:
-    """Equal photos, with masks of halves, quarters and so on down to squares of 25 pixels."""
+    """Scene of identical photos, each masked by nested squares with sides of 200 to 25 pixels."""
     gaussians, camera = _scene(200)
     masks = MaskSet.of(np.stack(list(_squares(200, 25))))
     image = np.ones((200, 200, 4), np.float32)
@@ -295,7 +295,7 @@ def _superpoints() -> tuple[Call, int]:
 
 
 def _points(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points in a cube, with features that are waves through it, all of the same weight."""
+    """Points in a cube, with waves through it as features and equal weights."""
     points = np.random.default_rng(0).random((count, 3))
     waves = [np.sin(5 * (k + 1) * points[:, k % 3]) for k in range(32)]
     return points, np.stack(waves, axis=1).astype(np.float32), np.ones(count, np.float32)
@@ -307,7 +307,7 @@ def _tree(count: int) -> tuple[Call, int]:
 
 
 def _metrics() -> tuple[Call, int]:
-    """Nested label maps of 200x200 against nested truth, as if views were rotated by nothing."""
+    """Score nested label maps of 200x200 against nested truth, with a rotation of zero degrees."""
     rng, size = np.random.default_rng(0), 200
     rows, columns = np.divmod(np.arange(size * size), size)
 

@@ -1,4 +1,4 @@
-"""The command line: finds the command, and says in one line what went wrong."""
+"""Command line: dispatches to a command and reports errors in one line."""
 
 import argparse
 import signal
@@ -28,7 +28,7 @@ from splat_uff.system.observer import TrainingStopped
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run one command; mistakes are one line on stderr and exit code 2."""
+    """Run one command; a user error prints one line on stderr and exits with code 2."""
     args = sys.argv[1:] if args is None else args
     if args == ["--version"]:
         print(f"splat-uff {__version__}")
@@ -53,7 +53,7 @@ def main(args: list[str] | None = None) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # The reader of our output, `head` say, has had enough.
+    except BrokenPipeError:  # The reader of our output, such as `head`, closed the pipe.
         sys.stderr.close()
         sys.exit(141)
     except PermissionError as error:
@@ -63,16 +63,16 @@ def main(args: list[str] | None = None) -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    except OSError as error:  # A full disk, a folder without permission.
+    except OSError as error:  # For example, a full disk.
         print(f"error: {error}; make room or pass another folder.", file=sys.stderr)
         sys.exit(1)
 
 
 @contextmanager
 def _stoppable(args: list[str]) -> Iterator[None]:
-    """End in one line on Ctrl-C or a plain `kill`, with time to clear away what is half-written.
+    """Stop with one line on Ctrl-C or a plain `kill`, after cleaning up half-written files.
 
-    Either may strike inside compiled code, out of which it comes as an exception of another kind.
+    Either may arrive inside compiled code, which then raises a different exception.
     """
     received: list[int] = []
 
@@ -80,7 +80,7 @@ def _stoppable(args: list[str]) -> Iterator[None]:
         received.append(number)
         raise KeyboardInterrupt
 
-    # Ctrl-C stays ignored where it was, as in the background jobs of a shell script.
+    # Ctrl-C stays ignored where it already was, as in background jobs of a shell script.
     wanted = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
     previous = {number: signal.signal(number, stop) for number in wanted}
     try:
@@ -105,9 +105,9 @@ _DESCRIPTION = "Hierarchical, view-consistent 3D segmentation of Gaussian splats
 
 
 def _defaults(args: list[str]) -> TrainConfig:
-    """Defaults of the settings: our own, then the built-in scene's, then --config's.
+    """Default settings: ours, overridden by the built-in scene's, then by --config's.
 
-    They have to be known before the flags are parsed, which then have the last word.
+    They must be known before the flags are parsed, and the flags override them.
     """
     defaults = TrainConfig()
     if args[:1] not in (["train"], ["paper"]):
@@ -118,7 +118,7 @@ def _defaults(args: list[str]) -> TrainConfig:
     parser.add_argument("--data-root", "--data_root", type=Path)
     try:
         known, _ = parser.parse_known_args(args)
-    except argparse.ArgumentError:  # A flag without its value, of which tyro will complain.
+    except argparse.ArgumentError:  # A flag without a value; tyro reports it.
         return defaults
     if known.scene in scene_presets() and not _is_users_own(known.scene, known.data_root):
         defaults = read_settings(config_folder() / f"{known.scene}.toml", defaults)
@@ -128,7 +128,7 @@ def _defaults(args: list[str]) -> TrainConfig:
 
 
 def _is_users_own(scene: str, data_root: Path | None) -> bool:
-    """Whether a scene is a folder of the user, to which no settings of ours belong."""
+    """Whether a scene is one of the user's folders, to which our presets do not apply."""
     from splat_uff.scenes.builtin import data_root_folder
 
     root = data_root_folder(data_root)

@@ -1,4 +1,4 @@
-"""The settings of a run: what may be set, read from TOML, and checked wherever it comes from."""
+"""Settings of a run: their definition, reading them from TOML, and checking them."""
 
 import difflib
 import sys
@@ -24,9 +24,9 @@ class TrainConfig:
     """Settings of a run; the defaults reproduce the README's table."""
 
     size: Annotated[int, msgspec.Meta(ge=16, le=4096), tyro.conf.arg(aliases=("--max-size",))] = 400
-    """Pixels of the longer side of the images to train on; photos are averaged down to it."""
+    """Longer side of the training images, in pixels; larger photos are averaged down to it."""
     seed: Natural = 0
-    """Seeds every random draw: the same seed gives the same result."""
+    """Seed of every random draw; the same seed gives the same result."""
     gaussians: GaussiansConfig = field(default_factory=GaussiansConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
@@ -34,13 +34,13 @@ class TrainConfig:
 
 
 def read_settings(path: Path, base: TrainConfig) -> TrainConfig:
-    """Read a settings file that says only what differs from `base`.
+    """Read a settings file that lists only what differs from `base`.
 
-    The `config.toml` of a run will do too, to train with its settings again.
+    The `config.toml` of a run works too, to train again with its settings.
 
     Raises:
-        InputError: If it is missing, no TOML, names a setting that does not exist, or gives one a
-            value that it cannot have.
+        InputError: If the file is missing or not valid TOML, or a setting in it is unknown or out
+            of range.
     """
     merged = msgspec.to_builtins(base)
     record = read_toml(path)
@@ -56,33 +56,33 @@ def read_settings(path: Path, base: TrainConfig) -> TrainConfig:
 
 
 def add_former(settings: dict[str, Any]) -> None:
-    """Add to the settings of a run of an earlier version what was not a choice then."""
+    """Add settings that an earlier version did not offer, with the values it used."""
     features = settings.get("features")
     if isinstance(features, dict):
         features.setdefault("start", "noise")
 
 
 def config_folder() -> Path:
-    """`configs/`, in the package once installed and beside it in a checkout."""
+    """Folder of settings files: `configs/` in the installed package, or beside it in a checkout."""
     package = Path(__file__).parent
     inside = package / "configs"
     return inside if inside.is_dir() else package.parent / "configs"
 
 
 def scene_presets() -> set[str]:
-    """Scenes that have a settings file of their own."""
+    """Names of the scenes that have their own settings file."""
     paths = config_folder().glob("*.toml")
     return {path.stem for path in paths if not path.name.startswith(".")}
 
 
 def recipe_names() -> list[str]:
-    """The recipes that come along: settings that `train --config` takes by name."""
+    """Names of the bundled recipes: settings that `train --config` takes by name."""
     paths = (config_folder() / "recipes").glob("*.toml")
     return sorted(path.stem for path in paths if not path.name.startswith("."))
 
 
 def recipe_file(name: str) -> Path:
-    """The settings file of a recipe, for example `paper`.
+    """Settings file of a recipe, for example `paper`.
 
     Raises:
         InputError: If there is no such recipe.
@@ -94,12 +94,12 @@ def recipe_file(name: str) -> Path:
 
 
 def settings_file(given: str) -> Path:
-    """The file that someone means by a path, or by the name of a recipe.
+    """Settings file given by its path or by the name of a recipe.
 
-    The name of a recipe means the recipe, whatever is in the present folder: `./paper` is a file.
+    A recipe's name takes precedence over a file in the current folder; `./paper` is always a file.
 
     Raises:
-        InputError: If it is a name, without folder and ending, of neither a recipe nor a file.
+        InputError: If a bare name, without folder or ending, is neither a recipe nor a file.
     """
     path = Path(given)
     is_name = given == path.stem
@@ -109,14 +109,14 @@ def settings_file(given: str) -> Path:
 
 
 def check_settings(settings: TrainConfig, *, source: str = "") -> None:
-    """See that every setting is in its range and that they agree with each other.
+    """Check that every setting is in range and that the settings are consistent.
 
     Args:
-        settings: From wherever.
-        source: Put before the message.
+        settings: Settings to check, whatever their source.
+        source: Prefix of the error message.
 
     Raises:
-        InputError: If a setting cannot have its value.
+        InputError: If a setting is out of range or contradicts another.
     """
     _convert_checked(msgspec.to_builtins(settings), TrainConfig, source)
     features = settings.features
@@ -131,7 +131,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file in UTF-8, with or without a byte order mark.
 
     Raises:
-        InputError: If it is missing, in another encoding, or no TOML.
+        InputError: If the file is missing, in another encoding, or not valid TOML.
     """
     if sys.version_info >= (3, 11):
         import tomllib
@@ -141,7 +141,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"no file {path}; expected settings in TOML.")
     try:
         text = path.read_text(encoding="utf-8-sig")
-        if "\0" in text:  # UTF-16 without a mark.
+        if "\0" in text:  # UTF-16 without a byte order mark.
             raise UnicodeError
         return tomllib.loads(text)
     except UnicodeError:
@@ -153,12 +153,12 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def convert(record: dict[str, Any], kind: type[T], *, source: str) -> T:
-    """Make a record of `kind` from what a file holds, every name known and every value in range.
+    """Convert the contents of a file to `kind`, checking that names exist and values are in range.
 
     Args:
         record: Nested names and values.
-        kind: A dataclass.
-        source: Put before messages, for example the name of the file and a colon.
+        kind: Dataclass to convert to.
+        source: Prefix of error messages, for example the file's name and a colon.
 
     Raises:
         InputError: If a name is unknown, or a value is missing, of another type or out of range.
@@ -176,7 +176,7 @@ def convert(record: dict[str, Any], kind: type[T], *, source: str) -> T:
 
 
 def flatten(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested names joined by dots: `gaussians.steps`."""
+    """Flatten a nested record, joining names with dots: `gaussians.steps`."""
     flat: dict[str, Any] = {}
     for name, value in record.items():
         if isinstance(value, dict):
@@ -196,7 +196,7 @@ def _convert_checked(record: dict[str, Any], kind: type[T], source: str) -> T:
 
 
 def _write_out(record: Any) -> None:
-    """Put defaults into a record itself: msgspec leaves them to the class, and writes none then."""
+    """Store defaults on the record itself; msgspec leaves them on the class and omits them."""
     if is_dataclass(record):
         for each in fields(record):
             value = getattr(record, each.name)
@@ -209,7 +209,7 @@ def _list_of_settings() -> str:
 
 
 def _explain(message: str, record: dict[str, Any]) -> str:
-    """Turn msgspec's "Expected `int` >= 1 - at `$.gaussians.steps`" into a line for people."""
+    """Turn msgspec's "Expected `int` >= 1 - at `$.gaussians.steps`" into a readable sentence."""
     expected, _, place = message.replace("`", "").partition(" - at $.")
     value: Any = record
     for part in place.split(".") if place else ():

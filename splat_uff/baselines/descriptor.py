@@ -1,7 +1,7 @@
 """A dense descriptor that needs no weights: colour and gradient statistics at several scales.
 
-It stands in for LSeg, CLIP or DINO where their features are not at hand, so that what is built on
-dense features runs anywhere. It knows texture, and nothing of what things are.
+It replaces LSeg, CLIP or DINO if their features are not available, so that methods built on dense
+features run anywhere. It describes texture, but knows nothing about objects.
 """
 
 import numpy as np
@@ -9,9 +9,9 @@ from jaxtyping import Float
 from scipy.ndimage import gaussian_filter, sobel
 
 SIGMAS = (0.005, 0.01, 0.02, 0.04)
-"""Standard deviations of the windows, as shares of the longer side: 1, 2, 4 and 8 of 200 pixels."""
+"""Standard deviations of the windows, in longer sides: 1, 2, 4 and 8 pixels of 200."""
 CHANNELS = 9
-"""Numbers at each scale."""
+"""Number of channels at each scale."""
 
 
 def describe(photo: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W D"]:
@@ -22,10 +22,10 @@ def describe(photo: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W D"]:
     sine of twice its orientation, times the energy).
 
     Args:
-        photo: sRGB in [0, 1].
+        photo: Photo, sRGB in [0, 1].
 
     Returns:
-        float32, `CHANNELS` numbers a scale, the finest scale first.
+        Descriptor of each pixel, float32, `CHANNELS` numbers per scale, the finest scale first.
     """
     red, green, blue = np.moveaxis(photo.astype(np.float64), 2, 0)
     colours = [(red + green + blue) / 3, red - green, (red + green) / 2 - blue]

@@ -1,7 +1,7 @@
-"""DFF: dense features of all views distilled into the Gaussians, then read back from any side.
+"""DFF: dense features of all views, distilled into the Gaussians and rendered from any side.
 
 Source: Kobayashi, Matsumoto, Sitzmann, "Decomposing NeRF for editing via feature field
-distillation" (NeurIPS 2022), with Gaussians for the field and geometry fitted before.
+distillation" (NeurIPS 2022), with Gaussians as the field and the geometry fitted beforehand.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from splat_uff.render import Gaussians, blend_weights
 from splat_uff.system.progress import progress_bar
 
 STAGE = 5
-"""Number of this stage's stream of random draws."""
+"""Number of this stage's random stream."""
 PIXELS = 4096
-"""Pixels of the image of a step."""
+"""Maximum number of pixels in a step."""
 
 
 def distil(
@@ -32,17 +32,17 @@ def distil(
     steps: int = 1500,
     lr: float = 1e-1,
 ) -> Float[np.ndarray, "N D"]:
-    """Fit one feature per Gaussian so that, blended, they give the feature maps.
+    """Fit one feature per Gaussian so that blending them gives the feature maps.
 
-    Each step takes opaque pixels of one view and the squared error of what they blend, divided by
-    their opacity. It starts from the mean of what each Gaussian covers.
+    Each step minimises the squared error of the blended features, divided by opacity, at opaque
+    pixels of one view. Features start from the mean over the pixels that each Gaussian covers.
 
     Args:
-        views: The training views over Gaussians whose geometry stands.
+        views: Training views of Gaussians with fixed geometry.
         maps: Features of the same views, at their size.
-        seed: Seeds the draws.
-        steps: Of the optimiser, Adam.
-        lr: At the start; falls to 0 along a cosine.
+        seed: Seed of the draws.
+        steps: Number of steps of the optimiser, Adam.
+        lr: Initial learning rate; falls to 0 along a cosine.
     """
     blends = BlendRows.of(views)
     alpha = blends.alpha()
@@ -72,7 +72,7 @@ def distil(
 def mean_features(
     views: FrozenViews, maps: Sequence[Float[np.ndarray, "H W D"]]
 ) -> Float[np.ndarray, "N D"]:
-    """Mean of the features of the pixels that each Gaussian shows in, by its blend weights."""
+    """Mean feature of the pixels that each Gaussian is visible in, weighted by blend weights."""
     dimension = maps[0].shape[2]
     total = np.zeros((views.num_gaussians, dimension), np.float32)
     weight = np.zeros(views.num_gaussians, np.float32)
@@ -86,7 +86,7 @@ def mean_features(
 def render_features(
     features: Float[np.ndarray, "N D"], gaussians: Gaussians, camera: Camera
 ) -> DenseView:
-    """Features as blended along the ray of each pixel: "volume-rendered" in the paper's table."""
+    """Features blended along the ray of each pixel: "volume-rendered" in the paper's table."""
     weights = blend_weights(gaussians, camera)
     alpha = np.asarray(weights.sum(axis=1)).reshape(camera.height, camera.width)
     blended = (weights @ features).reshape(camera.height, camera.width, -1)
@@ -99,15 +99,15 @@ def surface_features(
     camera: Camera,
     carrying: Bool[np.ndarray, "N"],
 ) -> DenseView:
-    """Features at the surface point of each pixel, as the official code of DFF reads them.
+    """Features at the surface point of each pixel, as in the official code of DFF.
 
-    A field of Gaussians is read at a point by the centre nearest to it.
+    The feature at a point is that of the Gaussian with the nearest centre.
 
     Args:
-        features: One per Gaussian.
-        gaussians: As fitted.
-        camera: Who looks.
-        carrying: Gaussians whose features count, for example all that show enough.
+        features: Feature of each Gaussian.
+        gaussians: Fitted Gaussians.
+        camera: Camera to render from.
+        carrying: Gaussians whose features are used, for example all that are visible enough.
     """
     points, alpha = surface_points(gaussians, camera)
     centres = gaussians.means.numpy().astype(np.float64)[carrying]

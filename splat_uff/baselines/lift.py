@@ -1,9 +1,9 @@
-"""SAM3D: masks of one view lifted into 3D, each by inverse rendering and cross-view prompting.
+"""SAM3D: masks of one view, lifted to 3D by inverse rendering and cross-view prompting.
 
 Source: Cen et al., "Segment Anything in 3D with NeRFs" (NeurIPS 2023), with an occupancy per
-Gaussian for the voxel grid. Blending is linear and the loss of the inverse rendering linear in the
-occupancy, so one step of its gradient descent is a sum over pixels: inside the mask a Gaussian
-gains its blend weight, outside it loses `OUTSIDE` times that.
+Gaussian instead of the voxel grid. Blending is linear, and so is the loss of the inverse rendering
+in the occupancy, so one step of gradient descent is a sum over pixels: a Gaussian gains its blend
+weight inside the mask, and loses `OUTSIDE` times that outside.
 """
 
 from collections.abc import Sequence
@@ -20,22 +20,22 @@ from splat_uff.system.progress import track
 from splat_uff.system.records import array_record
 
 OUTSIDE = 0.5
-"""Weight of pixels outside of a mask against those inside (lambda); docs/research/choices.md."""
+"""Weight of pixels outside a mask relative to those inside (lambda); docs/research/choices.md."""
 LEAST_IOU = 0.5
-"""A view whose answer fits what is rendered there worse than this is passed over."""
+"""Least IoU of a view's answer with the rendered mask; views with a lower one are skipped."""
 OCCUPIED = 0.5
-"""A pixel belongs to a lifted mask where occupied Gaussians have this share of it."""
+"""Least share of occupied Gaussians at a pixel that belongs to a lifted mask."""
 CHUNK = 128
-"""Masks that are rendered at a time."""
+"""Number of masks that are rendered at a time."""
 
 
 @array_record
 class Lifted:
-    """Masks of some views, each as the Gaussians that it holds."""
+    """Masks of some views, each as the set of Gaussians in it."""
 
     occupied: Bool[np.ndarray, "M N"]
     source: Int[np.ndarray, "M"]
-    """Which of the views, in the order in which they were lifted, each mask comes from."""
+    """Source view of each mask, as an index into the lifted views."""
 
 
 def lift_masks(
@@ -48,17 +48,16 @@ def lift_masks(
 ) -> Lifted:
     """Lift all masks of some views, one view after the other.
 
-    The occupancy of a mask is first what its own view says. Then in every other view, the nearest
-    in angle first, it is rendered; the pixel where it is most certain prompts that view; the answer
-    is the best of the masks that contain the prompt, and is lifted, too, unless it fits worse than
-    `LEAST_IOU`.
+    The occupancy of a mask starts from its own view. It is then rendered in every other view, the
+    nearest in angle first; its most certain pixel prompts that view; the answer is the best of the
+    masks that contain the prompt, and is lifted, too, unless it fits worse than `LEAST_IOU`.
 
     Args:
-        gaussians: As fitted.
-        views: Views to prompt in, the sources among them.
+        gaussians: Fitted Gaussians.
+        views: Views to prompt in, including the sources.
         bags: Masks of each view, at its size.
-        sources: Views whose masks are lifted, by their place in `views`.
-        outside: Weight of pixels outside of a mask against those inside.
+        sources: Indices, in `views`, of the views whose masks are lifted.
+        outside: Weight of pixels outside a mask relative to those inside.
     """
     weights = [blend_weights(gaussians, view.camera) for view in views]
     turned = [matrix.T.tocsr() for matrix in weights]
@@ -80,7 +79,7 @@ def lift_masks(
 
 
 def render_lifted(lifted: Lifted, gaussians: Gaussians, camera: Camera) -> MaskSet:
-    """What a camera sees of every lifted mask, in their order; empty where it sees nothing."""
+    """Render every lifted mask, in order; masks that the camera does not see are empty."""
     weights = blend_weights(gaussians, camera)
     packed = []
     for start in range(0, len(lifted.occupied), CHUNK):
@@ -92,14 +91,14 @@ def render_lifted(lifted: Lifted, gaussians: Gaussians, camera: Camera) -> MaskS
 def _lift(
     turned: csr_matrix, masks: Bool[np.ndarray, "M P"], outside: float
 ) -> Float[np.ndarray, "N M"]:
-    """What each Gaussian gains from the masks of one view."""
+    """Occupancy that each Gaussian gains from the masks of one view."""
     return turned @ np.where(masks.T, np.float32(1), np.float32(-outside))
 
 
 def _prompt(
     bag: MaskSet, rendered: Float[np.ndarray, "P M"]
 ) -> tuple[Int[np.ndarray, "M"], Bool[np.ndarray, "M"]]:
-    """The answer of a view to each rendered mask, and whether it is good enough to be used."""
+    """Mask that a view answers each rendered mask with, and whether it is good enough to use."""
     count = rendered.shape[1]
     if len(bag) == 0:
         return np.zeros(count, np.int64), np.zeros(count, bool)

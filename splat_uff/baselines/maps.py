@@ -1,4 +1,4 @@
-"""Dense feature maps of a capture's views: from files, or described without weights."""
+"""Dense feature maps of a capture's views, read from files or computed without weights."""
 
 import zipfile
 from collections.abc import Sequence
@@ -23,29 +23,29 @@ from splat_uff.system.progress import track
 from splat_uff.system.records import array_record
 
 DIMENSION = 64
-"""Features of more numbers are reduced to so many, by PCA over the training views."""
+"""Maximum feature dimension; longer features are reduced by PCA over the training views."""
 FEWEST_PER_SCALE = 4
 MOST_NUMBERS = 2**28
-"""Numbers in one file that are read at most: 1 GiB of float32."""
+"""Maximum number of values in one file: 1 GiB of float32."""
 SAMPLED = 400
-"""Pixels of each map that PCA and standardisation look at."""
+"""Approximate number of pixels of each map that PCA and standardisation use."""
 
 Maps = tuple[Float[np.ndarray, "_ _ _"], ...]
 
 
 @array_record
 class FeatureMaps:
-    """One vector a pixel for the views of a capture, float16."""
+    """Feature maps of the views of a capture: one vector per pixel, float16."""
 
     name: str
     train: Maps
-    """At the size of the training images."""
+    """Maps of the training views, at the size of their images."""
     val: Maps = ()
-    """At the size of the ground truth; empty where there are none."""
+    """Maps of the held-out views, at the size of the ground truth; empty if there are none."""
     rotated: dict[int, Maps] = field(default_factory=dict)
-    """Of the rotated held-out views, by degrees."""
+    """Maps of the rotated held-out views, by degrees."""
     scales: tuple[slice, ...] = (slice(None),)
-    """Which of the D numbers belong to which scale."""
+    """Range of the D channels that belongs to each scale."""
     share: float = 1.0
     """Share of the variance that PCA kept."""
 
@@ -53,11 +53,11 @@ class FeatureMaps:
 def describe_capture(capture: Capture, gaussians: Gaussians) -> FeatureMaps:
     """Colour and gradient statistics of all views, standardised over the training views.
 
-    Of rotated views there need not be photos, so their renderings are described.
+    Rotated views need not have photos, so their renderings are described.
 
     Args:
-        capture: Whose photos, over white.
-        gaussians: For the rotated views.
+        capture: Capture whose photos are described, over white.
+        gaussians: Fitted Gaussians, to render the rotated views.
     """
     photos = track(capture.train, "describe", len(capture.train))
     train = [describe(view.composite(WHITE)) for view in photos]
@@ -85,23 +85,23 @@ def describe_capture(capture: Capture, gaussians: Gaussians) -> FeatureMaps:
 
 
 def read_maps(folder: Path, capture: Capture) -> FeatureMaps:
-    """Read feature maps of any extractor.
+    """Read feature maps from any extractor.
 
-    `folder/train/NAME.npy` (or `.pt`, a tensor) holds H x W x C numbers of the training view NAME,
+    `folder/train/NAME.npy` (or `.pt`, a tensor) holds H x W x C numbers for the training view NAME,
     at any resolution over the whole image; the ending may be in any case. `folder/val/` and
-    `folder/val_rotate[_DEGREES]/`, both optional, those of the held-out views and of their rotated
-    twins. For features at several scales, `folder` holds one such folder a scale, in the order of
-    their names.
+    `folder/val_rotate[_DEGREES]/`, both optional, hold those of the held-out views and of their
+    rotated twins. For features at several scales, `folder` holds one such folder per scale, in the
+    order of their names.
 
-    Vectors are scaled to unit length, and reduced to `DIMENSION` numbers in all by PCA (about 0,
-    which keeps angles) where they are longer.
+    Vectors are scaled to unit length and, if they are longer than `DIMENSION` numbers in total,
+    reduced to that by PCA (about 0, which preserves angles).
 
     Args:
-        folder: As above.
-        capture: Whose views these are.
+        folder: Folder of feature maps, in the layout above.
+        capture: Capture whose views the maps belong to.
 
     Raises:
-        InputError: If a training view has no map, or a file is no array of H x W x C finite
+        InputError: If a training view has no map, a file is not an array of H x W x C finite
             numbers, or C differs.
     """
     if not folder.is_dir():
@@ -173,7 +173,7 @@ def _read_scale(folder: Path, capture: Capture, dimension: int) -> FeatureMaps:
 
 
 def _read_all(folder: Path, views: Sequence[tuple[str, Camera]], read) -> Maps:
-    """The maps of all views, or none at all where a view has none."""
+    """Read the maps of all views; empty if any view has none."""
     paths = _find(folder, [name for name, _ in views])
     if not paths or any(path is None for path in paths):
         return ()
@@ -191,7 +191,7 @@ def _scales(folder: Path) -> list[Path]:
 
 
 def _find(folder: Path, names: Sequence[str]) -> list[Path | None]:
-    """The map of each view, `.npy` before `.pt`; None where there is none."""
+    """Find the file of each view's map, `.npy` before `.pt`; None if there is none."""
     known: dict[str, Path] = {}
     for path in visible_files(folder, (".npy", ".pt")) if folder.is_dir() else ():
         name = path.relative_to(folder).as_posix().removesuffix(path.suffix)
@@ -201,7 +201,7 @@ def _find(folder: Path, names: Sequence[str]) -> list[Path | None]:
 
 
 def _read(path: Path) -> Float[np.ndarray, "H W C"]:
-    """One file; its header is checked before its numbers are read, and nothing is unpickled."""
+    """Read one map; its header is checked before its values, and no objects are unpickled."""
     try:
         if path.suffix.lower() == ".npy":
             mapped = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -216,7 +216,7 @@ def _read(path: Path) -> Float[np.ndarray, "H W C"]:
         if mapped.ndim != 3 or mapped.dtype.kind != "f" or not 0 < mapped.size <= MOST_NUMBERS:
             raise ValueError(f"{mapped.dtype} of shape {mapped.shape}")
         found = np.array(mapped, dtype=np.float32)
-    except Exception as error:  # The parsers of both formats raise what they like.
+    except Exception as error:  # The parsers of both formats raise their own errors.
         raise InputError(
             f"{path} is no feature map ({reason_of(error)}); "
             "expected H x W x C floating point numbers."
@@ -227,7 +227,7 @@ def _read(path: Path) -> Float[np.ndarray, "H W C"]:
 
 
 def _sample(found: Float[np.ndarray, "H W D"]) -> Float[np.ndarray, "S D"]:
-    """Some rows, evenly spaced in a stride that is prime to most widths."""
+    """Sample of rows, evenly spaced with a stride that is coprime to most widths."""
     flat = found.reshape(-1, found.shape[2])
     return flat[:: max(len(flat) // SAMPLED, 1) | 1].astype(np.float64)
 
@@ -235,7 +235,7 @@ def _sample(found: Float[np.ndarray, "H W D"]) -> Float[np.ndarray, "S D"]:
 def _basis(
     sample: Float[np.ndarray, "S C"], dimension: int
 ) -> tuple[Float[np.ndarray, "C D"], float]:
-    """Directions of the largest second moments, and the share of them that these hold."""
+    """Directions of the largest second moments, and their share of the total."""
     if sample.shape[1] <= dimension:
         return np.eye(sample.shape[1], dtype=np.float32), 1.0
     moments, directions = np.linalg.eigh(sample.T @ sample / len(sample))
@@ -249,7 +249,7 @@ def _unit(found: Float[np.ndarray, "H W C"]) -> Float[np.ndarray, "H W C"]:
 
 
 def _fit(found: Float[np.ndarray, "h w D"], camera: Camera) -> Float[np.ndarray, "H W D"]:
-    """A map at the size of a camera, bilinear, averaged where it becomes smaller."""
+    """Resize a map to a camera's size, bilinearly, and averaging if it becomes smaller."""
     if found.shape[:2] == (camera.height, camera.width):
         return found
     image = torch.from_numpy(found.astype(np.float32)).permute(2, 0, 1)[None]

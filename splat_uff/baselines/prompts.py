@@ -1,4 +1,4 @@
-"""SAM by point prompts: each click is put to the model, and the best of its answers counts."""
+"""SAM with point prompts: the model is prompted with each click, and its best mask counts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,18 +15,18 @@ from splat_uff.render.compositing import WHITE
 from splat_uff.system.progress import track
 
 BATCH = 64
-"""Prompts that the decoder answers at a time."""
+"""Number of prompts that the decoder processes at a time."""
 
 
 def prompt_points(
     predictor: Any, points: Int[np.ndarray, "C 2"], *, batch: int = BATCH
 ) -> Bool[np.ndarray, "C 3 H W"]:
-    """The three masks that SAM offers for each point of the image that was set.
+    """Predict SAM's three masks for each point of the predictor's image.
 
     Args:
-        predictor: A `segment_anything.SamPredictor` with its image.
-        points: Column and row of pixels of that image.
-        batch: Points that are answered at a time.
+        predictor: A `segment_anything.SamPredictor` whose image is set.
+        points: Column and row of each point, in pixels of that image.
+        batch: Number of points that are processed at a time.
     """
     found = []
     for start in range(0, len(points), batch):
@@ -49,14 +49,14 @@ def prompted_covering(
     rng: np.random.Generator,
     num_clicks: int = 100,
 ) -> LevelScores:
-    """NC of SAM's answers to the clicks themselves, the best of its three masks for each.
+    """NC of SAM when prompted with the clicks themselves; the best of its three masks counts.
 
     Args:
-        sam: From `load_sam`.
-        views: Held-out views, at the size of their truth; shown over white.
+        sam: Model, as loaded by `load_sam`.
+        views: Held-out views, at the size of their truth; composited over white.
         truths: Ground truth of the same views.
-        rng: Draws the clicks.
-        num_clicks: Clicks per true segment.
+        rng: Generator that draws the clicks.
+        num_clicks: Number of clicks per true segment.
 
     Raises:
         InputError: If sizes differ, or a level has no segment in any view.

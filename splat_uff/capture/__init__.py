@@ -16,19 +16,19 @@ __all__ = ["Capture", "GroundTruth", "View", "read_capture"]
 
 
 def read_capture(folder: Path, *, size: int = 400, memory: Memory | None = None) -> Capture:
-    """Read the capture in `folder`, whichever supported layout it has.
+    """Read the capture in `folder`, in any supported layout.
 
-    The first that is there: NeRF-synthetic or Blender-HS (`transforms_train.json`), nerfstudio or
-    instant-ngp (`transforms.json`), COLMAP (`sparse/0`), LLFF (`poses_bounds.npy`), PartNet
-    (`view-00/meta.txt`).
+    Layouts are tried in this order: NeRF-synthetic or Blender-HS (`transforms_train.json`),
+    nerfstudio or instant-ngp (`transforms.json`), COLMAP (`sparse/0`), LLFF (`poses_bounds.npy`),
+    PartNet (`view-00/meta.txt`).
 
     Args:
-        folder: Of the capture.
-        size: Pixels of the longer image side to train at; photos are averaged down to it.
-        memory: Budget that the photos count towards.
+        folder: Folder of the capture.
+        size: Longer side of the training images, in pixels; larger photos are averaged down to it.
+        memory: Memory budget that the photos count towards.
 
     Raises:
-        InputError: If the folder is missing, of no supported layout, or holds bad files.
+        InputError: If the folder is missing, has no supported layout, or holds bad files.
     """
     if size < 1:
         raise InputError(f"size is {size}; expected at least 1 pixel.")

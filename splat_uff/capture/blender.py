@@ -27,12 +27,12 @@ from splat_uff.system.memory import Memory
 from splat_uff.system.progress import notice
 
 FAR_AWAY = 100.0
-"""The origin is not in the scene if it is so many times as far as the cameras are spread."""
+"""Distance of the origin, in spreads of the cameras, beyond which it is not in the scene."""
 
 
 @dataclass(frozen=True)
 class _Split:
-    """Frames of one file, in numeric order of their names, and the photos that are there."""
+    """Frames of one file, in numeric order of their names, and the photos that exist."""
 
     name: str
     frames: list[tuple[str, Frame]]
@@ -42,22 +42,22 @@ class _Split:
 def read_blender(folder: Path, *, size: int = 400, memory: Memory | None = None) -> Capture:
     """Read a NeRF-synthetic or Blender-HS folder.
 
-    The training views are those of `transforms_train.json`. Held out are those of
-    `transforms_val.json` where `gt_seg/val` exists or there is no `transforms_test.json`, and
-    those of `transforms_test.json` otherwise: NeRF-synthetic is scored on its test views,
-    Blender-HS on its validation views. A split none of whose photos are there gives way to the
-    other; with neither, nothing is held out. Photos that are missing are skipped and counted. Views
-    are in numeric order of their names. One uniform scale puts the median training camera 1.5 from
-    the origin, which stays where it is unless it is far from all cameras, as that of georeferenced
-    coordinates. Intrinsics are `camera_angle_x`, or whatever `read_nerfstudio` takes.
+    The training views are those of `transforms_train.json`. The held-out views are those of
+    `transforms_val.json` if `gt_seg/val` exists or there is no `transforms_test.json`, and those of
+    `transforms_test.json` otherwise: NeRF-synthetic is scored on its test views, Blender-HS on its
+    validation views. If all photos of a split are missing, the other split is held out; if both
+    splits have none, nothing is held out. Missing photos are skipped and counted. Views are in
+    numeric order of their names. One uniform scale puts the median training camera 1.5 from the
+    origin. The origin stays where it is unless it is far from all cameras, as with georeferenced
+    coordinates. Intrinsics are `camera_angle_x`, or any that `read_nerfstudio` accepts.
 
     Args:
-        folder: Holds `transforms_train.json`.
-        size: Pixels of the longer image side after area averaging; smaller photos stay as is.
-        memory: Budget that the photos count towards.
+        folder: Folder with `transforms_train.json`.
+        size: Longer image side after area averaging, in pixels; smaller photos keep their size.
+        memory: Memory budget that the photos count towards.
 
     Raises:
-        InputError: If a file is damaged or contradicts another, or no training photo is there.
+        InputError: If a file is damaged or contradicts another, or there is no training photo.
     """
     finder = Finder(folder)
     train = _read_split(folder, "train", finder, size)
@@ -101,24 +101,24 @@ def read_blender(folder: Path, *, size: int = 400, memory: Memory | None = None)
 
 
 def camera_of(frame: Frame, width: int, height: int) -> Camera:
-    """The camera of a frame before pictures of a size of their own, in the world of the file.
+    """Camera of a frame for pictures of the given size, in the world of the file.
 
     Raises:
-        InputError: If its intrinsics are missing or cannot be those of a camera.
+        InputError: If its intrinsics are missing or not plausible for a camera.
     """
     lens = frame.lens((height, width)).resized(width, height)
     return Camera(frame.world_from_gl @ OPENCV_FROM_OPENGL, lens.K, width, height)
 
 
 def read_named_frames(folder: Path, split: str) -> list[tuple[str, Frame]]:
-    """Names and frames of `transforms_<split>.json` in numeric order of the names.
+    """Read the names and frames of `transforms_<split>.json`, in numeric order of the names.
 
     Args:
-        folder: Of the capture.
-        split: For example `train`, `val` or `val_rotate_45`; the photos need not exist.
+        folder: Folder of the capture.
+        split: Split to read, as `train`, `val` or `val_rotate_45`; its photos need not exist.
 
     Raises:
-        InputError: If the file is missing or damaged, or two frames have one name.
+        InputError: If the file is missing or damaged, or two frames share a name.
     """
     path = folder / f"transforms_{split}.json"
     _, frames = read_frames(path)
@@ -131,7 +131,7 @@ def read_named_frames(folder: Path, split: str) -> list[tuple[str, Frame]]:
 
 
 def mask_source(folder: Path) -> str:
-    """Where the 2D masks in a capture's folder come from: `simulated`, `imported` or `none`."""
+    """Origin of the 2D masks in a capture's folder: `simulated`, `imported` or `none`."""
     if not (folder / "train_seg").is_dir():
         return "none"
     described = folder / "scene.json"
@@ -160,7 +160,7 @@ def _read_split(folder: Path, split: str, finder: Finder, size: int) -> _Split:
 
 
 def _read_held_out(folder: Path, finder: Finder, size: int) -> _Split:
-    """The split that is held out; one without photos where there is none."""
+    """Read the held-out split; if there is none, return one without photos."""
     has_truth = (folder / "gt_seg" / "val").is_dir()
     order = ("val", "test") if has_truth else ("test", "val")
     empty = []
@@ -177,7 +177,7 @@ def _read_held_out(folder: Path, finder: Finder, size: int) -> _Split:
 
 
 def _normalisation(folder: Path, split: _Split) -> Float[np.ndarray, "4 4"]:
-    """A scale; with a translation where the origin cannot be in the scene."""
+    """Similarity that normalises the scene: a scale, and a translation if the origin is far off."""
     centres = np.stack([photo.world_from_cam[:3, 3] for photo in split.photos])
     distance = float(np.median(np.linalg.norm(centres, axis=1)))
     if distance < 1e-9:
@@ -197,7 +197,7 @@ def _normalisation(folder: Path, split: _Split) -> Float[np.ndarray, "4 4"]:
 
 
 def _require_one_size(photos: Sequence[Photo], read: ViewsRead) -> None:
-    """See that all photos are of the size of the first."""
+    """Check that all photos have the size of the first."""
     first = read.views[0].source_size or (0, 0)
     for view, number in zip(read.views, read.numbers, strict=True):
         if view.source_size != first:
@@ -209,7 +209,7 @@ def _require_one_size(photos: Sequence[Photo], read: ViewsRead) -> None:
 
 
 def _read_truth(folder: Path, name: str, photo: tuple[int, int]) -> GroundTruth | None:
-    """Ids of one view, or None where there are none; `photo` is its height and width."""
+    """Read the ids of a view, if it has any; `photo` is its photo's height and width."""
     objects = folder / f"{name}_seg_objects.tif"
     collections = folder / f"{name}_seg_collections.tif"
     if not objects.exists() and not collections.exists():

@@ -24,18 +24,18 @@ from splat_uff.system.progress import notice
 from splat_uff.system.records import array_record
 
 PLACES = ("sparse", "colmap/sparse")
-"""Where models may lie, themselves or in folders 0, 1 ..., by preference."""
+"""Folders that may hold a model, directly or in subfolders 0, 1 ..., by preference."""
 MASKS = "masks"
-"""COLMAP keeps the mask of `images/a.jpg` in `masks/a.jpg.png`."""
+"""Folder of cut-outs; COLMAP keeps that of `images/a.jpg` in `masks/a.jpg.png`."""
 MOST_POINTS = 20_000_000
 _LEAST = {"cameras": 24, "images": 73, "points3D": 51, "rigs": 8, "frames": 64}
-"""Bytes that an entry of each binary file has at least."""
+"""Minimum size of an entry of each binary file, in bytes."""
 _NEWER = ("rigs", "frames")
-"""Files that models have from COLMAP 3.12 on."""
+"""Files that COLMAP 3.12 added to models."""
 
 
 def find_model(folder: Path) -> Path | None:
-    """Folder of the first COLMAP model of a capture, if it has one."""
+    """Folder of a capture's first COLMAP model, if it has one."""
     models = _find_models(folder)
     return models[0] if models else None
 
@@ -43,19 +43,19 @@ def find_model(folder: Path) -> Path | None:
 def read_colmap(folder: Path, *, size: int = 400, memory: Memory | None = None) -> Capture:
     """Read photos and their COLMAP model.
 
-    Of several models, `sparse/0`, `sparse/1` ..., that with the most images is read, which one line
-    says. Photos are in `images/`, or beside it in `images_2/`, `images_4/` ..., of which the
-    smallest that is no smaller than `size` is read, photo by photo. Every camera model of COLMAP is
-    undistorted to a pinhole. Photos that the model does not have, and those of the model that are
-    not there, are skipped and counted. Every eighth photo, by name, is held out.
+    If there are several models, `sparse/0`, `sparse/1` ..., the one with the most images is read,
+    and a notice says so. Photos are in `images/`, or beside it in `images_2/`, `images_4/` ...;
+    for each photo, the smallest version that is no smaller than `size` is read. Every camera model
+    of COLMAP is undistorted to a pinhole. Photos that are not in the model, and missing photos that
+    are in it, are skipped and counted. Every eighth photo, by name, is held out.
 
     Args:
-        folder: Holds `sparse/0` and `images`.
-        size: Pixels of the longer image side; photos are averaged down to it.
-        memory: Budget that the photos count towards.
+        folder: Folder with `sparse/0` and `images`.
+        size: Longer image side, in pixels; larger photos are averaged down to it.
+        memory: Memory budget that the photos count towards.
 
     Raises:
-        InputError: If the model is damaged or empty, or no photo of it is there.
+        InputError: If the model is damaged or empty, or none of its photos exists.
     """
     model = _largest_model(folder)
     images, cameras, points = _read_model(model)
@@ -97,16 +97,16 @@ def read_colmap(folder: Path, *, size: int = 400, memory: Memory | None = None) 
 
 @array_record
 class _Image:
-    """One image of a model that has a pose."""
+    """One image of a model, with its pose."""
 
     name: str
     camera_id: int
     world_from_cam: np.ndarray
-    """float64 [4, 4], OpenCV axes."""
+    """Pose, float64 [4, 4], with OpenCV axes."""
 
 
 def _find_models(folder: Path) -> list[Path]:
-    """Folders of models, in the order of `PLACES` and of their names."""
+    """Folders of models, ordered by `PLACES` and then by name."""
     for place in PLACES:
         top = folder / place
         if not top.is_dir():
@@ -124,10 +124,10 @@ def _images_file(model: Path) -> Path | None:
 
 
 def _largest_model(folder: Path) -> Path:
-    """The model with the most images; says so where there are several.
+    """Find the model with the most images, and print a notice if there are several.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is no model.
     """
     models = _find_models(folder)
     if not models:
@@ -148,7 +148,7 @@ def _largest_model(folder: Path) -> Path:
 
 
 def _count(model: Path) -> int:
-    """Number of images that a model announces; 0 where it is damaged."""
+    """Number of images that a model declares; 0 if it is damaged."""
     path = _images_file(model)
     assert path is not None
     try:
@@ -163,10 +163,10 @@ def _count(model: Path) -> int:
 def _find_photos(
     finder: Finder, images: Sequence[_Image], model: Path, size: int
 ) -> list[tuple[PurePosixPath, Path | None]]:
-    """The path of each image in the folder of photos, and its file, if it is there."""
+    """Path of each image in the folder of photos, and its file, or None if it is missing."""
     paths = [stated_path(finder.folder / PHOTOS, image.name, model, "an image") for image in images]
     files = finder.photos([PurePosixPath(PHOTOS) / path for path in paths], size)
-    if not any(files):  # Some programs write paths from the capture's folder on.
+    if not any(files):  # Some programs write paths relative to the capture's folder.
         files = finder.photos(paths, size)
         paths = [
             path.relative_to(PHOTOS) if len(path.parts) > 1 and path.parts[0] == PHOTOS else path
@@ -176,7 +176,7 @@ def _find_photos(
 
 
 def _find_unused(folder: Path, paths: Sequence[PurePosixPath]) -> list[PurePosixPath]:
-    """Photos without a pose, in the folders of those that have one."""
+    """Photos without a pose, in the folders of photos with one."""
     known = {folded(without_ending(path.as_posix())) for path in paths}
     return [
         place / entry.name
@@ -188,7 +188,7 @@ def _find_unused(folder: Path, paths: Sequence[PurePosixPath]) -> list[PurePosix
 
 
 def _read_model(model: Path) -> tuple[list[_Image], Any, SparsePoints | None]:
-    """Images with a pose, cameras by id, and points.
+    """Read the images with a pose, the cameras by id, and the points.
 
     Raises:
         InputError: If the model is damaged.
@@ -218,7 +218,7 @@ def _read_model(model: Path) -> tuple[list[_Image], Any, SparsePoints | None]:
         if not np.isfinite(rigid).all() or np.abs(rigid[:3, 3]).max() > 1e9:
             raise InputError(f"{model}: image {name} has no finite pose; run COLMAP again.")
         images.append(_Image(name, image.camera_id, rigid))
-    images.sort(key=lambda image: image.name)  # pycolmap has them in no order.
+    images.sort(key=lambda image: image.name)  # pycolmap keeps them in no particular order.
     return images, read.cameras, _points(read, model)
 
 
@@ -233,7 +233,7 @@ def _name_of(image: Any, number: int, names: dict[int, str] | None, model: Path)
 
 
 def _quiet(pycolmap):
-    """What COLMAP logs while it reads is said by our own messages."""
+    """Silence COLMAP's log while it reads; our own messages report the same problems."""
     from contextlib import contextmanager
 
     @contextmanager
@@ -249,7 +249,7 @@ def _quiet(pycolmap):
 
 
 def _check_counts(model: Path) -> None:
-    """See that binary files can hold what they announce, before memory is taken for it."""
+    """Check that binary files can hold the entries they declare, before allocating memory."""
     if not (model / "images.bin").is_file():
         return
     for name, least in _LEAST.items():
@@ -267,7 +267,7 @@ def _check_counts(model: Path) -> None:
 
 
 def _check_lists(path: Path, skip, least: int) -> None:
-    """See that every list inside of a file ends before the file does."""
+    """Check that every list in a file ends before the file does."""
     content = path.read_bytes()
     at = 8
     for _ in range(struct.unpack_from("<Q", content)[0]):
@@ -283,7 +283,7 @@ def _skip_image(content: bytes, at: int) -> int:
     if end < 0:
         raise ValueError("images.bin ends within a name")
     if not np.isfinite(struct.unpack_from("<7d", content, at + 4)).all():
-        raise ValueError("images.bin has a pose that is not finite")  # Else taken for none at all.
+        raise ValueError("images.bin has a pose that is not finite")  # Otherwise read as no pose.
     return end + 1
 
 
@@ -300,10 +300,10 @@ def _points(reconstruction, model: Path) -> SparsePoints | None:
 
 
 def _find_cut_outs(finder: Finder, paths: Sequence[PurePosixPath]) -> list[Path | None]:
-    """Masks that cut photos out: of `a.jpg` it is `masks/a.jpg.png`, as COLMAP has it.
+    """Find the masks that cut photos out: for `a.jpg`, COLMAP's `masks/a.jpg.png`.
 
-    Masks called `a.png` are taken, too. None is where any is a label map, as other tools put them
-    into such a folder.
+    Masks called `a.png` are accepted, too. If any is a label map, which other tools put into such
+    a folder, none is used.
     """
     if not (finder.folder / MASKS).is_dir():
         return [None] * len(paths)

@@ -1,7 +1,7 @@
-"""COLMAP's text models, brought into the form that pycolmap reads.
+"""COLMAP's text models, converted to the form that pycolmap reads.
 
-pycolmap ends a photo's name at its first blank, and wants a second line for every image, which
-programs that write models of poses alone leave out.
+pycolmap ends a photo's name at its first blank, and requires a second line for every image, which
+programs that write only poses leave out.
 """
 
 import re
@@ -12,22 +12,22 @@ from pathlib import Path
 import numpy as np
 
 MOST_LINE = 1 << 26
-"""Characters of one line, at most."""
+"""Maximum length of a line, in characters."""
 MOST_BYTES = 1 << 30
-"""Of the files that are copied as they are."""
+"""Maximum size of a file that is copied unchanged."""
 _UNIT = 1e-2
-"""Rotations are of length 1 within so much."""
+"""Tolerance for the length 1 of a rotation's quaternion."""
 
 
 def plain_copy(model: Path, target: Path) -> dict[int, str]:
-    """Copy a text model without what pycolmap stumbles over: names, and where points are seen.
+    """Copy a text model without the parts pycolmap fails on: image names and the tracks of points.
 
     Args:
         model: Folder with `cameras.txt`, `images.txt` and `points3D.txt`.
-        target: Empty folder.
+        target: Empty folder to copy to.
 
     Returns:
-        Names of the images by their ids; in the copy they are called by these.
+        Names of the images by id; in the copy, each image is named by its id.
 
     Raises:
         ValueError: If a line is not what COLMAP writes.
@@ -36,7 +36,7 @@ def plain_copy(model: Path, target: Path) -> dict[int, str]:
     for name in ("cameras.txt", "rigs.txt", "frames.txt"):
         path = model / name
         if not path.is_file() and name != "cameras.txt":
-            continue  # They are newer than COLMAP 3.11.
+            continue  # Models of COLMAP 3.11 and older do not have it.
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             raise ValueError(f"no {name} of at most {MOST_BYTES} bytes")
         shutil.copyfile(path, target / name)
@@ -66,14 +66,14 @@ def count_images(path: Path) -> int:
 
 
 def _read_images(path: Path) -> Iterator[tuple[list[str], str]]:
-    """The nine numbers of each image, and its name."""
+    """Yield the nine numbers and the name of each image."""
     after_image = False
     for line in _lines(path):
         if line.lstrip().startswith("#"):
             continue
         image = _image_of(line)
         if after_image and (image is None or _is_points(line)):
-            after_image = False  # The line of its points, which may be empty.
+            after_image = False  # This is the line of the image's points, which may be empty.
             continue
         if not line.strip():
             continue
@@ -84,7 +84,7 @@ def _read_images(path: Path) -> Iterator[tuple[list[str], str]]:
 
 
 def _image_of(line: str) -> tuple[list[str], str] | None:
-    """The nine numbers and the name that a line holds, if it is one of an image."""
+    """The nine numbers and the name in a line, or None if the line is not an image's."""
     match = re.fullmatch(r"\s*((?:\S+\s+){9})(.*\S)\s*", line)
     if match is None:
         return None
@@ -99,7 +99,7 @@ def _image_of(line: str) -> tuple[list[str], str] | None:
 
 
 def _is_points(line: str) -> bool:
-    """Whether a line could be points as well: x, y and a whole number, again and again."""
+    """Whether a line could also be a list of points: x, y and a whole number, repeated."""
     words = line.split()
     try:
         [float(word) for word in words]
@@ -122,7 +122,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _drop_mark(path: Path) -> None:
-    """Write a file again without the byte order mark that Windows puts at its beginning."""
+    """Rewrite a file without the byte order mark that Windows puts at its beginning."""
     content = path.read_bytes()
     if content.startswith(b"\xef\xbb\xbf"):
         path.write_bytes(content[3:])

@@ -1,4 +1,4 @@
-"""Image files, read with care: colour with alpha, ids, and averaging down to a smaller size."""
+"""Safe reading of image files: colour with alpha, ids, and averaging down to a smaller size."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,22 +15,22 @@ from splat_uff.capture.unreadable import describe_unreadable
 from splat_uff.system.errors import InputError, reason_of
 
 MAX_PIXELS = 64 * 2**20
-"""Larger images are refused by their header, before a byte is decoded."""
+"""Maximum size of an image, in pixels; larger ones are refused before they are decoded."""
 
-# Named, so that Pillow never hands a stranger's file to an external interpreter (EPS, PDF).
+# Listed explicitly, so that Pillow never hands an untrusted file to an interpreter (EPS, PDF).
 _FORMATS = (
     *("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF"),
     *("MPO", "DIB", "PCX", "QOI", "SGI"),
 )
 LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF", "HEIF")
-"""Formats whose compression changes pixels a little."""
+"""Formats whose compression slightly changes pixels."""
 _ORIENTATION = 0x0112
 STATED = "stated orientation"
-"""Where a TIFF's is kept, once it is taken from where Pillow would look."""
+"""Key in `image.info` for a TIFF's orientation, after it is removed from the EXIF data."""
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
-"""Pillow's modes of 16-bit grey."""
+"""Pillow's modes for 16-bit grey."""
 BRIGHTER = 2.0
-"""Floats up to this are taken for 0 to 1 with lights that are brighter, which become 1."""
+"""Floats up to this value are read as 0 to 1; brighter lights are clipped to 1."""
 _WHOLE_RANGES = (255, 2**16 - 1, 2**32 - 1)
 
 
@@ -42,24 +42,24 @@ def read_image(
     Grey becomes three equal channels, a missing alpha becomes 1, a palette is looked up, and
     16-bit grey keeps its precision. Pixels of 32 bits are divided by `white`, or else by the
     smallest of 1 (floats only), 255, 65535 and 2^32 - 1 that none of them exceeds. An EXIF
-    orientation is followed only where the photo has the proportions of `upright` with it and not
-    without: most programs that find poses ignore it.
+    orientation is followed only if the photo has the proportions of `upright` with it and not
+    without it, since most programs that estimate poses ignore it.
 
     Args:
-        path: Of the photo.
-        upright: Height and width that its camera says.
-        white: Value of white in grey of 16 or 32 bits, where that is known from other photos.
+        path: Photo to read.
+        upright: Height and width of the photo according to its camera.
+        white: Value of white in 16- or 32-bit grey, if known from other photos.
 
     Raises:
-        InputError: If the file is missing, no image, truncated or larger than `MAX_PIXELS`, or has
-            floating point pixels that are negative or not finite.
+        InputError: If the file is missing, not an image, truncated or larger than `MAX_PIXELS`, or
+            has floating point pixels that are negative or not finite.
     """
     with opened(path) as image:
         if upright is not None and _is_turned(image, upright):
             image = _upright(image)
         if image.mode in (*SIXTEEN_BIT, "I", "F"):
             is_wide = image.mode in SIXTEEN_BIT or image.format in ("PNG", "PPM")
-            if is_wide and image.mode != "F":  # Older Pillows call 16-bit PNG "I".
+            if is_wide and image.mode != "F":  # Older versions of Pillow read 16-bit PNG as "I".
                 white = white or 65535
             grey = _to_unit_range(np.asarray(image), image.mode, path, white)
             return np.stack([grey, grey, grey, np.ones_like(grey)], axis=-1)
@@ -69,27 +69,27 @@ def read_image(
 
 
 def read_image_size(path: Path) -> tuple[int, int]:
-    """Height and width by the header of an image file, without decoding it.
+    """Read height and width from the header of an image file, without decoding it.
 
     Raises:
-        InputError: If the file is missing, no image or larger than `MAX_PIXELS`.
+        InputError: If the file is missing, not an image or larger than `MAX_PIXELS`.
     """
     with opened(path) as image:
         return image.height, image.width
 
 
 def read_turn(path: Path, upright: tuple[int, int]) -> tuple[int, bool]:
-    """The orientation that a photo states in its EXIF data, and whether `read_image` follows it.
+    """Read the orientation in a photo's EXIF data, and whether `read_image` follows it.
 
     Args:
-        path: Of the photo.
-        upright: Height and width that its camera says.
+        path: Photo to read.
+        upright: Height and width of the photo according to its camera.
 
     Returns:
-        1 to 8, 1 where none is stated; and whether the photo is turned upright.
+        Orientation, 1 to 8, 1 if none is stated; and whether the photo is turned upright.
 
     Raises:
-        InputError: As `read_image_size`.
+        InputError: In the same cases as `read_image_size`.
     """
     with opened(path) as image:
         orientation = _orientation_of(image)
@@ -98,28 +98,28 @@ def read_turn(path: Path, upright: tuple[int, int]) -> tuple[int, bool]:
 
 
 def has_alpha_channel(path: Path) -> bool:
-    """Whether an image file has an alpha channel, by its header.
+    """Whether an image file has an alpha channel, according to its header.
 
     Raises:
-        InputError: As `read_image_size`.
+        InputError: In the same cases as `read_image_size`.
     """
     with opened(path) as image:
         return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
 
 
 def find_white(paths: Iterable[Path]) -> float | None:
-    """Value of white in grey photos of more than 8 bits: the smallest usual one that holds all.
+    """Find the value of white in grey photos of over 8 bits: the least usual one none exceeds.
 
-    Cameras of 12 bits write 16, and a dark photo alone does not tell.
+    A 12-bit camera writes 16-bit files, and a single dark photo does not reveal its range.
 
     Args:
-        paths: Of all photos that were taken alike.
+        paths: All photos of one capture.
 
     Returns:
-        1 (floats only), 255, 4095, 16383, 65535 or 2^32 - 1; None where no photo is such.
+        1 (floats only), 255, 4095, 16383, 65535 or 2^32 - 1; None if no photo has such pixels.
 
     Raises:
-        InputError: As `read_image`.
+        InputError: In the same cases as `read_image`.
     """
     largest, floats = None, False
     for path in paths:
@@ -142,7 +142,7 @@ def find_white(paths: Iterable[Path]) -> float | None:
 def _to_unit_range(
     values: Shaped[np.ndarray, "H W"], mode: str, path: Path, white: float | None
 ) -> Float[np.ndarray, "H W"]:
-    """Pixels of 16 or 32 bits in [0, 1]."""
+    """Scale pixels of 16 or 32 bits to [0, 1]."""
     if mode == "F":
         if not np.isfinite(values).all() or values.min() < 0:
             raise InputError(
@@ -151,7 +151,7 @@ def _to_unit_range(
             )
         ranges: tuple[int, ...] = (1, *_WHOLE_RANGES)
     else:
-        values, ranges = values.astype(np.int64) % 2**32, _WHOLE_RANGES  # Pillow takes signed.
+        values, ranges = values.astype(np.int64) % 2**32, _WHOLE_RANGES  # Pillow is signed.
     if white is not None:
         return (values / white).clip(0, 1).astype(np.float32)
     largest = float(values.max(initial=0))
@@ -169,7 +169,7 @@ def read_ids(path: Path) -> Int[np.ndarray, "H W"]:
     """Read segment ids from channel 0 of an 8- or 16-bit TIFF, as int32.
 
     Raises:
-        InputError: If the file is missing, damaged, too large or does not hold small integers.
+        InputError: If the file is missing, damaged or too large, or does not hold small integers.
     """
     _require_file(path)
     try:
@@ -178,7 +178,7 @@ def read_ids(path: Path) -> Int[np.ndarray, "H W"]:
             height, width = page.imagelength, page.imagewidth  # pyright: ignore
             _check_size(path, height, width)
             values = page.asarray()
-            # "S" is the axis of the channels: last as a rule, first in a planar file.
+            # "S" is the axis of the channels: usually last, but first in a planar file.
             ids = values if "S" not in page.axes else np.take(values, 0, axis=page.axes.index("S"))
     except InputError:
         raise
@@ -197,7 +197,7 @@ def _orientation_of(image: Image.Image) -> int:
 
 
 def _is_turned(image: Image.Image, upright: tuple[int, int]) -> bool:
-    """Whether only the EXIF orientation gives a photo the proportions of its camera."""
+    """Whether a photo has the proportions of its camera only with its EXIF orientation."""
     wants_turning = _orientation_of(image) in (5, 6, 7, 8)
     height, width = upright
     return wants_turning and (image.height > image.width) != (height > width)
@@ -208,11 +208,11 @@ def area_resize(
 ) -> Float[np.ndarray, "height width *C"]:
     """Average an image over the areas that the pixels of a coarser grid cover.
 
-    Every input pixel counts by the part of its area that falls in, so the mean is kept exactly.
+    Every input pixel is weighted by the part of its area that is covered, so the mean is preserved.
     Colours must be multiplied by alpha, or the colour of invisible pixels would bleed in.
 
     Args:
-        image: Any number of channels.
+        image: Image with any number of channels.
         height: Rows of the result.
         width: Columns of the result.
     """
@@ -221,7 +221,7 @@ def area_resize(
 
 
 def reduced_size(height: int, width: int, size: int) -> tuple[int, int]:
-    """Height and width when the longer side becomes `size`; never larger than it was."""
+    """Height and width after the longer side is reduced to `size`; never larger than before."""
     scale = min(1.0, size / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
@@ -244,7 +244,7 @@ def _average_rows(
 
 
 def _row_weights(rows: int, height: int) -> Float[np.ndarray, "height rows"]:
-    """Share of each input row in each output row: overlaps of two grids over one interval."""
+    """Share of each input row in each output row: overlaps of two grids over the same interval."""
     edges = np.arange(height + 1) * (rows / height)
     below = np.minimum(edges[1:, None], np.arange(1, rows + 1))
     above = np.maximum(edges[:-1, None], np.arange(rows))
@@ -253,10 +253,10 @@ def _row_weights(rows: int, height: int) -> Float[np.ndarray, "height rows"]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image whose size is acceptable; whatever then fails is a damaged file.
+    """Open an image of acceptable size; any error while it is open means a damaged file.
 
     Raises:
-        InputError: If the file is missing, no image, truncated or larger than `MAX_PIXELS`.
+        InputError: If the file is missing, not an image, truncated or larger than `MAX_PIXELS`.
     """
     _require_file(path)
     try:
@@ -269,7 +269,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(f"{path} has over {MAX_PIXELS} pixels; make the image smaller.") from None
-    except Exception as error:  # Each format's parser raises what it likes, also SyntaxError.
+    except Exception as error:  # Each format's parser raises its own errors, even SyntaxError.
         known = describe_unreadable(path)
         if known is not None:
             raise InputError(f"{path} is {known}") from None
@@ -279,7 +279,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """A picture as its orientation says."""
+    """Turn a picture upright, according to its orientation."""
     if STATED in image.info:
         image.load()
         image.getexif()[_ORIENTATION] = image.info[STATED]
@@ -287,19 +287,19 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _leave_as_stored(image: Image.Image) -> None:
-    """Keep Pillow from turning a TIFF when it is loaded, as it turns no other format."""
+    """Keep Pillow from turning a TIFF when it is loaded; it turns no other format."""
     exif = image.getexif()
     orientation = exif.get(_ORIENTATION, 1)
     if orientation != 1:
         del exif[_ORIENTATION]
         image.info[STATED] = orientation
-        # Its size was swapped as well, by its header; Pillow has no other way to keep it.
+        # Pillow has swapped its size, too; there is no other way to undo that.
         image._size = getattr(image, "_tile_size", image.size)  # pyright: ignore
 
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those of `_FORMATS` that this Pillow, with the plugins that are installed, can read."""
+    """Formats of `_FORMATS` that the installed Pillow and its plugins can read."""
     if find_spec("pillow_heif") is not None:
         import pillow_heif  # pyright: ignore[reportMissingImports]
 
@@ -322,7 +322,7 @@ def _check_size(path: Path, height: int, width: int) -> None:
 
 
 def _read_ids_compressed(path: Path, failure: Exception) -> Shaped[np.ndarray, "..."]:
-    """Read 8-bit ids through Pillow, which knows compressions that tifffile alone does not."""
+    """Read 8-bit ids with Pillow, which supports compressions that tifffile alone does not."""
     with opened(path) as image:
         bits = getattr(image, "tag_v2", {}).get(258, (8,))
         if any(depth != 8 for depth in np.atleast_1d(bits)) or image.mode not in _EIGHT_BIT:
@@ -338,5 +338,5 @@ _EIGHT_BIT = ("L", "LA", "RGB", "RGBA")
 
 
 def to_bytes(picture: Float[np.ndarray, "*_ C"]) -> UInt8[np.ndarray, "*_ C"]:
-    """Colours in [0, 1] as bytes."""
+    """Convert colours in [0, 1] to bytes."""
     return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -1,6 +1,6 @@
-"""Lenses: intrinsics with distortion, and photos as a pinhole camera would have taken them.
+"""Lenses: intrinsics with distortion, and undistorting photos to a pinhole camera.
 
-Models and their parameters are COLMAP's (`PINHOLE`, `OPENCV`, `OPENCV_FISHEYE`, ...), computed by
+Models and their parameters are COLMAP's (`PINHOLE`, `OPENCV`, `OPENCV_FISHEYE`, ...), evaluated by
 pycolmap; `transforms.json` uses a subset of them under other names.
 """
 
@@ -19,36 +19,36 @@ from splat_uff.system.records import array_record
 
 PINHOLES = ("SIMPLE_PINHOLE", "PINHOLE")
 STRONGEST_ZOOM = 3.0
-"""A lens that leaves corners blank beyond this zoom is no lens of a camera."""
+"""Maximum zoom; a lens that still leaves corners blank is not plausible for a camera."""
 NEGLIGIBLE = 0.05
-"""Distortion under so many pixels anywhere is left as it is."""
+"""Maximum distortion, in pixels, that is left uncorrected."""
 NO_CENTRE = 1.0
-"""A principal point within so many pixels of the edge is a number left out, or a share of 1."""
+"""Distance to the edge, in pixels, within which a principal point is missing or a share of 1."""
 SHORTEST = 0.04
-"""Focal length of 171 degrees, by the width; what is shorter was not meant in pixels."""
+"""Shortest focal length, in widths (171 degrees); a shorter one is not in pixels."""
 
 
 @dataclass(frozen=True)
 class Lens:
-    """One camera's intrinsics, in pixels of its photos."""
+    """Intrinsics of one camera, in pixels of its photos."""
 
     model: str
-    """Under COLMAP's name."""
+    """Camera model, by COLMAP's name."""
     width: int
     height: int
     params: tuple[float, ...]
-    """In COLMAP's order."""
+    """Parameters of the model, in COLMAP's order."""
 
     @property
     def K(self) -> Float[np.ndarray, "3 3"]:
-        """Focal lengths and principal point, without the distortion."""
-        if self.model == "PINHOLE":  # Without pycolmap, which takes a while to import.
+        """Intrinsic matrix: focal lengths and principal point, without the distortion."""
+        if self.model == "PINHOLE":  # Avoids pycolmap, which is slow to import.
             fx, fy, cx, cy = self.params
             return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=np.float64)
         return np.array(_camera(self).calibration_matrix(), dtype=np.float64)
 
     def resized(self, width: int, height: int) -> "Lens":
-        """The same lens before photos of another number of pixels."""
+        """The same lens for photos of another size, in pixels."""
         if (width, height) == (self.width, self.height):
             return self
         if self.model == "PINHOLE":
@@ -59,20 +59,20 @@ class Lens:
         return Lens(self.model, width, height, tuple(float(value) for value in camera.params))
 
     def project(self, rays: Float[np.ndarray, "P 2"]) -> Float[np.ndarray, "P 2"]:
-        """Pixels on which rays (x / z, y / z) fall, distortion included."""
+        """Pixels that rays (x / z, y / z) project to, distortion included."""
         homogeneous = np.concatenate([rays, np.ones((len(rays), 1))], axis=1)
         return np.asarray(_camera(self).img_from_cam(homogeneous), dtype=np.float64)
 
 
 def make_lens(model: str, width: int, height: int, params: tuple[float, ...], where: str) -> Lens:
-    """A lens whose numbers make sense.
+    """Make a lens, checking that its parameters are plausible.
 
     Args:
-        model: One of COLMAP's.
-        width: Of its photos.
-        height: Of its photos.
-        params: In COLMAP's order.
-        where: Put before the message, for example a file and a camera.
+        model: Camera model, by COLMAP's name.
+        width: Width of the photos, in pixels.
+        height: Height of the photos, in pixels.
+        params: Parameters of the model, in COLMAP's order.
+        where: Prefix of the error message, for example a file and a camera.
 
     Raises:
         InputError: If the model is unknown, or a number is missing, not finite or out of range.
@@ -101,7 +101,7 @@ def make_lens(model: str, width: int, height: int, params: tuple[float, ...], wh
 
 
 def _check_params(lens: Lens, where: str) -> None:
-    """See that COLMAP knows the model, and takes these numbers for its parameters."""
+    """Check that COLMAP knows the model and accepts these parameters."""
     known = getattr(import_pycolmap().CameraModelId, lens.model, None)
     if known is None or lens.model == "INVALID":
         raise InputError(f"{where} has camera model {lens.model!r}; expected one of COLMAP's.")
@@ -120,25 +120,25 @@ def _check_params(lens: Lens, where: str) -> None:
 
 @array_record
 class Undistortion:
-    """How photos of a lens become those of a pinhole camera of the same size."""
+    """Mapping from photos of a lens to those of a pinhole camera of the same size."""
 
     K: Float[np.ndarray, "3 3"]
-    """Of the pinhole camera, zoomed in just so far that no pixel is blank."""
+    """Intrinsics of the pinhole camera, zoomed in just far enough that no pixel is blank."""
     source: Float[np.ndarray, "2 H W"]
-    """Row and column, in the photo, of each pixel's centre; 0 is the centre of the first pixel."""
+    """Row and column of each pixel's centre in the photo; 0 is the centre of the first pixel."""
 
     @property
     def height(self) -> int:
-        """Of the photos."""
+        """Height of the photos, in pixels."""
         return self.source.shape[1]
 
     @property
     def width(self) -> int:
-        """Of the photos."""
+        """Width of the photos, in pixels."""
         return self.source.shape[2]
 
     def apply(self, image: Float[np.ndarray, "H W C"]) -> Float[np.ndarray, "H W C"]:
-        """Look every pixel up, bilinearly."""
+        """Undistort an image of that size, with bilinear interpolation."""
         channels = [
             map_coordinates(channel, self.source, order=1, mode="nearest")
             for channel in np.moveaxis(image, 2, 0)
@@ -147,16 +147,16 @@ class Undistortion:
 
 
 def undistortion_of(lens: Lens, height: int, width: int) -> Undistortion | None:
-    """`undistortion` of the lens's photos after they were averaged down, where they are larger."""
+    """`undistortion` of the lens's photos, averaged down to the given size if they are larger."""
     return undistortion(lens.resized(min(width, lens.width), min(height, lens.height)))
 
 
 @lru_cache(maxsize=2)
 def undistortion(lens: Lens) -> Undistortion | None:
-    """What makes a lens a pinhole; None where it is one already.
+    """Mapping that undistorts a lens to a pinhole; None if it is one already.
 
     Raises:
-        InputError: If no zoom fills the picture.
+        InputError: If no zoom up to `STRONGEST_ZOOM` fills the picture.
     """
     if lens.model in PINHOLES:
         return None
@@ -199,9 +199,9 @@ def _edge(lens: Lens) -> Float[np.ndarray, "E 2"]:
 
 
 def import_pycolmap() -> ModuleType:
-    """Import pycolmap, only when it is needed, and leave plain `kill` to who had it.
+    """Import pycolmap, only when needed, and restore the handler of SIGTERM.
 
-    Its log library takes SIGTERM for itself and answers with a trace of the stack.
+    pycolmap's logging library replaces that handler with one that prints a stack trace.
     """
     handler = signal.getsignal(signal.SIGTERM)
     import pycolmap

@@ -1,4 +1,4 @@
-"""LLFF: `poses_bounds.npy` beside folders of photos."""
+"""Captures in LLFF's layout: `poses_bounds.npy` beside folders of photos."""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -19,29 +19,29 @@ from splat_uff.system.files import map_array, visible_entries
 from splat_uff.system.memory import Memory
 
 COLUMNS = 17
-"""A 3x5 matrix (rotation, position, height width focal) and two bounds of depth."""
+"""Numbers in a row: a 3x5 matrix (rotation, position, height width focal), two depth bounds."""
 MOST_PHOTOS = 100_000
 MOST_ROUNDING = 1e-4
-"""Rounding of positions, in extents of the cameras, that nobody will see."""
+"""Largest invisible rounding of positions, as a share of the extent of the cameras."""
 
 
 def read_llff(folder: Path, *, size: int = 400, memory: Memory | None = None) -> Capture:
     """Read photos and `poses_bounds.npy`.
 
-    Rows belong to the photos in the plain order of their names, as LLFF lists them: `r_10` comes
-    before `r_2`. Photos are in `images/`, or in `images_2/`, `images_4/` ..., of which the smallest
-    that is no smaller than `size` is read; a folder with fewer photos than rows only where their
-    names tell whose they are. Every eighth, in that order, is held out of eight or more.
+    Rows belong to the photos in plain order of their names, as LLFF lists them: `r_10` comes before
+    `r_2`. Photos are in `images/`, or in `images_2/`, `images_4/` ...; the smallest version that is
+    no smaller than `size` is read. A folder with fewer photos than rows is used only if their
+    names identify them. If there are eight photos or more, every eighth in that order is held out.
 
     Axes are down, right, back. Source: Mildenhall et al., "Local Light Field Fusion" (2019).
 
     Args:
-        folder: Holds `poses_bounds.npy`.
-        size: Pixels of the longer image side; photos are averaged down to it.
-        memory: Budget that the photos count towards.
+        folder: Folder with `poses_bounds.npy`.
+        size: Longer image side, in pixels; larger photos are averaged down to it.
+        memory: Memory budget that the photos count towards.
 
     Raises:
-        InputError: If the file is damaged or there are more or fewer photos than rows.
+        InputError: If the file is damaged, or the numbers of photos and rows differ.
     """
     path = folder / "poses_bounds.npy"
     rows = _read_rows(path)
@@ -77,7 +77,7 @@ def read_llff(folder: Path, *, size: int = 400, memory: Memory | None = None) ->
 def _find_photos(
     folder: Path, count: int, source: Path, size: int
 ) -> tuple[list[PurePosixPath], list[Path]]:
-    """Paths and files of the photos in the order of the rows; a file may be a reduced twin."""
+    """Paths and files of the photos, in the order of the rows; a file may be a reduced twin."""
     finder = Finder(folder)
     places = [
         place for place in (PHOTOS, *reversed(finder.twins.values())) if (folder / place).is_dir()
@@ -95,7 +95,7 @@ def _find_photos(
     paths = [PurePosixPath(whole[0]) / photo.name for photo in listed[whole[0]]]
     files = []
     for index, path in enumerate(paths):
-        # Programs that reduce photos often number them anew, so that only the order tells.
+        # Programs that reduce photos often renumber them, so only the order identifies them.
         options = [listed[place][index] for place in reversed(whole)]
         if whole[0] == PHOTOS and len(whole) < len(places):
             named = finder.photo(path, size)
@@ -105,7 +105,7 @@ def _find_photos(
 
 
 def _list_photos(folder: Path) -> list[Path]:
-    """Photos in plain order of their names; their names may have no ending."""
+    """Photos of a folder in plain order of their names, which may have no ending."""
     endings = (*IMAGE_ENDINGS, *UNREADABLE_ENDINGS, "")
     return [
         path
@@ -115,7 +115,7 @@ def _list_photos(folder: Path) -> list[Path]:
 
 
 def _just_large_enough(options: Sequence[Path], size: int) -> Path:
-    """The smallest that is no smaller than `size`, else the largest; smallest first."""
+    """Pick the smallest no smaller than `size`, else the largest; `options` are smallest first."""
     sizes = [max(read_image_size(option)) for option in options] if len(options) > 1 else [size]
     enough = [each for each in zip(sizes, options, strict=True) if each[0] >= size]
     best = (

@@ -1,6 +1,6 @@
-"""What a picture means as a mask, and as a label map: one table for segments and cut-outs alike.
+"""Reading pictures as masks and as label maps, with the same rules for segments and cut-outs.
 
-The table is in docs/input.md. A mask is the shape of its photo within a pixel of rounding.
+docs/input.md tabulates the rules. A mask has the shape of its photo, within a pixel of rounding.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from splat_uff.capture.images import LOSSY, SIXTEEN_BIT, opened
 from splat_uff.system.errors import InputError
 
 HALF = 128
-"""Alpha, and the brightness of lossy pictures, from which on a pixel counts."""
+"""Least alpha, and least brightness in lossy pictures, of a pixel in a mask."""
 SOLID_SHARE = 0.1
-"""A colour is drawn, and not the rim of one, if it makes up so much of what is not black."""
+"""Share of the non-black pixels above which a colour is drawn, rather than a soft edge."""
 SOFT_SHARE = 0.8
-"""A grey picture of so many pixels at 0 and 255, and more than `MOST_FLAT` greys, is one mask."""
+"""Share of pixels at 0 and 255 above which a picture of over `MOST_FLAT` greys is one mask."""
 MOST_FLAT = 16
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that swap height and width."""
@@ -27,19 +27,22 @@ _GREY = ("L", "LA", "La", "I", "F", *SIXTEEN_BIT)
 
 
 def read_mask(path: Path) -> Bool[np.ndarray, "H W"]:
-    """Read one mask, whatever way it is drawn.
+    """Read one mask, however it is drawn.
 
-    The first that applies: alpha, where some pixels are opaque and some are not (at least one half
-    counts); a palette in colour, where every index but 0 counts (of just two colours, that which
-    is not black); grey, where what is brighter than half of the brightest counts, so that masks of
-    0 and 1 read like those of 0 and 255; colour, where what is not black counts, its soft edges
-    from half of the darkest colour that was drawn. In lossy formats grey counts from 128 of 255.
+    The first rule that applies decides which pixels are in the mask:
+
+    * alpha, if some pixels are opaque and some are not: pixels with an alpha of at least one half;
+    * a colour palette: every index but 0, or if just two colours are used, the one that is not
+      black;
+    * grey: pixels brighter than half of the brightest, so that masks of 0 and 1 read like those of
+      0 and 255; in lossy formats, pixels from 128 of 255;
+    * colour: pixels that are not black, with soft edges from half of the darkest drawn colour.
 
     Args:
-        path: Picture of any format that `read_image` reads.
+        path: Picture in any format that `read_image` reads.
 
     Raises:
-        InputError: If the file is missing, no image, truncated or too large.
+        InputError: If the file is missing, not an image, truncated or too large.
     """
     with opened(path) as image:
         alpha = _telling_alpha(image)
@@ -61,20 +64,21 @@ def read_mask(path: Path) -> Bool[np.ndarray, "H W"]:
 
 
 def read_label_map(path: Path, *, lifts: bool | None = None) -> Int[np.ndarray, "H W"]:
-    """Read a label map: one number a pixel, from 1; 0 is nothing.
+    """Read a label map: one number per pixel, from 1; 0 is no segment.
 
-    Grey of 8, 16 or 32 bits is the number; a palette, its index but 255; in colour every colour but
-    black is a label, and its soft edges go to the nearest. Pixels that alpha leaves out are
-    nothing. Where a map has -1 (without a sign, 255 or 65535), that is nothing and 0 is a label
-    like others, which all go up by one. A grey picture that
-    is almost everywhere 0 or 255, and grey only along the rim, is one mask with soft edges.
+    In grey of 8, 16 or 32 bits the value is the label; in a palette it is the index, except 255,
+    which is no segment. In colour, every colour but black is a label, and soft edges take the
+    nearest label. Pixels that alpha leaves out are no segment. If a map has -1 (255 or 65535 if
+    unsigned), that is no segment and 0 is an ordinary label; all labels then go up by one. A grey
+    picture that is 0 or 255 almost everywhere, and grey only along edges, is one mask with soft
+    edges.
 
     Args:
-        path: Picture of a lossless format that `read_image` reads.
-        lifts: Whether -1 is nothing and 0 a label, where that is known from other maps.
+        path: Picture in a lossless format that `read_image` reads.
+        lifts: Whether -1 is no segment and 0 a label, if known from other maps.
 
     Raises:
-        InputError: If the file is missing, no image, truncated or too large, a JPEG, or holds
+        InputError: If the file is missing, not an image, truncated, too large or a JPEG, or holds
             numbers that are not whole.
     """
     with opened(path) as image:
@@ -89,7 +93,7 @@ def read_label_map(path: Path, *, lifts: bool | None = None) -> Int[np.ndarray, 
         else:
             labels = _numbered(np.asarray(image.convert("RGB")))
         most = largest_of(image.mode)
-        if image.mode == "P":  # 255 is what VOC calls void.
+        if image.mode == "P":  # VOC's "void".
             labels = np.where(labels == 255, 0, labels)
         if image.mode not in _GREY:
             lifts = False
@@ -107,10 +111,10 @@ def read_label_map(path: Path, *, lifts: bool | None = None) -> Int[np.ndarray, 
 
 
 def states_negative(path: Path) -> bool:
-    """Whether a grey label map has -1, also as the largest number of its bits.
+    """Whether a grey label map has -1, possibly stored as the largest unsigned value.
 
     Raises:
-        InputError: If the file is missing, no image, truncated or too large.
+        InputError: If the file is missing, not an image, truncated or too large.
     """
     with opened(path) as image:
         if image.mode not in ("L", "I", "F", *SIXTEEN_BIT) or image.format in LOSSY:
@@ -122,16 +126,17 @@ def states_negative(path: Path) -> bool:
 
 
 def largest_of(kind: str | np.dtype) -> int | None:
-    """The largest number of a mode of Pillow or a type, where it has no sign: -1 is written so."""
+    """Largest value of an unsigned Pillow mode or NumPy type, which stores -1; None if signed."""
     if isinstance(kind, str):
         return 255 if kind == "L" else 2**16 - 1 if kind in SIXTEEN_BIT else None
     return int(np.iinfo(kind).max) if kind in (np.uint8, np.uint16) else None
 
 
 def has_negative(labels: Shaped[np.ndarray, "*S"], most: int | None) -> bool:
-    """Whether labels have -1, or `most`, the largest number that they can hold, in its place.
+    """Whether labels have -1, or in its place `most`, the largest value that they can hold.
 
-    That beside 0 alone is the white of a mask, and beside its neighbour a number like others.
+    `most` does not count if 0 is the only other label, since it is then the white of a mask, nor if
+    `most - 1` is a label, since both are then ordinary labels.
     """
     if most is None:
         return bool((labels < 0).any())
@@ -141,10 +146,10 @@ def has_negative(labels: Shaped[np.ndarray, "*S"], most: int | None) -> bool:
 
 
 def has_two_values(path: Path) -> bool:
-    """Whether a picture is one mask and no label map: it has two values at most, or soft edges.
+    """Whether a picture is one mask, not a label map: it has at most two values, or soft edges.
 
     Raises:
-        InputError: If the file is missing, no image, truncated or too large.
+        InputError: If the file is missing, not an image, truncated or too large.
     """
     with opened(path) as image:
         if image.format in LOSSY or image.mode not in ("L", "P", "RGB", "RGBA", *SIXTEEN_BIT, "I"):
@@ -153,7 +158,7 @@ def has_two_values(path: Path) -> bool:
 
 
 def has_shape(shape: tuple[int, ...], photo: tuple[int, int]) -> bool:
-    """Whether one of two pictures is the other's size times one factor, its sides rounded."""
+    """Whether one of two sizes is the other scaled by one factor, with sides rounded."""
 
     def is_reduced(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
         pairs = list(zip(one, other, strict=True))
@@ -165,7 +170,7 @@ def has_shape(shape: tuple[int, ...], photo: tuple[int, int]) -> bool:
 
 
 def has_any_shape(shape: tuple[int, ...], photos: Sequence[tuple[int, int]]) -> bool:
-    """As `has_shape`, for a photo that is there at several sizes."""
+    """Whether `has_shape` holds for any size of a photo that exists at several sizes."""
     return any(has_shape(shape, photo) for photo in photos)
 
 
@@ -176,16 +181,16 @@ def as_photo(
     shapes: Sequence[tuple[int, int]],
     other_turn: int,
 ) -> Bool[np.ndarray, "H W"]:
-    """A mask the way round in which its photo was read.
+    """Turn a mask to the orientation in which its photo was read.
 
     Args:
-        mask: As it stands in the file.
-        path: Of the mask, for messages.
-        shapes: Heights and widths of the photo, as it was read, before it was reduced.
-        other_turn: As `View.other_turn`.
+        mask: Mask as stored in its file.
+        path: File of the mask, for error messages.
+        shapes: Heights and widths of the photo as it was read, before it was reduced.
+        other_turn: EXIF orientation of `View.other_turn`.
 
     Raises:
-        InputError: If it has the photo's shape in neither way.
+        InputError: If the mask has the photo's shape in neither orientation.
     """
     if has_any_shape(mask.shape, shapes):
         return mask
@@ -199,7 +204,7 @@ def as_photo(
 
 
 def turned(picture: Shaped[np.ndarray, "H W *C"], orientation: int) -> Shaped[np.ndarray, "h w *C"]:
-    """A picture as an EXIF orientation, 1 to 8, says that it should be shown.
+    """Turn a picture upright, according to an EXIF orientation from 1 to 8.
 
     Source: CIPA DC-008 (Exif 3.0), tag 274.
     """
@@ -213,12 +218,12 @@ def turned(picture: Shaped[np.ndarray, "H W *C"], orientation: int) -> Shaped[np
 
 
 def turned_back(orientation: int) -> int:
-    """The orientation that undoes another."""
+    """EXIF orientation that undoes the given one."""
     return {6: 8, 8: 6}.get(orientation, orientation)
 
 
 def _telling_alpha(image: Image.Image) -> Bool[np.ndarray, "H W"] | None:
-    """Where a picture is opaque, if it is so in places only."""
+    """Opaque pixels of a picture; None if all or none of them are."""
     if "A" not in image.getbands() and "a" not in image.getbands():
         if "transparency" not in image.info or image.mode not in ("P", "L", "RGB"):
             return None
@@ -254,7 +259,7 @@ def _indexed(image: Image.Image) -> Bool[np.ndarray, "H W"]:
 def _not_black(colours: Shaped[np.ndarray, "H W 3"], lossy: bool) -> Bool[np.ndarray, "H W"]:
     brightest = colours.max(axis=2)
     drawn = brightest[brightest > (HALF // 8 if lossy else 0)]
-    if lossy:  # Every colour has been spread over its neighbours, so none stands out.
+    if lossy:  # Compression spreads colours over their neighbours, so none stands out.
         return brightest > np.median(drawn) / 2 if len(drawn) else np.zeros_like(brightest, bool)
     codes, counts = np.unique(_codes(colours[brightest > 0]), return_counts=True)
     solid = codes[counts >= SOLID_SHARE * len(drawn)]
@@ -265,13 +270,13 @@ def _not_black(colours: Shaped[np.ndarray, "H W 3"], lossy: bool) -> Bool[np.nda
 
 
 def _numbered(colours: Shaped[np.ndarray, "H W 3"]) -> Int[np.ndarray, "H W"]:
-    """A number for each colour in the order of their codes; grey is its own number, black 0."""
+    """Number the colours in the order of their codes, black as 0; grey keeps its own value."""
     if (colours == colours[..., :1]).all():
         return colours[..., 0].astype(np.int32)
     codes = _without_rims(_codes(colours))
     known = np.unique(codes)
     first = 0 if known[0] == 0 else 1
-    # Row by row, as the numbers of all pixels at once would take eight bytes each, several times.
+    # Row by row: all pixels at once would take several arrays of eight bytes each.
     labels = np.empty(codes.shape, np.int32)
     for row, code in enumerate(codes):
         labels[row] = np.searchsorted(known, code) + first
@@ -279,10 +284,10 @@ def _numbered(colours: Shaped[np.ndarray, "H W 3"]) -> Int[np.ndarray, "H W"]:
 
 
 def _without_rims(codes: Int[np.ndarray, "H W"]) -> Int[np.ndarray, "H W"]:
-    """Codes of colours, those that are only along edges replaced by the nearest that are drawn.
+    """Replace the codes of colours that occur only along edges by the nearest drawn colours.
 
-    Drawn is what fills two by two pixels somewhere. Where such colours are the fewer, the others
-    come from edges that were smoothed.
+    A colour is drawn if it fills a square of two by two pixels somewhere. If fewer than half of the
+    colours are, the others come from smoothed edges.
     """
     same = codes[1:, 1:]
     full = (same == codes[:-1, 1:]) & (same == codes[1:, :-1]) & (same == codes[:-1, :-1])
@@ -308,7 +313,7 @@ def _channels(codes: Int[np.ndarray, "K"]) -> Int[np.ndarray, "K 3"]:
 
 
 def _is_lossless(path: Path) -> bool:
-    """Whether a file is WebP of the lossless kind."""
+    """Whether a file is lossless WebP."""
     with path.open("rb") as file:
         head = file.read(64)
     return head[8:12] == b"WEBP" and b"VP8L" in head
@@ -323,9 +328,9 @@ def _codes(colours: Shaped[np.ndarray, "*S 3"]) -> Int[np.ndarray, "*S"]:
 
 
 def _is_soft_mask(values: Shaped[np.ndarray, "H W"]) -> bool:
-    """Whether grey is only along the rim of what is white, or there are too many greys for labels.
+    """Whether grey occurs only along the edges of white, or there are too many greys for labels.
 
-    Labels are areas: of those that are three pixels wide something is left within.
+    Labels are areas, and an area at least three pixels wide survives an erosion.
     """
     white, grey = values == 255, (values > 0) & (values < 255)
     if not white.any() or not grey.any():

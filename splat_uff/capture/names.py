@@ -1,4 +1,4 @@
-"""Names of photos: their order, and the paths that files state."""
+"""Names of photos: their order, and the paths given for them in files."""
 
 import os
 import re
@@ -12,19 +12,19 @@ IMAGE_ENDINGS = (
     *(".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".mpo", ".apng"),
     *(".pcx", ".qoi", ".dib", ".sgi", ".heic", ".heif"),
 )
-"""Endings of pictures that Pillow reads, the last two with a plugin; lower case, by preference."""
+"""Endings of pictures that Pillow reads, the last two with a plugin; lower case, best first."""
 _LONGEST = 255
-"""Bytes of a file name that file systems allow."""
+"""Maximum length of a file name in usual file systems, in bytes."""
 
 
 def natural_key(name: str) -> list[str | int]:
-    """Sort key that takes runs of digits as numbers, so that r_2 comes before r_10."""
+    """Sort key that compares runs of digits as numbers, so that r_2 comes before r_10."""
     parts = re.split(r"([0-9]+)", name)
     return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 
 
 def without_ending(name: str, endings: Sequence[str] = IMAGE_ENDINGS) -> str:
-    """A name or path without the ending of a picture; what else follows a dot is part of the name.
+    """Remove the ending of a picture from a name or path; any other suffix is part of the name.
 
     Example:
         >>> without_ending("cam/r_0.JPG"), without_ending("frame.0001")
@@ -37,19 +37,19 @@ def without_ending(name: str, endings: Sequence[str] = IMAGE_ENDINGS) -> str:
 def stated_path(
     folder: Path, written: str, source: Path, field: str = "file_path"
 ) -> PurePosixPath:
-    """A path that stands in a file, relative to the folder that it may not leave.
+    """Parse a path written in a file, relative to a folder that it must not leave.
 
-    Backslashes separate folders, as Windows writes them, unless a file of just that name is there.
-    Links inside of the folder may lead anywhere, since the user made them; the text may not.
+    Backslashes separate folders, as on Windows, unless a file of exactly that name exists. Links
+    inside the folder may lead anywhere, since the user made them; the written path may not.
 
     Args:
-        folder: Where relative paths start.
-        written: As in the file.
-        source: The file, for messages.
-        field: What the path is called there, for messages.
+        folder: Folder that relative paths start from.
+        written: Path as written in the file.
+        source: File that holds the path, for error messages.
+        field: Name of the path's field in that file, for error messages.
 
     Raises:
-        InputError: If the path is absolute or climbs out of the folder, or is no path.
+        InputError: If the path is absolute, leaves the folder, or is not a path.
     """
     text = written
     if "\\" in text and not _is_there(folder, text):
@@ -58,12 +58,12 @@ def stated_path(
         raise InputError(
             f"{source} has {field} {written[:80]!r}; expected a path such as './train/r_0'."
         )
-    base = os.path.abspath(folder)  # noqa: PTH100 - Links are not to be followed.
+    base = os.path.abspath(folder)  # noqa: PTH100 - Must not follow links.
     real = os.path.realpath(folder)
     if text.startswith(real + os.sep) and not text.startswith(base + os.sep):
         text = text[len(real) + 1 :]  # Absolute, and the folder was given through a link.
     drive = re.match(r"[A-Za-z]:/", text) is not None and os.name != "nt"
-    # Collapsed as text: ".." behind a link would lead out of where the link leads to.
+    # Collapsed as text: ".." after a link would be resolved in the folder the link points to.
     path = os.path.normpath(os.path.join(base, text))  # noqa: PTH118
     if drive or os.path.commonpath([base, path]) != base:
         raise InputError(
@@ -74,12 +74,12 @@ def stated_path(
 
 
 def view_names(paths: Sequence[PurePosixPath]) -> list[str]:
-    """Names for photos: the file names without ending where these differ, else with folders.
+    """Name photos by their file names without ending, with folders if these are not unique.
 
-    Folders that all paths share at the front are left out.
+    Leading folders that all paths share are left out.
 
     Args:
-        paths: Relative to one folder.
+        paths: Paths of the photos, relative to one folder.
     """
     short = [without_ending(path.name) for path in paths]
     if len(set(short)) == len(short):
@@ -89,10 +89,10 @@ def view_names(paths: Sequence[PurePosixPath]) -> list[str]:
 
 
 def _is_path(text: str) -> bool:
-    """Whether a file could be called so."""
+    """Whether a text is a possible path of a file."""
     try:
         lengths = [len(os.fsencode(part)) for part in text.split("/")]
-    except UnicodeEncodeError:  # Half of a pair of code units.
+    except UnicodeEncodeError:  # An unpaired surrogate.
         return False
     return bool(text.strip()) and "\0" not in text and max(lengths) <= _LONGEST
 
@@ -100,5 +100,5 @@ def _is_path(text: str) -> bool:
 def _is_there(folder: Path, name: str) -> bool:
     try:
         return (folder / name).exists()
-    except (OSError, ValueError):  # Too long, a zero byte.
+    except (OSError, ValueError):  # Too long, or with a zero byte.
         return False

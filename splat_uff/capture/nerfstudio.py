@@ -1,4 +1,4 @@
-"""`transforms.json`, as nerfstudio and instant-ngp write it."""
+"""Captures with a `transforms.json`, as written by nerfstudio and instant-ngp."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,23 +27,23 @@ SPLITS = ("train", "val", "test")
 def read_nerfstudio(folder: Path, *, size: int = 400, memory: Memory | None = None) -> Capture:
     """Read the frames of `transforms.json`.
 
-    Intrinsics stand at the top or in each frame, as `fl_x fl_y cx cy w h` or as `camera_angle_x`;
-    OpenCV's distortion `k1 k2 p1 p2 k3 k4`, or its fisheye's, is undone. Paths are relative to the
-    folder, with or without an ending; frames whose photo is not there are skipped and counted.
-    `mask_path` says what belongs to the scene; `ply_file_path` has its sparse points. Where
-    `images_2`, `images_4` ... stand beside `images`, the smallest photo that is no smaller than
-    `size` is read.
+    Intrinsics are given at the top level or in each frame, as `fl_x fl_y cx cy w h` or as
+    `camera_angle_x`; OpenCV's distortion `k1 k2 p1 p2 k3 k4`, or its fisheye's, is undone. Paths
+    are relative to the folder, with or without an ending; frames without a photo are skipped and
+    counted. `mask_path` cuts the scene out; `ply_file_path` holds its sparse points. If `images_2`,
+    `images_4` ... exist beside `images`, the smallest photo that is no smaller than `size` is read.
 
-    Held out are `val_filenames` and `test_filenames`. With `train_filenames`, these are trained on
-    and frames in no list are left out; without any list, every eighth by name is held out.
+    The photos in `val_filenames` and `test_filenames` are held out. If there are `train_filenames`,
+    only these are trained on, and frames in no list are left out; without any list, every eighth
+    photo by name is held out.
 
     Args:
-        folder: Holds `transforms.json`.
-        size: Pixels of the longer image side; photos are averaged down to it.
-        memory: Budget that the photos count towards.
+        folder: Folder with `transforms.json`.
+        size: Longer image side, in pixels; larger photos are averaged down to it.
+        memory: Memory budget that the photos count towards.
 
     Raises:
-        InputError: If the file is damaged, a path leaves the folder, or no photo is there.
+        InputError: If the file is damaged, a path leaves the folder, or no photo exists.
     """
     path = folder / "transforms.json"
     record, stated = read_frames(path)
@@ -83,10 +83,10 @@ def read_nerfstudio(folder: Path, *, size: int = 400, memory: Memory | None = No
 def _find_photos(
     finder: Finder, frames: Sequence[Frame], source: Path, size: int
 ) -> list[tuple[Frame, Path]]:
-    """The frames whose photo is there, each with it; what is missing is said.
+    """Find the frames with a photo, each with its file, and print a notice on missing ones.
 
     Raises:
-        InputError: If no photo is there.
+        InputError: If no photo exists.
     """
     files = finder.photos([frame.path for frame in frames], size)
     found = list(zip(frames, files, strict=True))
@@ -109,10 +109,10 @@ def _find_photos(
 def _read_lists(
     record: Mapping[str, Any], folder: Path, source: Path, frames: Sequence[Frame]
 ) -> dict[str, set[str]]:
-    """Keys of the frames in each of the lists that the file has, if any has names.
+    """Read the keys of the frames in each list of file names; empty if all lists are.
 
     Raises:
-        InputError: If a list is none of names, or none of its names is a frame's.
+        InputError: If a list does not consist of names, or none of its names belongs to a frame.
     """
     known = {_key(frame.path) for frame in frames}
     alone = Counter(_key(PurePosixPath(frame.path.name)) for frame in frames)
@@ -131,7 +131,7 @@ def _read_lists(
         keys = {
             name: _key(stated_path(folder, name, source, f"{split}_filenames")) for name in written
         }
-        # A bare file name will do where it is that of one frame only.
+        # A bare file name is enough if it belongs to just one frame.
         keys = {name: key if key in known else by_name.get(key, key) for name, key in keys.items()}
         strange = [name for name, key in keys.items() if key not in known]
         if strange and len(strange) == len(keys):
@@ -154,7 +154,7 @@ def _read_lists(
 
 
 def _keep_listed(lists: Mapping[str, set[str]], frames: Sequence[Frame]) -> list[Frame]:
-    """Frames that are in a list; without `train_filenames`, those in none are trained on."""
+    """Keep the frames that are in a list, or all frames if there are no `train_filenames`."""
     if "train" not in lists:
         return list(frames)
     listed = set().union(*lists.values())
@@ -169,7 +169,7 @@ def _keep_listed(lists: Mapping[str, set[str]], frames: Sequence[Frame]) -> list
 
 
 def _key(path: PurePosixPath) -> str:
-    """What two ways of writing the path of one photo have in common."""
+    """Key of a photo's path that does not depend on case or ending."""
     return folded(without_ending(path.as_posix()))
 
 
@@ -185,10 +185,10 @@ def _points(folder: Path, record: Mapping[str, Any], source: Path) -> SparsePoin
 
 
 def read_points(path: Path) -> SparsePoints:
-    """Read a point cloud from a `.ply`, with colours where it has some.
+    """Read a point cloud from a `.ply`, with its colours if it has any.
 
     Raises:
-        InputError: If it is none, or holds no finite point.
+        InputError: If the file is not a point cloud, or holds no finite point.
     """
     from plyfile import PlyData, PlyParseError
 

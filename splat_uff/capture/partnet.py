@@ -1,4 +1,4 @@
-"""PartNet renderings, as the paper's repository lays them out (docs/input.md)."""
+"""PartNet renderings in the layout of the paper's repository (docs/input.md)."""
 
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -24,11 +24,11 @@ FIELD_OF_VIEW = np.deg2rad(50)
 IMAGE = "shape-rgb.png"
 VIEW = "view-"
 MASKS = "seg"
-"""Folder of the 2D masks, those of `view-03` in `03`."""
+"""Folder of the 2D masks; those of `view-03` are in its subfolder `03`."""
 
 
 def find_views(folder: Path) -> list[Path]:
-    """The folders of views, `view-00` and so on, by number."""
+    """List the folders of views, `view-00` and so on, in order of their numbers."""
     views = [path for path in visible_entries(folder) if path.name.startswith(VIEW)]
     views = [path for path in views if (path / "meta.txt").is_file()]
     return sorted(views, key=lambda path: natural_key(path.name))
@@ -38,14 +38,14 @@ def read_partnet(folder: Path, *, size: int = 400, memory: Memory | None = None)
     """Read `view-XX/{meta.txt,shape-rgb.png,part-XXX.png}`.
 
     `meta.txt` has rotations about z, y and x in degrees and a radius; the camera stands at twice
-    that radius and looks at the origin, +x up, with a field of view of 50 degrees. The background
-    is black and what no part covers; parts are the true objects, all of them one collection. Every
-    eighth view is held out.
+    that radius and looks at the origin, +x up, with a field of view of 50 degrees. Pixels that no
+    part covers are the background, which is black; parts are the true objects and together form one
+    collection. Every eighth view is held out.
 
     Args:
-        folder: Holds the views.
-        size: Pixels of the longer image side; pictures are averaged down to it.
-        memory: Budget that the photos count towards.
+        folder: Folder with the views.
+        size: Longer image side, in pixels; larger pictures are averaged down to it.
+        memory: Memory budget that the photos count towards.
 
     Raises:
         InputError: If a file is missing or damaged.
@@ -86,12 +86,12 @@ def read_partnet(folder: Path, *, size: int = 400, memory: Memory | None = None)
 
 
 def _mask_source(folder: Path) -> str:
-    """Masks of this layout, or those that `splat-uff masks` made."""
+    """Origin of the 2D masks: this layout's, or those that `splat-uff masks` made."""
     return "imported" if (folder / MASKS).is_dir() else mask_source(folder)
 
 
 def _read_parts(place: Path) -> Int[np.ndarray, "H W"]:
-    """Number of the part that each pixel shows, from 1; later parts lie over earlier ones."""
+    """Read the number of the part at each pixel, from 1; later parts cover earlier ones."""
     entries = [path for path in visible_entries(place) if path.name.startswith("part-")]
     entries = [path for path in entries if path.suffix.lower() in IMAGE_ENDINGS]
     paths = sorted(entries, key=lambda path: natural_key(path.name))

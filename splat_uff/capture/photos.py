@@ -1,4 +1,4 @@
-"""Files of photos: found by what other files call them, and at the size that is wanted."""
+"""Files of photos: finding them by the names in other files, at the size that is needed."""
 
 import errno
 import re
@@ -17,14 +17,14 @@ from splat_uff.system.progress import notice
 PHOTOS = "images"
 """Folder of the photos in most layouts."""
 _TWIN = re.compile(r"images_([0-9]{1,3})(_png)?", re.IGNORECASE)
-"""Folders of the same photos, reduced by a factor; gsplat's examples write them as PNG."""
+"""Name of a folder of the same photos, reduced by a factor; gsplat's examples write PNG."""
 HARDLY_READABLE = (".heic", ".heif", *UNREADABLE_ENDINGS)
 _RANKS = {ending: rank for rank, ending in enumerate((*IMAGE_ENDINGS, *UNREADABLE_ENDINGS))}
 
 
 @dataclass(frozen=True)
 class _Listing:
-    """The entries of a folder by folded name, and its pictures by folded name without ending."""
+    """Entries of a folder by folded name, and its pictures by folded name without ending."""
 
     by_name: dict[str, list[Path]] = field(default_factory=dict)
     by_stem: dict[str, list[Path]] = field(default_factory=dict)
@@ -43,16 +43,16 @@ class _Listing:
 
 
 class Finder:
-    """Finds files by names that may differ from theirs in case, ending or separators.
+    """Finder of files by names that may differ from theirs in case, ending or separators.
 
-    Every folder is listed once, so one `Finder` serves one reading of a capture.
+    Every folder is listed only once, so use a new `Finder` each time a capture is read.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Look into nothing yet.
+        """Start without listing any folder.
 
         Args:
-            folder: Of the capture; paths are relative to it.
+            folder: Folder of the capture; paths are relative to it.
         """
         self.folder = folder
         self._listings: dict[Path, _Listing] = {}
@@ -61,15 +61,15 @@ class Finder:
         self._renamed: dict[str, str] = {}
 
     def find(self, path: PurePosixPath) -> Path | None:
-        """The picture that a path means, or None where there is none.
+        """Find the picture that a path refers to; None if there is none.
 
-        In this order: the very name; the same in another case; NAME with another ending, or with
-        one where the path has none; NAME.ENDING.png; NAME without an ending. Endings are tried in
-        the order of `IMAGE_ENDINGS`, then those of pictures that cannot be read, so that they are
-        named as such.
+        Names are tried in this order: the exact name; the same in another case; NAME with another
+        ending, or with one if the path has none; NAME.ENDING.png; NAME without an ending. Endings
+        are tried in the order of `IMAGE_ENDINGS`, then those of unreadable pictures, so that these
+        are reported as such.
 
         Raises:
-            InputError: If the file is a link that leads in a circle.
+            InputError: If the file is a link to itself.
         """
         place = self._place(path.parent)
         if place is None:
@@ -83,16 +83,16 @@ class Finder:
         options += listing.by_stem.get(folded(path.name), [])
         options += listing.by_name.get(folded(stem), [])
         there = [option for option in options if _is_file(option)]
-        # One that was converted lies beside the original, which cannot be read.
+        # A converted picture may lie beside the original, which cannot be read.
         there.sort(key=lambda option: option.suffix.lower() in HARDLY_READABLE)
         return there[0] if there else None
 
     def photos(self, paths: Sequence[PurePosixPath], size: int) -> list[Path | None]:
-        """The files of photos, as `photo`; one that is found for several paths is that of one.
+        """Find the files of photos, like `photo`; a file found for several paths goes to one.
 
-        That is the path with its very name, or else the first.
+        It goes to the path with exactly its name, or else to the first.
         """
-        # A folder that photos themselves are said to be in is none of reduced ones.
+        # A folder that paths of photos name is not a folder of reduced photos.
         self._named |= {folded(path.parts[0]) for path in paths}
         found = [self.photo(path, size) for path in paths]
         owners: dict[Path, PurePosixPath] = {}
@@ -108,15 +108,15 @@ class Finder:
         ]
 
     def photo(self, path: PurePosixPath, size: int) -> Path | None:
-        """The file of a photo: it, or its reduced twin that is just large enough.
+        """Find the file of a photo: the original, or its smallest twin that is large enough.
 
-        Of `images`, `images_2`, `images_4` ... the smallest whose photo is no smaller than `size`;
-        where none is, the largest there is. Each photo is looked for by itself, so one that is
-        missing in a folder is read from another.
+        Among `images`, `images_2`, `images_4` ..., this is the smallest photo that is no smaller
+        than `size`, or else the largest. Each photo is looked up separately, so one that is missing
+        in a folder is read from another.
 
         Args:
-            path: Of the photo, relative to the capture.
-            size: Pixels that the longer side should have at least.
+            path: Path of the photo, relative to the capture.
+            size: Least length of the longer side, in pixels, if there is such a photo.
         """
         own = self.find(path)
         if own is not None and without_ending(path.name) != path.name != own.name:
@@ -130,7 +130,7 @@ class Finder:
 
     @cached_property
     def twins(self) -> dict[int, str]:
-        """Names of the folders of reduced photos by the factor, the smallest photos first."""
+        """Names of the folders of reduced photos, by factor, smallest photos first."""
         found: dict[int, str] = {}
         for entry in visible_entries(self.folder):
             match = _TWIN.fullmatch(entry.name)
@@ -139,7 +139,7 @@ class Finder:
         return dict(sorted(found.items(), reverse=True))
 
     def say_renamed(self) -> None:
-        """One line on the photos that are there under another name than is written, if any are."""
+        """Print a notice on photos that were found under another name than the one written."""
         if self._renamed:
             written, found = next(iter(self._renamed.items()))
             count = len(self._renamed)
@@ -154,7 +154,7 @@ class Finder:
         return [PurePosixPath(twin) / rest for twin in twins]
 
     def _place(self, folder: PurePosixPath) -> Path | None:
-        """A folder whose name may differ in case."""
+        """Find a folder whose name may differ in case."""
         here = self.folder
         for part in folder.parts:
             options = [here / part]
@@ -173,10 +173,10 @@ class Finder:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether a file is there; a link to nothing counts as none.
+    """Whether a file exists; a link to nothing does not count.
 
     Raises:
-        InputError: If it is a link that leads in a circle.
+        InputError: If the file is a link to itself, or may not be read.
     """
     try:
         path.stat()

@@ -1,4 +1,4 @@
-"""From photos with poses, of whatever layout, to a capture in our normalised world."""
+"""Converting posed photos of any layout to a capture in our normalised world."""
 
 import os
 import re
@@ -31,54 +31,54 @@ from splat_uff.system.progress import notice, track
 from splat_uff.system.records import array_record
 
 HOLD_OUT_EVERY = 8
-"""Every eighth photo, the first among them, is held out; of fewer than eight, none."""
+"""Interval of held-out photos, starting with the first; of fewer photos, none is held out."""
 FOLDERS = r"images(_[0-9]+)?|train|val|test"
-"""Folders of photos that the names of masks leave out."""
+"""Pattern of folders of photos that the names of masks may leave out."""
 FINER = 2
-"""Photos are undistorted at so many times the size at which they are used."""
+"""Factor by which photos are larger, when they are undistorted, than when they are used."""
 LEAST_IN_FRONT = 0.9
-"""Share of the cameras that must have the point which their axes share in front of them."""
+"""Least share of cameras that must have the shared point of their axes in front of them."""
 
 
 @array_record
 class Photo:
-    """One photo as a reader finds it."""
+    """One photo, as found by a reader."""
 
     name: str
     path: Path
     world_from_cam: Float[np.ndarray, "4 4"]
-    """Rigid, OpenCV axes, lengths as in the files."""
+    """Rigid pose with OpenCV axes and lengths as in the files."""
     lens: Lens
     mask_path: Path | None = None
-    """Binary image of what belongs to the scene."""
+    """Binary image that cuts the scene out."""
     keys: tuple[str, ...] = ()
-    """See `View.keys`."""
+    """Other possible names of the masks; see `View.keys`."""
 
 
 @dataclass(frozen=True)
 class PosedPhotos:
-    """What a reader finds in the folder of a capture; lengths are as in the files."""
+    """Contents of a capture's folder, as found by a reader; lengths are as in the files."""
 
     folder: Path
     photos: Sequence[Photo]
-    """In any order."""
+    """Photos, in any order."""
     masks: str
-    """Where the 2D masks come from."""
+    """Origin of the 2D masks."""
     points: SparsePoints | None = None
-    """Of the scene."""
+    """Sparse points of the scene."""
     depth: float | None = None
     """Typical distance of the scene from the cameras."""
     held_out: Sequence[str] | None = None
-    """Names of the photos to hold out; every eighth unless given."""
+    """Names of the photos to hold out; every eighth if None."""
 
 
 @dataclass(frozen=True)
 class ViewsRead:
-    """What became of photos."""
+    """Views read from photos."""
 
     views: list[View]
     numbers: list[int]
-    """Which photo each view is of; some may have been left out."""
+    """Index of each view's photo; some photos may have been left out."""
     see_through: bool
     """Whether alpha cuts the scene out of its background."""
 
@@ -86,18 +86,18 @@ class ViewsRead:
 def assemble(found: PosedPhotos, *, size: int, memory: Memory | None = None) -> Capture:
     """Read photos, undo their lenses, and put the scene in the middle of our world.
 
-    The origin becomes the point that all optical axes come nearest to; where there is none in front
-    of the cameras, as in forward-facing captures, the middle of the sparse points, or the
-    point at `depth` before the mean camera. The median camera distance becomes 1.5. Nothing is
-    rotated, so that spherical harmonics keep their meaning; `source_from_world` leads back.
+    The origin becomes the point nearest to all optical axes. If there is none in front of the
+    cameras, as in forward-facing captures, it becomes the middle of the sparse points, or else the
+    point at `depth` in front of the mean camera. The median camera distance becomes 1.5. Nothing is
+    rotated, so spherical harmonics keep their meaning; `source_from_world` is the inverse.
 
     Args:
-        found: At least one photo, and what is known of the scene.
-        size: Pixels of the longer image side; photos are averaged down to it.
-        memory: Budget that the photos count towards.
+        found: At least one photo, and what is known about the scene.
+        size: Longer image side, in pixels; larger photos are averaged down to it.
+        memory: Memory budget that the photos count towards.
 
     Raises:
-        InputError: If there is no photo, a name is there twice, or a file is damaged or does not
+        InputError: If there is no photo, two have the same name, or a file is damaged or does not
             fit its camera.
     """
     folder, photos = found.folder, _in_order(found)
@@ -123,10 +123,10 @@ def assemble(found: PosedPhotos, *, size: int, memory: Memory | None = None) -> 
 
 
 def _in_order(found: PosedPhotos) -> list[Photo]:
-    """The photos by name, as people count.
+    """Sort the photos by name, comparing digits as numbers.
 
     Raises:
-        InputError: If there is none, or a name is there twice.
+        InputError: If there is no photo, or two have the same name.
     """
     if not found.photos:
         raise InputError(
@@ -142,7 +142,7 @@ def _in_order(found: PosedPhotos) -> list[Photo]:
 
 
 def _choose_held_out(views: Sequence[View]) -> set[str]:
-    """Names of every eighth view; of fewer than eight, of none."""
+    """Names of every eighth view; empty if there are fewer than eight."""
     enough = len(views) >= HOLD_OUT_EVERY
     return {view.name for view in views[::HOLD_OUT_EVERY]} if enough else set()
 
@@ -157,19 +157,19 @@ def read_views(
 ) -> ViewsRead:
     """Read photos, undo their lenses and put their cameras into our world.
 
-    Where some photos are cut out of their background and others show it, no scene fits both: those
-    that show it are left out, which one line says.
+    If some photos are cut out of their background and others show it, no scene fits both: those
+    that show it are left out, and a notice says so.
 
     Args:
-        photos: In the order in which they come back.
+        photos: Photos to read, in the order of the views that are returned.
         world_from_source: Similarity without rotation, from the world of the files to ours.
-        size: Pixels of the longer image side; photos are averaged down to it.
-        memory: Budget that the photos count towards.
-        finish: Completes the view of the photo of that number.
+        size: Longer image side, in pixels; larger photos are averaged down to it.
+        memory: Memory budget that the photos count towards.
+        finish: Called with the index of each photo and its view; returns the completed view.
 
     Raises:
-        InputError: If a file is damaged or does not fit its camera, or so many photos are without
-            alpha that the others are likely to have it by mistake.
+        InputError: If a file is damaged or does not fit its camera, or so many photos lack alpha
+            that the others probably have it by mistake.
     """
     budget = memory or Memory()
     white = find_white(photo.path for photo in photos)
@@ -183,7 +183,7 @@ def read_views(
         cut_out[number] = (view.image[..., 3] < 1).any()
         return replace(view, photo=budget.keep(view.image))
 
-    # Pillow lets go of the interpreter while it decodes, so threads are enough.
+    # Pillow releases the interpreter lock while it decodes, so threads are enough.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         views = list(track(pool.map(read, range(len(photos))), "photos", len(photos)))
     _say_turns(views)
@@ -194,12 +194,12 @@ def read_views(
 
 
 def _without_background(photos: Sequence[Photo], cut_out: Bool[np.ndarray, "V"]) -> list[int]:
-    """Which photos do not show the background that others are cut out of; the rest is said.
+    """Indices of the photos that do not show the background; print a notice on the others.
 
     Raises:
-        InputError: If these are the fewer, and by alpha, which they may have by mistake.
+        InputError: If they are a minority cut out by alpha, which they may have by mistake.
     """
-    # One that is opaque all over, but could be otherwise, is a photo that the scene fills.
+    # A photo that is fully opaque although it has alpha or a mask is filled by the scene.
     shows_background = [
         not cut and photo.mask_path is None and not has_alpha_channel(photo.path)
         for cut, photo in zip(cut_out, photos, strict=True)
@@ -223,11 +223,11 @@ def _without_background(photos: Sequence[Photo], cut_out: Bool[np.ndarray, "V"])
 
 
 def mask_keys(path: PurePosixPath, *short: str) -> tuple[str, ...]:
-    """What the masks of a photo may be called, besides the name of its view.
+    """Possible names of a photo's masks, besides the name of its view.
 
     Args:
-        path: Of the photo, relative to the capture.
-        short: Names that are this photo's alone, without ending.
+        path: Path of the photo, relative to the capture.
+        short: Names that only this photo has, without ending.
     """
     whole = path.as_posix()
     paths = [whole]
@@ -239,7 +239,7 @@ def mask_keys(path: PurePosixPath, *short: str) -> tuple[str, ...]:
 
 
 def names_of(paths: Iterable[PurePosixPath]) -> frozenset[str]:
-    """All names that the masks of photos may have."""
+    """All possible names of the masks of photos."""
     return frozenset(name for path in paths for name in mask_keys(path, without_ending(path.name)))
 
 
@@ -270,13 +270,13 @@ def _read_view(
         image = bent.apply(area_resize(image, bent.height, bent.width))
     K = lens.K if bent is None else bent.K
     height, width = image.shape[:2]
-    # Not the product of the matrices: a similarity would scale the axes of the pose, too.
+    # Do not multiply the matrices: the similarity would also scale the axes of the pose.
     pose = photo.world_from_cam.copy()
     pose[:3, 3] = world_from_source[0, 0] * pose[:3, 3] + world_from_source[:3, 3]
     camera = Camera(pose, K, width, height)
     reduced = area_resize(image, rows, columns)
     if opaque:
-        reduced[..., 3] = 1  # Fractional weights round, and what is nearly opaque is cut out.
+        reduced[..., 3] = 1  # Fractional weights round, and nearly opaque is not opaque.
     return View(
         name=photo.name,
         camera=camera.resized(columns, rows),
@@ -292,7 +292,7 @@ def _read_view(
 
 
 def _fits(shape: tuple[int, ...], lens: Lens) -> bool:
-    """Whether a photo was reduced from the lens's size, its sides rounded to whole pixels."""
+    """Whether a photo has the lens's size reduced by one factor, with sides rounded."""
     factor = lens.width / shape[1]
     return abs(lens.height / factor - shape[0]) <= 1
 
@@ -300,7 +300,7 @@ def _fits(shape: tuple[int, ...], lens: Lens) -> bool:
 def _cut_out(
     image: Float[np.ndarray, "H W 4"], path: Path, whole: tuple[int, int], other_turn: int
 ) -> Float[np.ndarray, "H W 4"]:
-    """Make what a mask leaves out transparent; the mask may have been made at another size."""
+    """Make pixels outside a mask transparent; the mask may have been made at another size."""
     height, width = image.shape[:2]
     shapes = (height, width), whole
     mask = as_photo(read_mask(path), path, shapes=shapes, other_turn=other_turn)
@@ -310,7 +310,7 @@ def _cut_out(
 def normalisation_of(
     photos: Sequence[Photo], points: SparsePoints | None, depth: float | None
 ) -> Float[np.ndarray, "4 4"]:
-    """Similarity from the world of the files to ours, as `assemble` has it; all in float64."""
+    """Similarity from the world of the files to ours, as described in `assemble`, in float64."""
     poses = np.stack([photo.world_from_cam for photo in photos])
     centres, forward = poses[:, :3, 3], poses[:, :3, 2]
     middle = _shared_point(centres, forward)
@@ -330,7 +330,7 @@ def normalisation_of(
 def _shared_point(
     centres: Float[np.ndarray, "V 3"], forward: Float[np.ndarray, "V 3"]
 ) -> Float[np.ndarray, "3"] | None:
-    """The point nearest to all optical axes, if they have one in front of the cameras."""
+    """Point nearest to all optical axes; None if it is not in front of the cameras."""
     middle, is_fixed = point_of_axes(centres, forward, centres.mean(axis=0))
     if not is_fixed:
         return None
@@ -339,7 +339,7 @@ def _shared_point(
 
 
 def _say_turns(views: Sequence[View]) -> None:
-    """One line on photos that state in EXIF that they lie otherwise than their cameras say."""
+    """Print a notice on photos with an EXIF orientation that their cameras do not have."""
     stored = [view.name for view in views if view.stated_turn != 1 and not view.follows_turn]
     if stored:
         notice(
@@ -349,7 +349,7 @@ def _say_turns(views: Sequence[View]) -> None:
 
 
 def say_sizes(views: Sequence[View], *, masked: int = 0) -> None:
-    """One line on what became of photos: their number, size, lenses and how many are `masked`."""
+    """Print a notice on the photos: their number, sizes, lenses and how many are `masked`."""
     rows, columns = views[0].camera.height, views[0].camera.width
     height, width = views[0].source_size or (rows, columns)
     bent = sum(view.lens is not None for view in views)

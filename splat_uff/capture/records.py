@@ -1,4 +1,4 @@
-"""What a capture is once read: images with cameras, and ground truth where there is any."""
+"""Records of a capture: images with cameras, and ground truth if there is any."""
 
 from pathlib import Path
 
@@ -30,56 +30,56 @@ class View:
     """File name without ending, for example `r_0`; with its folder where names repeat."""
     camera: Camera
     photo: Float[np.ndarray, "H W 4"] | Kept
-    """The image, or where it is kept."""
+    """Image as `image` describes it, or a handle to it."""
     truth: GroundTruth | None = None
-    """At the size of its own files, which need not be the size of the image."""
+    """True segments, at the size of their own files, which may differ from the image's."""
     source_size: tuple[int, int] | None = None
     """Height and width of the photo in its file, before it was reduced."""
     whole_size: tuple[int, int] | None = None
-    """Height and width that the camera says, where the file may be a reduced twin."""
+    """Height and width according to the camera; the file may be a reduced twin."""
     lens: Lens | None = None
-    """What took the photo in the file, where that had to be undistorted; masks have to be, too."""
+    """Lens of the photo in the file, if it had to be undistorted; its masks have to be, too."""
     other_turn: int = 1
-    """EXIF orientation that turns pictures of the photo the other way round, as its file also could
-    be read, to the way in which it was; 1 where there is no other."""
+    """EXIF orientation that turns a picture made with the opposite reading of the photo's EXIF data
+    to the orientation in which it was read; 1 if both are the same."""
     stated_turn: int = 1
-    """EXIF orientation that the photo's file states."""
+    """EXIF orientation stated in the photo's file."""
     follows_turn: bool = False
-    """Whether the photo was turned upright as it states."""
+    """Whether the photo was turned according to `stated_turn`."""
     keys: tuple[str, ...] = ()
-    """What else its masks may be called, by preference; relative paths without ending."""
+    """Other possible names of its masks, by preference; relative paths."""
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
-        """Heights and widths of the photo before it was reduced: in its file, by its camera."""
+        """Heights and widths of the photo before it was reduced: its file's, then its camera's."""
         own = self.source_size or (self.camera.height, self.camera.width)
         return (own,) if self.whole_size in (None, own) else (own, self.whole_size)
 
     @property
     def mask_names(self) -> tuple[str, ...]:
-        """All that its masks may be called, its own name first."""
+        """Possible names of its masks, its own name first."""
         return tuple(dict.fromkeys((self.name, *self.keys)))
 
     @property
     def image(self) -> Float[np.ndarray, "H W 4"]:
-        """float32 in [0, 1], colour already multiplied by alpha; opaque photos have alpha 1."""
+        """Image, float32 in [0, 1], colour multiplied by alpha; opaque photos have alpha 1."""
         return self.photo.load() if isinstance(self.photo, Kept) else self.photo
 
     def composite(self, background: Float[np.ndarray, "3"]) -> Float[np.ndarray, "H W 3"]:
-        """The photo over a constant background colour."""
+        """Photo composited over a constant background colour."""
         return self.image[..., :3] + (1 - self.image[..., 3:]) * background
 
 
 @array_record
 class SparsePoints:
-    """Points of a scene, as structure from motion leaves them."""
+    """Sparse points of a scene, from structure from motion."""
 
     positions: Float[np.ndarray, "P 3"]
     colours: Float[np.ndarray, "P 3"]
-    """sRGB in [0, 1]."""
+    """Colours, sRGB in [0, 1]."""
 
     def moved(self, similarity: Float[np.ndarray, "4 4"]) -> "SparsePoints":
-        """The points in another world."""
+        """Points transformed by a similarity."""
         positions = self.positions @ similarity[:3, :3].T + similarity[:3, 3]
         return SparsePoints(positions, self.colours)
 
@@ -97,13 +97,13 @@ class Capture:
     source_from_world: Float[np.ndarray, "4 4"]
     """Similarity from our world (median camera distance 1.5) to the world of the files."""
     masks: str
-    """Where the 2D masks come from: `simulated`, `imported` or `none`."""
+    """Origin of the 2D masks: `simulated`, `imported` or `none`."""
     points: SparsePoints | None = None
-    """Of the scene, in our world, where the layout has some."""
+    """Sparse points of the scene, in our world, if the layout has any."""
     left_out: frozenset[str] = frozenset()
-    """Names of photos that are in the files, or in the folder, and are no view's."""
+    """Possible names of masks of photos, listed or in the folder, that are not views."""
     held_out: str = "val"
-    """Which split of the files `val` holds: `val` or `test`."""
+    """Split of the files that `val` holds: `val` or `test`."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -113,12 +113,12 @@ class Capture:
 
     @property
     def focal(self) -> float:
-        """Focal length of the training images in pixels, their median."""
+        """Median focal length of the training images, in pixels."""
         return float(np.median([view.camera.focal for view in self.train]))
 
     @property
     def reduction(self) -> float:
-        """Pixels of the photos' files that went into one, along a side; their median."""
+        """Median factor by which the sides of the training photos were reduced."""
         return float(
             np.median(
                 [

@@ -16,11 +16,11 @@ from splat_uff.system.files import map_array
 from splat_uff.system.records import array_record
 
 ANGLES = (10, 45, 90, 135)
-"""Degrees of the rotations that are scored."""
+"""Rotations that are scored, in degrees."""
 DEPTH_RANGE = 8.0
-"""Scene units that the 256 levels of a depth image span."""
+"""Range that the 256 levels of a depth image span, in scene units."""
 PUBLISHED_SCALE = 4.0311289 / CAMERA_DISTANCE
-"""Scene units per unit of our world in NeRF-synthetic, which the published scripts take for all."""
+"""Scene units per unit of our world in NeRF-synthetic; the published scripts use it for all."""
 
 
 @array_record
@@ -28,28 +28,28 @@ class TrueDepth:
     """Depth (z) of a held-out view in our world; 0 is background."""
 
     published: Float[np.ndarray, "H W"]
-    """From the 8-bit image and by the scale of the published scripts."""
+    """Depth read from the 8-bit image, at the scale of the published scripts."""
     exact: Float[np.ndarray, "H W"] | None
-    """From an array of floats, where the capture has it."""
+    """Depth read from an array of floats, if the capture has one."""
 
 
 @array_record
 class RotatedView:
-    """A held-out view seen from another side."""
+    """Rotated twin of a held-out view."""
 
     camera: Camera
-    """At the size of the co-visibility images."""
+    """Camera at the size of the co-visibility images."""
     seen: Bool[np.ndarray, "H W"]
-    """Pixels of the held-out view whose surface the rotated one sees."""
+    """Pixels of the held-out view whose surface is visible in the rotated one."""
     seen_there: Bool[np.ndarray, "H W"]
-    """Pixels of the rotated view whose surface the held-out one sees."""
+    """Pixels of the rotated view whose surface is visible in the held-out one."""
 
 
 def read_depths(capture: Capture) -> list[TrueDepth] | None:
-    """True depth of every held-out view, or None if a view has none, or test views are held out.
+    """Read the true depth of every held-out view; None if any lacks it, or test views are held out.
 
     Raises:
-        InputError: If a file is damaged or not of the size of the ground truth.
+        InputError: If a file is damaged or does not have the size of the ground truth.
     """
     folder = capture.folder / "val_depth"
     paths = [folder / f"{view.name}_depth.png" for view in capture.val]
@@ -67,11 +67,11 @@ def read_depths(capture: Capture) -> list[TrueDepth] | None:
 
 
 def read_rotated(capture: Capture, degrees: int) -> list[RotatedView] | None:
-    """The rotated twin of every held-out view, or None where the capture has none at that angle.
+    """Read the rotated twin of every held-out view; None if the capture has none at that angle.
 
     Args:
-        capture: In Blender-HS layout.
-        degrees: One of `ANGLES`.
+        capture: Capture in Blender-HS layout.
+        degrees: Angle of the rotation, one of `ANGLES`.
 
     Raises:
         InputError: If a file is damaged, or the views do not match the held-out ones.
@@ -119,7 +119,7 @@ def _check_size(path: Path, shape: tuple[int, ...], view: View) -> None:
 
 
 def _read_z(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "H W"] | None:
-    """Exact depth in scene units, where there is such a file; its header is checked first."""
+    """Read the exact depth in scene units, if the file exists; its header is checked first."""
     if not path.is_file():
         return None
     try:

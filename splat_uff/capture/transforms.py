@@ -1,6 +1,6 @@
-"""What `transforms*.json` files have in common: frames, poses and intrinsics.
+"""Frames, poses and intrinsics of `transforms*.json` files.
 
-NeRF-synthetic's, Blender-HS's, nerfstudio's and instant-ngp's are dialects of one format.
+NeRF-synthetic, Blender-HS, nerfstudio and instant-ngp write dialects of one format.
 """
 
 import json
@@ -22,7 +22,7 @@ PERSPECTIVES = (
     *("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE"),
     *("SIMPLE_RADIAL", "RADIAL"),
 )
-"""Values of `camera_model` that OpenCV's distortion covers."""
+"""Values of `camera_model` that are special cases of OpenCV's distortion."""
 FISHEYES = ("OPENCV_FISHEYE", "FISHEYE")
 FOCALS = {"fl_x", "fl_y", "camera_angle_x", "camera_angle_y"}
 DISTORTIONS = ("k1", "k2", "p1", "p2", "k3", "k4")
@@ -30,37 +30,37 @@ DISTORTIONS = ("k1", "k2", "p1", "p2", "k3", "k4")
 
 @array_record
 class Frame:
-    """One entry of `frames`, checked but for its intrinsics."""
+    """One entry of `frames`, checked except for its intrinsics."""
 
     path: PurePosixPath
-    """Of its photo, relative to the folder of the file; it need not exist."""
+    """Path of its photo, relative to the folder of the file; the photo need not exist."""
     world_from_gl: Float[np.ndarray, "4 4"]
     """Pose with OpenGL axes, lengths as in the file."""
     record: Mapping[str, Any]
-    """What stands in the frame, and at the top of the file where the frame does not say."""
+    """Values of the frame, and those at the top level of the file that it does not override."""
     source: Path
-    """The file, for messages."""
+    """File of the frame, for error messages."""
 
     @property
     def where(self) -> str:
-        """The file and the frame, for messages."""
+        """File and name of the frame, for error messages."""
         return f"{self.source}: frame {self.path.name}"
 
     def lens(self, size: tuple[int, int]) -> Lens:
-        """Its intrinsics; `size` is the height and width where the record has no `w` and `h`.
+        """Intrinsics; `size` is the height and width to use if the record has no `w` and `h`.
 
         Raises:
-            InputError: If they are missing, no numbers, or cannot be those of a camera.
+            InputError: If they are missing, not numbers, or not plausible for a camera.
         """
         return _read_lens(self.record, size, self.where)
 
 
 def read_frames(path: Path) -> tuple[dict[str, Any], list[Frame]]:
-    """The whole record of a `transforms*.json`, and its frames in the order of the file.
+    """Read the whole record of a `transforms*.json`, and its frames in the order of the file.
 
     Raises:
-        InputError: If the file is missing, no JSON, has no frames, a pose that is not rigid, or a
-            path that leaves the folder.
+        InputError: If the file is missing or not JSON, or has no frames, a pose that is not rigid,
+            or a path that leaves the folder.
     """
     record = read_json(path)
     entries = record.get("frames")
@@ -71,15 +71,16 @@ def read_frames(path: Path) -> tuple[dict[str, Any], list[Frame]]:
 
 
 def find_lens(finder: Finder, frame: Frame, file: Path) -> Lens:
-    """Intrinsics of a frame; where it does not say for which size, that is its photo's.
+    """Intrinsics of a frame; if it does not state their image size, they are for its photo's.
 
     Args:
-        finder: Of the capture.
-        frame: Whose.
-        file: Its photo, or a reduced twin of it.
+        finder: Finder of the capture's files.
+        frame: Frame to read.
+        file: Photo of the frame, or a reduced twin of it.
 
     Raises:
-        InputError: If they cannot be a camera's, or only a reduced twin is there and no size.
+        InputError: If they are not plausible for a camera, or no size is stated and only a reduced
+            twin exists.
     """
     if states_size(frame.record):
         return frame.lens((0, 0))
@@ -93,10 +94,10 @@ def find_lens(finder: Finder, frame: Frame, file: Path) -> Lens:
 
 
 def find_mask(finder: Finder, frame: Frame) -> Path | None:
-    """What cuts the photo of a frame out, by its `mask_path`; None where it has none.
+    """Find the mask that cuts out the photo of a frame, at its `mask_path`; None if it has none.
 
     Raises:
-        InputError: If there is no such file, or the path leaves the folder.
+        InputError: If the file does not exist, or the path leaves the folder.
     """
     written = frame.record.get("mask_path")
     if not isinstance(written, str):
@@ -111,15 +112,15 @@ def find_mask(finder: Finder, frame: Frame) -> Path | None:
 
 
 def states_size(record: Mapping[str, Any]) -> bool:
-    """Whether `w` or `h` say for how many pixels the intrinsics are."""
+    """Whether `w` or `h` state the image size that the intrinsics are for."""
     return record.get("w") is not None or record.get("h") is not None
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of cameras; a byte order mark, as Windows writes it, is skipped.
+    """Read the object in a JSON file of cameras, skipping the byte order mark Windows may write.
 
     Raises:
-        InputError: If the file is missing or no JSON.
+        InputError: If the file is missing or not a JSON object.
     """
     if not path.is_file():
         raise InputError(
@@ -152,7 +153,7 @@ def _read_frame(path: Path, shared: dict[str, Any], index: int, entry: Any) -> F
         )
     photo = stated_path(path.parent, entry["file_path"], path)
     where = f"{path}: frame {photo.name}"
-    # A frame's own focal length replaces the shared one, in whichever of its forms.
+    # A frame's own focal length replaces the shared one, in whichever form either has.
     if FOCALS & entry.keys():
         shared = {name: value for name, value in shared.items() if name not in FOCALS}
     return Frame(photo, _read_pose(entry.get("transform_matrix"), where), shared | entry, path)
@@ -172,7 +173,7 @@ def _read_pose(matrix: Any, where: str) -> Float[np.ndarray, "4 4"]:
             f"{where} has NaN or infinity in transform_matrix; remove the frame or export again."
         )
     rotation = pose[:3, :3]
-    # Entries of a rotation are at most 1, and squaring larger ones could overflow.
+    # Entries of a rotation are at most 1, and squaring huge ones could overflow.
     small = bool((np.abs(rotation) < 2).all() and (np.abs(pose[:3, 3]) < 1e9).all())
     rigid = small and np.allclose(rotation.T @ rotation, np.eye(3), atol=1e-3)
     if not rigid or np.linalg.det(rotation) < 0 or not np.allclose(pose[3], [0, 0, 0, 1]):
@@ -223,7 +224,7 @@ def _read_lens(record: Mapping[str, Any], size: tuple[int, int], where: str) -> 
 def _read_focal(
     record: Mapping[str, Any], height: int, width: int, where: str
 ) -> tuple[float, float]:
-    """Focal lengths in pixels; each angle stands in for its length, and one axis for the other."""
+    """Focal lengths in pixels; a missing one is derived from its angle, or from the other axis."""
     found = []
     for axis, side in (("x", width), ("y", height)):
         focal = _number(record, f"fl_{axis}", where)

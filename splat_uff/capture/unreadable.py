@@ -1,4 +1,4 @@
-"""What a file is that Pillow cannot read, so that the answer is more than "no image"."""
+"""Descriptions of files that Pillow cannot read, for errors that say more than "no image"."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,22 +7,22 @@ UNREADABLE_ENDINGS = (
     *(".heic", ".heif", ".hif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf"),
     *(".rw2", ".psd", ".exr", ".hdr", ".svg"),
 )
-"""Endings of pictures that may be found beside a name, and are then named as what they are."""
+"""Endings of pictures that are found by name, so that an error can say what they are."""
 _RAW = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2")
 _HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1", b"heim", b"heis")
 _HEAD = 512
 
 
 def describe_unreadable(path: Path) -> str | None:
-    """What a file that could not be read is, and what to do about it; None where that is unknown.
+    """Describe a file that could not be read, and what to do about it; None if it is unknown.
 
-    Told by its first bytes, and by its ending where these do not say.
+    Its first bytes identify the file, or else its ending.
 
     Args:
-        path: Of a file that is there.
+        path: File to describe; it exists.
 
     Returns:
-        The end of a sentence that begins with "FILE is".
+        End of a sentence that begins with "FILE is".
     """
     try:
         with path.open("rb") as file:

@@ -1,1 +1,1 @@
-"""The subcommands: each one typed function that parses, calls one stage and prints."""
+"""The subcommands: each is one typed function that parses, calls one stage and prints."""

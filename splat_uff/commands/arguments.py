@@ -1,4 +1,4 @@
-"""What several commands take and mean the same by."""
+"""Arguments that several commands share."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from splat_uff.capture import Capture
 
 SAM_VARIABLE = "SPLAT_UFF_SAM_CHECKPOINT"
-"""Environment variable that stands in for --sam-checkpoint."""
+"""Environment variable used when --sam-checkpoint is not given."""
 
 Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
@@ -24,10 +24,10 @@ Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 def find_capture(
     scene: str | None, data: Path | None, data_root: Path | None
 ) -> tuple[Path, str, str]:
-    """Folder and name of what a command works on, and one line on where it comes from.
+    """Folder and name of the capture to work on, and one line on its origin.
 
     Raises:
-        InputError: If both or neither are given, or there is no such scene.
+        InputError: If both or neither of `scene` and `data` are given, or no such scene exists.
     """
     if (scene is None) == (data is None):
         raise InputError("give either --scene NAME or --data DIR, and not both.")
@@ -41,7 +41,7 @@ def find_capture(
 
 
 def given_checkpoint(given: Path | None) -> Path | None:
-    """Weights of Segment Anything, as given or from the environment."""
+    """Weights of Segment Anything: the given file, or else the one named in the environment."""
     return given or (Path(os.environ[SAM_VARIABLE]) if os.environ.get(SAM_VARIABLE) else None)
 
 

@@ -1,4 +1,4 @@
-"""`bench`: times of every stage."""
+"""`bench`: timings of every stage."""
 
 from splat_uff.commands.arguments import File
 
@@ -9,12 +9,12 @@ def bench(
     compare: File = None,
     only: str = "",
 ) -> None:
-    """Time every stage on fixed synthetic inputs; takes some two minutes.
+    """Time every stage on fixed synthetic inputs; takes about two minutes.
 
     Args:
-        output: Write the times to this file, as JSON.
-        compare: Print ratios to the times in this file, for example benchmarks/baseline.json.
-        only: Time only what has this text in its name.
+        output: JSON file to write the times to.
+        compare: File of baseline times to print ratios to, for example benchmarks/baseline.json.
+        only: Text that the name of a timing must contain; an empty one times everything.
     """
     from splat_uff.bench import read_times, run_bench, write_times
 

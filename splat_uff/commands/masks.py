@@ -1,4 +1,4 @@
-"""`masks`: the masks of a capture by Segment Anything."""
+"""`masks`: make the masks of a capture with Segment Anything."""
 
 import dataclasses
 from pathlib import Path
@@ -23,17 +23,19 @@ def masks(
 ) -> None:
     """Make the masks of a capture with Segment Anything, one photo at a time.
 
-    Cut off, the same command goes on. Masks stay until photo, weights or settings change.
+    If interrupted, run the same command again; finished photos are kept. Masks are made anew only
+    when their photo, the weights or the settings change.
 
     Args:
-        settings: Of SAM's automatic mask generator.
-        data: Capture, of any layout.
-        sam_checkpoint: Weights; the variable SPLAT_UFF_SAM_CHECKPOINT stands in for it.
-        sam_model: Which model the weights belong to.
-        size: Pixels of the longer side of the photos that are segmented; that of train.
-        output: Folder for NAME/000.png ..., for train --masks; unless given they go where train
-            looks for them, to train_seg and val_seg in the capture.
-        device: What computes; auto is cuda where torch finds it, else cpu.
+        settings: Settings of SAM's automatic mask generator.
+        data: Capture, in any supported layout.
+        sam_checkpoint: Weights of Segment Anything; the default is the environment variable
+            SPLAT_UFF_SAM_CHECKPOINT.
+        sam_model: Model that the weights belong to.
+        size: Longer side of the photos to segment, in pixels; use the same size for train.
+        output: Folder for NAME/000.png ..., to pass to train --masks; the default is train_seg and
+            val_seg in the capture, where train looks for masks.
+        device: Device to compute on; auto is cuda if torch finds it, else cpu.
     """
     from splat_uff.capture import read_capture
     from splat_uff.settings import convert

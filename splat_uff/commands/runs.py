@@ -1,4 +1,4 @@
-"""What one does with a finished run: score it, look at it, take parts of it away."""
+"""Commands for a finished run: score it, view it, film it, export it."""
 
 from json import dumps
 from pathlib import Path
@@ -19,17 +19,18 @@ def metrics(
     data_root: Folder = None,
     json: Switch = False,
 ) -> None:
-    """Score a finished run in full and print the tables; or the label maps of any other method.
+    """Score a finished run, or the label maps of another method, and print the tables.
 
-    The scores of a run are kept in its metrics.json and shown by its report.html.
+    The scores of a run are stored in its metrics.json and shown in its report.html.
 
     Args:
         run: Run folder, for example runs/drums.
         predictions: Folder of label maps in the layout of the published scripts, in place of a run.
-        scene: Scene that the label maps are of.
-        data: Capture that they are of, in place of a scene.
-        data_root: Folder of scenes, for --scene; the variable SPLAT_UFF_DATA stands in for it.
-        json: Print JSON, as metrics.json has it, in place of tables.
+        scene: Scene that the label maps belong to.
+        data: Capture that the label maps belong to, in place of a scene.
+        data_root: Folder of scenes for --scene; the default is the environment variable
+            SPLAT_UFF_DATA.
+        json: Print JSON, as in metrics.json, in place of tables.
     """
     if (run is None) == (predictions is None):
         raise InputError(
@@ -57,7 +58,7 @@ def metrics(
 
 
 def _print_scores(metrics: dict[str, Any], *, as_json: bool) -> None:
-    """Print scores as tables, or as JSON and nothing else."""
+    """Print scores as tables, or as JSON alone."""
     if as_json:
         print(dumps(metrics, indent=2, allow_nan=False))
         return
@@ -77,8 +78,9 @@ def labels(
 
     Args:
         run: Run folder, for example runs/drums.
-        output: New folder; RUN/labels unless given.
-        layout: That of the published scripts, VIEW/HEIGHT.npy with 200 for none.
+        output: Folder to create; the default is RUN/labels.
+        layout: Layout of the files; uff is that of the published scripts, VIEW/HEIGHT.npy with 200
+            for no segment.
     """
     from splat_uff.export.label_maps import write_labels
 
@@ -92,13 +94,13 @@ def view(
     host: str = "127.0.0.1",
     port: int = 8080,
 ) -> None:
-    """Open a page on which to play with the hierarchy of a run, select parts and take them away.
+    """Open a page to explore the hierarchy of a run, select parts and export them.
 
     Args:
         run: Run folder, for example runs/drums.
-        host: Address to listen on. Only this machine can reach 127.0.0.1; any other asks for the
-            token in the address that is printed.
-        port: The first free one from here on is taken.
+        host: Address to listen on. Only this machine can reach 127.0.0.1; any other address
+            requires the token in the printed URL.
+        port: Port to listen on, or the next free one after it.
     """
     from splat_uff.run.open import open_run
     from splat_uff.view.app import show_run
@@ -118,18 +120,18 @@ def render(
     photo: float = 0.35,
     output: File = None,
 ) -> None:
-    """Make a film of a run that goes round the scene while its segments split.
+    """Render a film that circles the scene of a run while its segments split.
 
     Args:
         run: Run folder, for example runs/drums.
-        turntable: Go round; so far there is no other film.
-        frames: How many.
-        size: Pixels of each side.
-        fps: Frames a second.
-        fewest: Segments of the first frame.
-        most: Segments of the last frame.
-        photo: Share of the photographic colours; the rest are colours of segments.
-        output: File, .mp4 or .gif; RUN/turntable.mp4 unless given.
+        turntable: Circle the scene; currently the only kind of film, so it must be given.
+        frames: Number of frames, at least 2.
+        size: Width and height of the film, in pixels.
+        fps: Frames per second.
+        fewest: Number of segments in the first frame.
+        most: Number of segments in the last frame.
+        photo: Share of the photographic colours, 0 to 1; segment colours make up the rest.
+        output: File to write, .mp4 or .gif; the default is RUN/turntable.mp4.
     """
     if not turntable:
         raise InputError("say what to render: --turntable goes round the scene.")
@@ -152,16 +154,17 @@ def export(
     only: tuple[Literal["parts", "scene", "cloud", "labels"], ...] = (),
     output: Folder = None,
 ) -> None:
-    """Take parts of a run away as standard files, in the frame of the capture.
+    """Export parts of a run as standard files, in the coordinate frame of the capture.
 
     Args:
         run: Run folder, for example runs/drums.
         segments: Number of parts to cut the scene into, one file of Gaussians each.
-        nodes: Parts to write in their place: nodes of the tree, as hierarchy.json numbers them.
-        levels: Numbers of segments of labelled files (scene.ply, clouds, boxes, label pictures).
-        format: Of the parts. ply keeps every column; the others are smaller (spz needs gsply).
-        only: What to write; everything unless given. hierarchy.json is always there.
-        output: New folder; RUN/export unless given.
+        nodes: Nodes of the tree to write as parts instead, numbered as in hierarchy.json.
+        levels: Numbers of segments in labelled files (scene.ply, clouds, boxes, label pictures).
+        format: Format of the parts; ply keeps every column, the others are smaller (spz needs
+            gsply).
+        only: Kinds of files to write; the default is all. hierarchy.json is always written.
+        output: Folder to create; the default is RUN/export.
     """
     from splat_uff.export.run import KINDS, export_run
     from splat_uff.run.open import open_run

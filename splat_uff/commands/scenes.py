@@ -1,4 +1,4 @@
-"""`scenes`: what is built in."""
+"""`scenes`: list the built-in scenes."""
 
 
 def scenes() -> None:

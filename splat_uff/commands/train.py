@@ -1,4 +1,4 @@
-"""`train` and `paper`, which train by settings that flags can change."""
+"""`train` and `paper`, the two commands that train."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -46,37 +46,38 @@ def train(
     host: str = "127.0.0.1",
     port: int = 8080,
 ) -> None:
-    """Take a scene apart: photos and masks in, a tree of 3D segments over Gaussians out.
+    """Segment a scene: photos and masks in, a tree of 3D segments over Gaussians out.
 
-    Start with "splat-uff train --scene drums", or --scene toy for a run of seconds; "splat-uff
-    scenes" lists more.
+    Start with "splat-uff train --scene drums", or --scene toy for a run of a few seconds;
+    "splat-uff scenes" lists more.
 
     Args:
         settings: Settings of the stages.
-        scene: Train on the folder of that name under --data-root, else on this built-in scene.
-        data: Train on this capture, of any layout in docs/input.md (COLMAP, nerfstudio, ...).
-        data_root: Folder of scenes, for --scene; the variable SPLAT_UFF_DATA stands in for it.
-        masks: Folder of masks of any tool (docs/input.md), or classical for nested segments of
-            colour; those in the capture's own folder unless given.
-        gaussians: Gaussians fitted elsewhere to the same capture, a 3DGS .ply in its own frame;
-            only features are then learned.
-        force: Take those Gaussians also where they do not fit the photos.
-        sam_checkpoint: Weights of Segment Anything, to make masks where the capture has none;
-            the variable SPLAT_UFF_SAM_CHECKPOINT stands in for it.
-        sam_model: Which model the weights belong to.
-        config: TOML file of settings, as the config.toml of a run, or the name of a recipe: paper,
-            ultrametric. Flags have the last word.
-        output: Folder for the results; runs/NAME unless given.
-        device: What computes; auto is cuda where torch finds it, else cpu.
-        resume: Go on with a run that was cut off.
-        overwrite: Begin again where a run stands already.
-        checkpoint_seconds: Most work, in seconds, that is lost when a run is cut off.
-        memory: Gigabytes of photos, masks and blend weights that are held at most; what is more
-            waits on disk beside the run.
-        view: Serve a page that shows the training, and the finished run in the end.
-        host: Address that the page is served on. Only this machine can reach 127.0.0.1; any
-            other asks for the token in the address that is printed.
-        port: The first free one from here on is taken.
+        scene: Scene to train on: a folder of this name under --data-root, else a built-in scene.
+        data: Capture to train on, in any layout of docs/input.md (COLMAP, nerfstudio, ...).
+        data_root: Folder of scenes for --scene; the default is the environment variable
+            SPLAT_UFF_DATA.
+        masks: Folder of masks from any tool (docs/input.md), or classical for nested colour
+            segments; the default is the masks in the capture's own folder.
+        gaussians: Gaussians fitted elsewhere to the same capture, as a 3DGS .ply in the frame of
+            its poses; only features are then learned.
+        force: Use those Gaussians even if they do not fit the photos.
+        sam_checkpoint: Weights of Segment Anything, to make masks if the capture has none; the
+            default is the environment variable SPLAT_UFF_SAM_CHECKPOINT.
+        sam_model: Model that the weights belong to.
+        config: TOML file of settings, such as the config.toml of a run, or the name of a recipe:
+            paper, ultrametric. Flags override it.
+        output: Folder for the results; the default is runs/NAME.
+        device: Device to compute on; auto is cuda if torch finds it, else cpu.
+        resume: Resume an interrupted run.
+        overwrite: Start over if the output folder already holds a run.
+        checkpoint_seconds: Maximum work lost when a run is interrupted, in seconds.
+        memory: Maximum memory for photos, masks and blend weights, in gigabytes; the rest is kept
+            on disk beside the run.
+        view: Serve a page that shows the training and, once finished, the run.
+        host: Address to serve the page on. Only this machine can reach 127.0.0.1; any other
+            address requires the token in the printed URL.
+        port: Port to serve the page on, or the next free one after it.
     """
     if not checkpoint_seconds >= 0:
         raise InputError(f"--checkpoint-seconds is {checkpoint_seconds}; expected 0 or more.")
@@ -134,24 +135,25 @@ def paper(
     sam_model: Literal["vit_h", "vit_l", "vit_b"] = "vit_h",
     sources: int = 20,
 ) -> None:
-    """Write the paper's tables and figures for one scene, ours beside the baselines.
+    """Write the paper's tables and figures for one scene, with our method beside the baselines.
 
-    Takes some 20 minutes on two cores. Cut off, the same command goes on where it was; scores
-    of a method are made anew only when the run or what they were made with has changed.
+    Takes about 20 minutes on two cores. If interrupted, run the same command again; a method is
+    scored anew only if the run or the inputs of its scores have changed.
 
     Args:
-        settings: Settings of a training where there is no run yet.
-        scene: Compare on this scene, as for train.
-        data: Compare on this capture, in place of a scene; it needs ground truth.
-        data_root: Folder of scenes, for --scene; the variable SPLAT_UFF_DATA stands in for it.
-        run: Its finished run; runs/NAME unless given, trained first where there is none.
-        output: Folder for tables and figures; RUN/paper unless given.
-        features: Dense features of the views for DFF, LSeg and LeRF, laid out as
-            docs/research/baselines.md says; colour and gradient statistics stand in for them.
-        sam_checkpoint: Weights of Segment Anything, to put the clicks to it; the masks of the
-            capture stand in for its answers.
-        sam_model: Which model the weights belong to.
-        sources: Views whose masks SAM3D lifts.
+        settings: Settings to train with if there is no run yet.
+        scene: Scene to compare on, as for train.
+        data: Capture to compare on, in place of a scene; it needs ground truth.
+        data_root: Folder of scenes for --scene; the default is the environment variable
+            SPLAT_UFF_DATA.
+        run: Finished run of the scene; the default is runs/NAME, trained first if it is missing.
+        output: Folder for tables and figures; the default is RUN/paper.
+        features: Folder of dense features of the views for DFF, LSeg and LeRF, in the layout of
+            docs/research/baselines.md; the default is colour and gradient statistics.
+        sam_checkpoint: Weights of Segment Anything, which is then prompted with the clicks; the
+            default is to answer them with the masks of the capture.
+        sam_model: Model that the weights belong to.
+        sources: Number of views whose masks SAM3D lifts, at least 1.
     """
     if sources < 1:
         raise InputError(f"--sources is {sources}; expected at least 1 view.")

@@ -1,1 +1,1 @@
-"""The metrics: what a run is worth on its held-out views, and what any label maps are worth."""
+"""The metrics: scores of a run on its held-out views, and of the label maps of any method."""

@@ -1,4 +1,4 @@
-"""The ceiling: what these Gaussians could score if each bore its true label."""
+"""Ceilings: the scores these Gaussians could reach if each carried its true label."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +12,14 @@ from splat_uff.system.progress import track
 
 
 def oracle_labels(gaussians: Gaussians, views: Sequence[View]) -> Int[np.ndarray, "3 N"]:
-    """The true object, collection and foreground of each Gaussian, by majority over views.
+    """True object, collection and foreground of each Gaussian, by majority over views.
 
-    Each pixel votes for its true segment with the weight that the Gaussian has in it; background
-    votes, too. A label is the segment's id plus 1, so that background is a label like any other;
-    Gaussians that no view sees get 0.
+    Each pixel votes for its true segment with the Gaussian's blend weight in it; background votes,
+    too. A label is the segment's id plus 1, so that background is an ordinary label; Gaussians that
+    are visible in no view get 0.
 
     Args:
-        gaussians: As fitted.
+        gaussians: Fitted Gaussians.
         views: Views with ground truth.
     """
     truths = [_levels(view) for view in views]
@@ -34,14 +34,14 @@ def oracle_labels(gaussians: Gaussians, views: Sequence[View]) -> Int[np.ndarray
 
 
 def ceiling_ratios(metrics: dict[str, Any]) -> dict[str, Any]:
-    """How near a run comes to its ceilings: means over the levels, as shares of the ceiling's.
+    """Scores of a run as shares of its ceilings, each a mean over the levels.
 
     Args:
-        metrics: As in `metrics.json`. Read here: `nc`, `nc_fixed` and, by degrees and by published
-            depth, `vc`; each with its `_ceiling`.
+        metrics: Scores as in `metrics.json`. Used are `nc`, `nc_fixed` and, by degrees, `vc` with
+            published depth; each with its `_ceiling`.
 
     Returns:
-        `nc`, `nc_fixed` and, by degrees, `vc`: what is known of them.
+        Ratios for `nc`, `nc_fixed` and, by degrees, `vc`, as far as both scores are known.
 
     Example:
         >>> ceiling_ratios({"nc": {"mean": 0.9}, "nc_ceiling": {"mean": 0.9}, "nc_fixed": {}})

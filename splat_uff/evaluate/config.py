@@ -11,14 +11,14 @@ class EvaluateConfig:
     """Settings of the evaluation."""
 
     cuts: Count = 50
-    """Nested cuts that are scored; NC grows with their number, so headline figures use 50."""
+    """Number of nested cuts to score; NC grows with it, so headline figures use 50."""
     cut_by: Literal["segments", "heights"] = "segments"
-    """Cuts even in the logarithm of the number of segments, or even in height."""
+    """Spacing of the cuts: even in the logarithm of the number of segments, or even in height."""
     most_segments: Count = 300
-    """Segments of the finest cut, where cuts are by segments."""
+    """Number of segments in the finest cut, if cuts are by segments."""
     highest_cut: Weight = 0.0
-    """Highest cut, where cuts are by heights; 0 is the root's, the paper's is 0.5."""
+    """Height of the highest cut, if cuts are by heights; 0 means the root's, the paper uses 0.5."""
     labels: Literal["blended", "nearest"] = "blended"
-    """Label of a pixel: largest blended share, or the commonest of the 5 nearest Gaussians."""
+    """Label of a pixel: the largest blended share, or the commonest of the 5 nearest Gaussians."""
     clicks: Count = 100
-    """Random clicks on each true segment; more make the scores steadier, and slower."""
+    """Number of random clicks on each true segment; more make scores less noisy, but slower."""

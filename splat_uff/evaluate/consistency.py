@@ -1,4 +1,4 @@
-"""VC: whether a segment seen from one side is the same segment seen from another."""
+"""View consistency (VC): whether a segment seen from two sides is the same segment."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,14 +28,14 @@ _Choice = Callable[[Int[np.ndarray, "C"], int], Int[np.ndarray, "C"]]
 
 @array_record
 class Warp:
-    """Where the surface under each pixel of a view is in the rotated view."""
+    """Mapping from each pixel of a view to the same surface point in the rotated view."""
 
     target: Int[np.ndarray, "P"]
-    """Flattened pixel of the rotated view; -1 for background and what falls outside."""
+    """Flattened pixel of the rotated view; -1 for background and points outside of it."""
     seen: Bool[np.ndarray, "P"]
-    """Pixels whose surface the rotated view sees, too."""
+    """Whether the surface under each pixel is also visible in the rotated view."""
     seen_there: Bool[np.ndarray, "Q"]
-    """Pixels of the rotated view whose surface this view sees, too."""
+    """Whether the surface under each pixel of the rotated view is also visible in this view."""
 
 
 def warp_pixels(
@@ -47,15 +47,15 @@ def warp_pixels(
     seen_there: Bool[np.ndarray, "H W"],
     as_published: bool = False,
 ) -> Warp:
-    """Follow the surface under each pixel into the rotated view, to the pixel that it falls in.
+    """Project the surface under each pixel into the rotated view, to the pixel that it falls in.
 
-    The published scripts take half a pixel off before they round down, so that half of all warps
-    land one pixel to the left, and as many one above; what falls outside they move to the edge.
+    The published scripts subtract half a pixel before they round down, so half of all warps land
+    one pixel to the left, and half one above; points outside are moved to the edge.
 
     Args:
-        camera: Of the view, at the size of `depth`.
-        depth: True depth (z), world units, 0 for background.
-        rotated: Of the rotated view.
+        camera: Camera of the view, at the size of `depth`.
+        depth: True depth (z), in world units, 0 for background.
+        rotated: Camera of the rotated view.
         seen: Pixels that are co-visible in the rotated view.
         seen_there: Pixels of the rotated view that are co-visible in this one.
         as_published: Round and clip as the published scripts do.
@@ -83,25 +83,25 @@ def view_consistency(
     rng: np.random.Generator,
     num_clicks: int = 100,
 ) -> LevelScores:
-    """VC: the IoU of what a click finds in a view and what the same spot finds in a rotated one.
+    """VC: IoU of the segments that the same surface point selects in a view and in a rotated one.
 
-    `num_clicks` times for each true segment A: a first click, any pixel of A, picks the cut that is
-    best for it (the finest of equally good ones). A second is drawn from the pixels of A that are
-    co-visible and whose warp lands on a co-visible pixel that is labelled in that cut. The
-    predicted segment around its warp in the rotated view, warped back, is compared by IoU with the
-    segment around the second click, over the co-visible pixels of the view. Draws with no such
-    second click are skipped.
+    This is repeated `num_clicks` times for each true segment A. A first click, on any pixel of A,
+    picks the cut that is best for it (the finest of equally good ones). A second click is drawn
+    from the pixels of A that are co-visible and whose warp lands on a co-visible pixel that is
+    labelled in that cut. The predicted segment around its warp in the rotated view, warped back, is
+    compared by IoU with the segment around the second click, over the co-visible pixels of the
+    view. Draws with no such second click are skipped.
 
     Source: UFF, supplement A.3; docs/metrics.md.
 
     Args:
         label_maps: Predicted segment of each pixel, per view and cut, cuts from fine to coarse;
-            0 is none.
-        rotated_maps: The same cuts in the rotated views.
+            0 is no segment.
+        rotated_maps: Label maps of the rotated views, with the same cuts.
         truths: Ground truth of the views, at the size of the maps.
-        warps: From each view into its rotated one.
-        rng: Draws the clicks.
-        num_clicks: Draws per true segment.
+        warps: Warp of each view to its rotated one.
+        rng: Generator that draws the clicks.
+        num_clicks: Number of draws per true segment.
 
     Returns:
         Scores in [0, 1] per view and level.
@@ -125,18 +125,18 @@ def masks_consistency(
     rng: np.random.Generator,
     num_clicks: int = 100,
 ) -> LevelScores:
-    """`view_consistency` of bags of masks, where each mask is the same thing seen in both views.
+    """`view_consistency` of bags of masks, each mask being the same thing in both views.
 
-    Each mask is a cut of its own: itself, and the rest. The first click picks the best of the masks
-    that contain it; where none does, the draw is skipped.
+    Each mask is a cut of its own: the mask, and the rest. The first click picks the best of the
+    masks that contain it; if none does, the draw is skipped.
 
     Args:
-        masks: Of each view, at the size of its truth.
-        rotated: As many masks of its rotated view, in the same order.
+        masks: Masks of each view, at the size of its truth.
+        rotated: Masks of each rotated view, the same number in the same order.
         truths: Ground truth of the views.
-        warps: From each view into its rotated one.
-        rng: Draws the clicks.
-        num_clicks: Draws per true segment.
+        warps: Warp of each view to its rotated one.
+        rng: Generator that draws the clicks.
+        num_clicks: Number of draws per true segment.
 
     Raises:
         InputError: If sizes or numbers differ.
@@ -155,30 +155,30 @@ def masks_consistency(
 
 @array_record
 class _Cuts:
-    """Label maps of one view and of its rotated one, by cut."""
+    """Label maps of one view and of its rotated one, per cut."""
 
     here: Int[np.ndarray, "C P"]
     there: Int[np.ndarray, "C Q"]
 
     def chooser(self, segments: Int[np.ndarray, "P"]) -> _Choice:
-        """From clicks and their true segment to the best cut of each."""
+        """Function that maps clicks and their true segment to the best cut of each click."""
         ious = cut_ious(self.here, segments)
         return lambda clicks, _: ious[:, clicks].argmax(axis=0)
 
     def labels(self, choice: int, both: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Labels of one cut at pixels of the view, and at others of the rotated one."""
+        """Labels of one cut at pixels of the view, and at the target pixels of the rotated one."""
         return self.here[choice, both], self.there[choice, targets]
 
 
 @dataclass(frozen=True)
 class _Masks:
-    """Masks of one view and of its rotated one; the same interface."""
+    """Masks of one view and of its rotated one, with the interface of `_Cuts`."""
 
     here: MaskSet
     there: MaskSet
 
     def chooser(self, segments: Int[np.ndarray, "P"]) -> _Choice:
-        """From clicks and their true segment to the best mask around each; -1 is none."""
+        """Function that maps clicks and their true segment to each click's mask; -1 is none."""
         if len(self.here) == 0:
             return lambda clicks, _: np.full(len(clicks), -1)
         ious = mask_ious(self.here, segments)
@@ -191,7 +191,7 @@ class _Masks:
         return choose
 
     def labels(self, choice: int, both: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, ...]:
-        """1 in the mask and 0 beside it, at pixels of the view, and at others of the rotated."""
+        """Labels at pixels of the view and the rotated one: 1 in the mask and 0 outside of it."""
         one = slice(choice, choice + 1)
         here, there = self.here[one].at(both), self.there[one].at(targets)
         return here[0].astype(np.int64), there[0].astype(np.int64)
@@ -226,11 +226,11 @@ def _score_view(
     num_clicks: int,
 ) -> Float[np.ndarray, "3"]:
     both = np.flatnonzero(warp.seen)
-    position = np.full(len(warp.seen), -1)  # Of a pixel among the co-visible ones.
+    position = np.full(len(warp.seen), -1)  # Index among the co-visible pixels.
     position[both] = np.arange(len(both))
     targets = warp.target[both]
     landing = warp.seen_there[targets]
-    tables: dict[int, tuple[np.ndarray, ...]] = {}  # Made when a click first asks for it.
+    tables: dict[int, tuple[np.ndarray, ...]] = {}  # Filled when first needed.
 
     def table(choice: int) -> tuple[np.ndarray, ...]:
         if choice not in tables:

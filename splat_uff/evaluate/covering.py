@@ -1,4 +1,4 @@
-"""NC and SI: how well a granularity answers a click, and whether it answers all clicks alike."""
+"""Normalized covering (NC) and segmentation injectivity (SI): accuracy and agreement of clicks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from splat_uff.evaluate.levels import (
 from splat_uff.masks.records import MaskSet
 
 LARGEST_LABEL = 1000
-"""Larger label numbers are renumbered first, or histograms would be mostly empty."""
+"""Labels above this are renumbered first, or histograms would be mostly empty."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class FixedCovering:
     """NC with one cut for all views, chosen once for each level."""
 
     nc: dict[str, float]
-    """By level, and `mean` of the three."""
+    """NC by level, and the `mean` of the three."""
     cuts: dict[str, int]
-    """Index of the cut that is best for each level."""
+    """Index of the best cut, by level."""
 
 
 def normalized_covering(
@@ -44,18 +44,19 @@ def normalized_covering(
     """Score nested cuts of one hierarchy against three levels of true segments.
 
     For each true segment A of at least `MIN_PIXELS` pixels, `num_clicks` random pixels of A are
-    clicked. Each click is worth the best IoU with A, over all cuts, of the predicted segment that
-    contains it. Clicks are averaged, then segments, then views. NC grows with the number of cuts;
-    headline figures use exactly 50.
+    clicked. A click scores the best IoU with A, over all cuts, of the predicted segment that
+    contains it. Scores are averaged over clicks, then segments, then views. NC grows with the
+    number of cuts; headline figures use exactly 50.
 
     Source: UFF, supplement A.3; docs/metrics.md.
 
     Args:
         label_maps: Predicted segment of each pixel, per view and cut. Only equality within one
-            map matters; 0, "none", is scored as a segment like any other.
+            map matters; 0, "none", is scored like any other segment.
         truths: Ground truth of the views, at the size of the maps.
-        rng: Draws the clicks. Equal generators click equal pixels, whatever is predicted.
-        num_clicks: Clicks per true segment, drawn with replacement.
+        rng: Generator that draws the clicks. Equal generators click equal pixels, whatever is
+            predicted.
+        num_clicks: Number of clicks per true segment, drawn with replacement.
 
     Returns:
         Scores in [0, 1] per view and level.
@@ -83,23 +84,23 @@ def segmentation_injectivity(
 ) -> LevelScores:
     """SI: whether two clicks on one true segment get the same answer.
 
-    `num_clicks` times, two random pixels of a true segment A are drawn. With the cut that is best
+    This draws two random pixels of a true segment A, `num_clicks` times. In the cut that is best
     for the first (the finest of equally good ones), the IoU of the predicted segments containing
     the first and the second is 1 if they are one segment and 0 if they are two.
 
     Source: UFF, supplement A.3; docs/metrics.md.
 
     Args:
-        label_maps: As for `normalized_covering`, cuts from fine to coarse.
+        label_maps: Label maps as for `normalized_covering`, cuts from fine to coarse.
         truths: Ground truth of the views, at the size of the maps.
-        rng: Draws the pixels.
-        num_clicks: Pairs per true segment.
+        rng: Generator that draws the pixels.
+        num_clicks: Number of pairs per true segment.
 
     Returns:
         Scores in [0, 1] per view and level.
 
     Raises:
-        InputError: As `normalized_covering` does.
+        InputError: In the same cases as `normalized_covering`.
     """
     check_maps(label_maps, truths)
 
@@ -125,18 +126,18 @@ def coverings(
     rng: np.random.Generator,
     num_clicks: int = 100,
 ) -> tuple[LevelScores, FixedCovering]:
-    """`normalized_covering`, and beside it NC without an oracle for each click.
+    """`normalized_covering`, together with NC without an oracle for each click.
 
-    The second has one cut a level, the same for all views and clicks: the one that scores best.
+    The latter uses one cut per level for all views and clicks, the one that scores best.
 
     Args:
-        label_maps: As for `normalized_covering`.
+        label_maps: Label maps as for `normalized_covering`.
         truths: Ground truth of the views, at the size of the maps.
-        rng: Draws the clicks.
-        num_clicks: Clicks per true segment.
+        rng: Generator that draws the clicks.
+        num_clicks: Number of clicks per true segment.
 
     Raises:
-        InputError: As `normalized_covering` does.
+        InputError: In the same cases as `normalized_covering`.
     """
     check_maps(label_maps, truths)
     best, by_cut = [], []
@@ -153,11 +154,11 @@ def coverings(
 
 
 def best_cuts(scores: Float[np.ndarray, "V 3 C"]) -> FixedCovering:
-    """The best cut of each level, over all views, and what it scores.
+    """Best cut of each level, over all views, and its score.
 
     Args:
-        scores: NC of each view, level and cut; NaN where a view has no segment to score, which is
-            not so in all views.
+        scores: NC of each view, level and cut; NaN where a view has no segment to score, but never
+            in all views.
     """
     table = np.nanmean(scores, axis=0)
     cuts = {level: int(row.argmax()) for level, row in zip(LEVELS, table, strict=True)}
@@ -172,16 +173,16 @@ def masks_covering(
     rng: np.random.Generator,
     num_clicks: int = 100,
 ) -> LevelScores:
-    """Score bags of 2D masks as if they were a segmentation, to know the quality of the input.
+    """Score bags of 2D masks as if they were a segmentation, to measure the quality of the input.
 
-    As `normalized_covering`, but a click is worth the best IoU with A of any *mask* that contains
-    it, and 0 where no mask does.
+    This differs from `normalized_covering` in that a click scores the best IoU with A of any *mask*
+    that contains it, and 0 if no mask does.
 
     Args:
-        masks: The masks of each view, already reduced to the size of its truth.
+        masks: Masks of each view, already reduced to the size of its truth.
         truths: Ground truth of the same views.
-        rng: Draws the clicks.
-        num_clicks: Clicks per true segment, drawn with replacement.
+        rng: Generator that draws the clicks.
+        num_clicks: Number of clicks per true segment, drawn with replacement.
 
     Returns:
         Scores in [0, 1] per view and level.
@@ -203,11 +204,11 @@ def masks_covering(
 def cut_ious(
     maps: Int[np.ndarray, "C P"], segments: Int[np.ndarray, "P"]
 ) -> Float[np.ndarray, "C P"]:
-    """IoU, in each cut, of each pixel's predicted segment with its true one.
+    """IoU of each pixel's predicted segment with its true one, in each cut.
 
     Args:
-        maps: Labels, at least 0.
-        segments: True segments, numbered from 0 without gaps.
+        maps: Predicted labels of each cut, at least 0.
+        segments: True segment of each pixel, numbered from 0 without gaps.
     """
     if maps.max(initial=0) > LARGEST_LABEL:
         maps = np.stack([consecutive(labels) for labels in maps])
@@ -215,7 +216,7 @@ def cut_ious(
 
 
 def mask_ious(masks: MaskSet, segments: Int[np.ndarray, "P"]) -> Float[np.ndarray, "M S"]:
-    """IoU of every mask with every true segment, the segments numbered from 0 without gaps."""
+    """IoU of every mask with every true segment; segments are numbered from 0 without gaps."""
     sizes = np.bincount(segments)
     rows = np.empty((len(masks), len(sizes)))
     for row, packed in zip(rows, masks.packed, strict=True):
@@ -226,7 +227,7 @@ def mask_ious(masks: MaskSet, segments: Int[np.ndarray, "P"]) -> Float[np.ndarra
 
 
 def best_mask(masks: MaskSet, segments: Int[np.ndarray, "P"]) -> Float[np.ndarray, "P"]:
-    """Best IoU, over the masks that hold a pixel, with its true segment; 0 without a mask."""
+    """Best IoU with each pixel's true segment, over the masks that contain it; 0 if none does."""
     best = np.zeros(len(segments))
     for iou, packed in zip(mask_ious(masks, segments), masks.packed, strict=True):
         inside = np.unpackbits(packed, count=len(segments)).astype(bool)

@@ -1,4 +1,4 @@
-"""How well a hierarchy explains masks that it never saw; needs no ground truth."""
+"""Fit of a hierarchy to masks that it was not built from; needs no ground truth."""
 
 from collections.abc import Iterable
 from itertools import zip_longest
@@ -14,14 +14,14 @@ from splat_uff.system.errors import InputError
 def explain_masks(
     label_maps: Iterable[Int[np.ndarray, "K _ _"]], masks: Iterable[MaskSet]
 ) -> Float[np.ndarray, "M"]:
-    """The best IoU, over all segments of all cuts, with each mask of each view.
+    """Best IoU with each mask of each view, over all segments of all cuts.
 
     Args:
-        label_maps: Predicted segment of each pixel, by view and cut; 0 is none, and no segment.
-        masks: Of the same views, at the size of the maps.
+        label_maps: Predicted segment of each pixel, per view and cut; 0 is no segment.
+        masks: Masks of the same views, at the size of the maps.
 
     Returns:
-        One value in [0, 1] a mask, view after view; empty masks are left out.
+        One value in [0, 1] per mask, view after view; empty masks are left out.
 
     Raises:
         InputError: If numbers or sizes differ.
@@ -46,7 +46,7 @@ def explain_masks(
 
 
 def _best_ious(maps: Int[np.ndarray, "K P"], masks: MaskSet) -> Float[np.ndarray, "M"]:
-    """Of the masks of one view; pixels that are in the same masks are counted as one."""
+    """Best IoU with each mask of one view; pixels in the same masks are counted together."""
     regions = Regions.of(masks)
     areas = regions.members @ regions.sizes
     members = csr_matrix(regions.members[areas > 0], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Depth error: how far from the true surface the Gaussians render theirs."""
+"""Depth error: distance between the rendered and the true surface."""
 
 from collections.abc import Sequence
 
@@ -15,12 +15,12 @@ def depth_error(
 ) -> float:
     """Mean of |rendered - true| depth (z) over the true foreground, then over views.
 
-    What is rendered is expected depth: blended depth divided by accumulated opacity.
+    The rendered depth is the expected depth: blended depth divided by accumulated opacity.
 
     Args:
-        gaussians: As fitted.
-        cameras: Of the views, at any size.
-        depths: True depth, in the units of the Gaussians, 0 for background.
+        gaussians: Fitted Gaussians.
+        cameras: Cameras of the views, at any size.
+        depths: True depth of each view, in the units of the Gaussians, 0 for background.
     """
     errors = []
     for camera, true in zip(cameras, depths, strict=True):

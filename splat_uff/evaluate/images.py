@@ -10,29 +10,29 @@ from splat_uff.system.errors import InputError
 from splat_uff.system.records import array_record
 
 SSIM_SIGMA = 1.5
-"""Standard deviation, in pixels, of the window of Wang et al."""
+"""Standard deviation of the window of Wang et al., in pixels."""
 SSIM_RADIUS = 5
-"""Half width of the window: 11 x 11 pixels in all."""
+"""Half width of the window, in pixels: the window is 11 x 11."""
 SMALLEST_ERROR = 1e-10
-"""Mean squared errors below this count as this, so that equal images score a finite 100 dB."""
+"""Lower bound of the mean squared error, so that equal images score a finite 100 dB."""
 
 
 @array_record
 class ImageScores:
-    """Likeness of renderings and photos, one entry a view."""
+    """Similarity of renderings and photos, one entry per view."""
 
     psnr_per_view: Float[np.ndarray, "V"]
-    """In dB."""
+    """PSNR of each view, in dB."""
     ssim_per_view: Float[np.ndarray, "V"]
 
     @property
     def psnr(self) -> float:
-        """Mean of the views' PSNR in dB (not the PSNR of the mean error)."""
+        """Mean PSNR over views, in dB (not the PSNR of the mean error)."""
         return float(self.psnr_per_view.mean())
 
     @property
     def ssim(self) -> float:
-        """Mean of the views' SSIM."""
+        """Mean SSIM over views."""
         return float(self.ssim_per_view.mean())
 
 
@@ -43,7 +43,7 @@ def score_images(
 
     Args:
         pairs: Rendering and photo of each view, colours in [0, 1] over the same background. Values
-            outside are clipped in renderings, as a screen would.
+            of renderings outside this range are clipped, as on a screen.
 
     Returns:
         Scores per view.
@@ -63,7 +63,7 @@ def score_images(
 
 
 def psnr(image: Float[np.ndarray, "_ _ 3"], reference: Float[np.ndarray, "_ _ 3"]) -> float:
-    """Peak signal-to-noise ratio in dB of colours in [0, 1]; at most 100.
+    """Peak signal-to-noise ratio of colours in [0, 1], in dB; at most 100.
 
     Example:
         >>> psnr(np.full((2, 2, 3), 0.5), np.full((2, 2, 3), 0.6))
@@ -77,9 +77,9 @@ def psnr(image: Float[np.ndarray, "_ _ 3"], reference: Float[np.ndarray, "_ _ 3"
 def ssim(image: Float[np.ndarray, "H W 3"], reference: Float[np.ndarray, "H W 3"]) -> float:
     """Structural similarity of colours in [0, 1], mean over channels.
 
-    11 x 11 Gaussian window, K1 = 0.01, K2 = 0.03, population covariance, averaged over the pixels
-    whose whole window lies in the image. Source: Wang et al., "Image quality assessment: from
-    error visibility to structural similarity", IEEE TIP 2004.
+    Parameters are an 11 x 11 Gaussian window, K1 = 0.01, K2 = 0.03 and population covariance. The
+    mean is over the pixels whose whole window lies in the image. Source: Wang et al., "Image
+    quality assessment: from error visibility to structural similarity", IEEE TIP 2004.
 
     Raises:
         InputError: If shapes differ or a side is shorter than the window.

@@ -1,6 +1,6 @@
-"""Label maps as the published scripts read them: `VIEW/HEIGHT.npy`, 200 for none.
+"""Label maps in the layout of the published scripts: `VIEW/HEIGHT.npy`, 200 for no segment.
 
-docs/metrics.md has the layout.
+docs/metrics.md describes the layout.
 """
 
 import json
@@ -14,11 +14,11 @@ from splat_uff.system.errors import InputError, reason_of
 from splat_uff.system.files import replacing_folder, require_new, visible_entries
 
 PUBLISHED_ANGLE = 10
-"""Degrees of the rotated views that the published scripts score."""
+"""Rotation of the views that the published scripts score, in degrees."""
 NONE = 200
-"""What stands for no segment, background included; segments are 0 to 199, the largest first."""
+"""Label for no segment, including background; segments are 0 to 199, the largest first."""
 MOST_MAPS = 1000
-"""Granularities that are read at most."""
+"""Maximum number of granularities that are read."""
 MOST_PIXELS = 4096 * 4096
 
 
@@ -28,12 +28,13 @@ def write_layout(
     """Write label maps; the folder appears whole or not at all.
 
     Args:
-        folder: New, or empty.
-        maps: Of each view at K granularities, fine to coarse; segments by size from 1, 0 is none.
-        heights: Heights of the granularities in their tree, which go into `cuts.json`.
+        folder: Folder to create; an existing one must be empty.
+        maps: Label maps of each view at K granularities, fine to coarse; segments are numbered from
+            1, the largest first, 0 is no segment.
+        heights: Heights of the granularities in their tree, which are stored in `cuts.json`.
 
     Raises:
-        InputError: If something stands at `folder`.
+        InputError: If `folder` already exists and is not empty.
     """
     require_new(folder)
     names = [f"{rank / 100:.3f}" for rank in range(1, len(heights) + 1)]
@@ -51,14 +52,15 @@ def read_layout(folder: Path, num_views: int) -> Int[np.ndarray, "V K H W"]:
     """Read the label maps of the first views.
 
     Args:
-        folder: Holds the folders 0, 1, 2 ..., one a view, each with the same files.
-        num_views: How many to read.
+        folder: Folder with the subfolders 0, 1, 2 ..., one per view, each with the same files.
+        num_views: Number of views to read.
 
     Returns:
-        Cuts from fine to coarse, that is, by the number in their name; 0 is none.
+        Label maps, cuts from fine to coarse, which is the order of the numbers in their names; 0 is
+        no segment.
 
     Raises:
-        InputError: If a view or granularity is missing, or a file is no map of small integers.
+        InputError: If a view or granularity is missing, or a file is not a map of small integers.
     """
     places = [folder / str(index) for index in range(num_views)]
     for place in places:
@@ -82,7 +84,7 @@ def read_layout(folder: Path, num_views: int) -> Int[np.ndarray, "V K H W"]:
 
 
 def count_views(folder: Path) -> int:
-    """How many views a folder has label maps of: 0, 1, 2 ... without a gap."""
+    """Number of views that a folder has label maps of: subfolders 0, 1, 2 ... without a gap."""
     count = 0
     while (folder / str(count)).is_dir():
         count += 1
@@ -90,7 +92,7 @@ def count_views(folder: Path) -> int:
 
 
 def _maps_in(place: Path) -> list[Path]:
-    """The label maps of one view, by the number in their names."""
+    """List the label maps of one view, in the order of the numbers in their names."""
     paths = [path for path in visible_entries(place) if path.suffix.lower() == ".npy"]
     try:
         paths.sort(key=lambda path: float(path.stem))

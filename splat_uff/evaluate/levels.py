@@ -1,4 +1,4 @@
-"""The three levels of true segments, and scores that have one column for each."""
+"""The three levels of true segments, and scores with one column per level."""
 
 from collections.abc import Sequence
 
@@ -12,19 +12,19 @@ from splat_uff.system.records import array_record
 LEVELS = ("objects", "collections", "scene")
 """Granularities of the ground truth, finest first."""
 MIN_PIXELS = 20
-"""True segments with fewer pixels are not scored."""
+"""Minimum size of a true segment that is scored, in pixels."""
 
 
 class Undefined(InputError):
-    """A score that these predictions do not have, for example VC where nothing is labelled."""
+    """Error: a score is undefined for these predictions, for example VC if nothing is labelled."""
 
 
 @array_record
 class LevelScores:
-    """Scores of one segmentation, by view and level."""
+    """Scores of one segmentation, per view and level."""
 
     per_view: Float[np.ndarray, "V 3"]
-    """One row a view, columns as in `LEVELS`; NaN where the view has no segment to score."""
+    """One row per view, columns as in `LEVELS`; NaN where the view has no segment to score."""
 
     @property
     def objects(self) -> float:
@@ -50,7 +50,8 @@ class LevelScores:
     def standard_errors(self) -> dict[str, float]:
         """Standard error over views of each level and of `mean`; empty with fewer than 2 views.
 
-        Clicks of one view are averaged first: views, not clicks, are what a new run would redraw.
+        Clicks of one view are averaged first, as repeating the experiment would redraw views, not
+        clicks.
         """
         columns = [*self.per_view.T, self.per_view.mean(axis=1)]
         errors = {}
@@ -61,7 +62,7 @@ class LevelScores:
         return errors
 
     def record(self) -> dict[str, float]:
-        """The four figures by name, as `metrics.json` keeps them."""
+        """Scores of the levels and their mean, by name, as in `metrics.json`."""
         return {name: getattr(self, name) for name in (*LEVELS, "mean")}
 
 
@@ -70,15 +71,15 @@ class TrueLevel:
     """One level of one view's ground truth."""
 
     segments: Int[np.ndarray, "P"]
-    """Segment of each pixel, numbered from 0 without gaps, background among them."""
+    """Segment of each pixel, numbered from 0 without gaps, including background."""
     scored: list[Int[np.ndarray, "..."]]
     """Pixels of each segment that is scored, in row-major order."""
 
 
 def true_levels(truth: GroundTruth) -> list[TrueLevel]:
-    """The levels of one view, as in `LEVELS`.
+    """Levels of one view, in the order of `LEVELS`.
 
-    Segments under `MIN_PIXELS` are not scored, and background only at the level of the scene.
+    Segments under `MIN_PIXELS` are not scored; background is scored only at the level of the scene.
     """
     foreground = (truth.objects > 0).astype(np.int64)
     levels = []
@@ -95,12 +96,12 @@ def true_levels(truth: GroundTruth) -> list[TrueLevel]:
 
 
 def mean_row(scores: Sequence[Sequence[float]]) -> Float[np.ndarray, "3"]:
-    """Mean over the segments of each level; NaN where there are none."""
+    """Mean score of each level over its segments; NaN if it has none."""
     return np.array([np.mean(found) if len(found) else np.nan for found in scores])
 
 
 def collect(per_view: Sequence[Float[np.ndarray, "3"]]) -> LevelScores:
-    """Put the scores of all views together.
+    """Combine the scores of all views.
 
     Raises:
         InputError: If a level has no score in any view.
@@ -116,15 +117,15 @@ def collect(per_view: Sequence[Float[np.ndarray, "3"]]) -> LevelScores:
 
 
 def consecutive(labels: Int[np.ndarray, "P"]) -> Int[np.ndarray, "P"]:
-    """Renumber labels 0, 1, 2 ... in their order, without the sort of `np.unique`."""
+    """Renumber labels as 0, 1, 2 ... in their order, without the sort of `np.unique`."""
     present = np.bincount(labels) > 0
     return (np.cumsum(present) - 1)[labels]
 
 
 def overlaps(one: Int[np.ndarray, "P"], two: Int[np.ndarray, "P"]) -> Float[np.ndarray, "A B"]:
-    """IoU of every segment of one labelling with every one of another, both numbered from 0.
+    """IoU of every segment of one labelling with every segment of another, both numbered from 0.
 
-    One joint histogram replaces a boolean stack of every segment against every other.
+    One joint histogram replaces a stack of boolean masks for every pair of segments.
     """
     sizes, others = np.bincount(one), np.bincount(two)
     joint = np.bincount(one * len(others) + two, minlength=len(sizes) * len(others))
@@ -133,7 +134,7 @@ def overlaps(one: Int[np.ndarray, "P"], two: Int[np.ndarray, "P"]) -> Float[np.n
 
 
 def check_maps(label_maps: Int[np.ndarray, "V C H W"], truths: Sequence[GroundTruth]) -> None:
-    """See that label maps can be scored against ground truth.
+    """Check that label maps can be scored against ground truth.
 
     Raises:
         InputError: If sizes or numbers of views differ, or labels are negative.
@@ -148,10 +149,10 @@ def check_maps(label_maps: Int[np.ndarray, "V C H W"], truths: Sequence[GroundTr
 def check_sizes(
     num_views: int, sizes: Sequence[tuple[int, ...]], truths: Sequence[GroundTruth]
 ) -> None:
-    """See that there is one prediction for each truth, of its size.
+    """Check that there is one prediction for each truth, of the same size.
 
     Raises:
-        InputError: If not.
+        InputError: If sizes or numbers of views differ, or there is none.
     """
     if num_views != len(truths) or num_views == 0:
         raise InputError(

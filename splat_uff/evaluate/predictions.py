@@ -1,4 +1,4 @@
-"""Scores of the label maps of any method."""
+"""Scoring of the label maps of any method."""
 
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ def score_predictions(
     Args:
         folder: Label maps in the layout of the published scripts: first the held-out views, then,
             optionally, those rotated by 10 degrees.
-        data: Capture with ground truth.
-        scene: Its name; that of the folder `data` unless given.
-        seed: Seeds the clicks.
-        num_clicks: Clicks per true segment.
+        data: Folder of a capture with ground truth.
+        scene: Name of the scene; the name of the folder `data` unless given.
+        seed: Seed of the clicks.
+        num_clicks: Number of clicks per true segment.
 
     Returns:
-        NC, SI, and VC at 10 degrees where there are maps of rotated views, as in `metrics.json`.
+        NC, SI, and if there are maps of rotated views, VC at 10 degrees, as in `metrics.json`.
 
     Raises:
         InputError: If there is no ground truth, or a map is missing, damaged or of another size.

@@ -1,8 +1,9 @@
-"""Scores of dense features: the segment of a click is whatever is near it in feature space.
+"""Scores of dense features: the segment of a click is everything near it in feature space.
 
-LSeg, DFF and LeRF answer a click by its feature: pixels whose features are within a distance of
-it are its segment, and the distances are the granularities (docs/research/baselines.md). Segments
-of two clicks overlap, so there are no label maps to score; the metrics are the same otherwise.
+LSeg, DFF and LeRF segment a click by its feature: the segment consists of the pixels whose features
+are within a distance of it, and the distances are the granularities (docs/research/baselines.md).
+Segments of two clicks can overlap, so there are no label maps to score; otherwise, the metrics are
+the same.
 """
 
 from collections.abc import Sequence
@@ -27,9 +28,9 @@ from splat_uff.system.errors import InputError
 from splat_uff.system.records import array_record
 
 STEPS = 1 << 16
-"""Squared distances of unit vectors, from 0 to 4, are told apart in so many steps."""
+"""Number of steps that squared distances of unit vectors, from 0 to 4, are quantized to."""
 FEWEST = 1e-3
-"""Share of pairs of pixels that the finest distance joins."""
+"""Share of the pairs of pixels that are within the finest distance."""
 MOST_DISTANCES = 254
 
 
@@ -38,13 +39,13 @@ class DenseView:
     """Features of every pixel of one view."""
 
     features: Float[np.ndarray, "H W D"]
-    """float32 of unit length; 0 where there is none."""
+    """Features, float32, of unit length; 0 where there are none."""
     covered: Bool[np.ndarray, "H W"]
-    """Pixels that show something; the others are none, which VC never clicks on."""
+    """Whether each pixel shows anything; VC never clicks on the others."""
 
     @staticmethod
     def of(features: Float[np.ndarray, "H W D"], covered: Bool[np.ndarray, "H W"]) -> "DenseView":
-        """Scale features to unit length, and leave out those that are not covered or have none."""
+        """Scale features to unit length, and set those of uncovered pixels to 0."""
         features = features.astype(np.float32)
         lengths = np.linalg.norm(features, axis=2, keepdims=True)
         unit = np.where(lengths > 1e-9, features / np.maximum(lengths, 1e-9), 0)
@@ -52,24 +53,24 @@ class DenseView:
 
     @property
     def flat(self) -> Float[np.ndarray, "P D"]:
-        """One row a pixel."""
+        """Features with one row per pixel."""
         return self.features.reshape(-1, self.features.shape[2])
 
 
 @array_record
 class Distances:
-    """The granularities: squared feature distances, fine to coarse."""
+    """Granularities: squared feature distances, fine to coarse."""
 
     steps: UInt8[np.ndarray, "_"]
-    """For each step of squared distance, the finest granularity that spans it."""
+    """Finest granularity that spans each step of squared distance."""
     count: int
 
     @staticmethod
     def of(squared: Float[np.ndarray, "T"]) -> "Distances":
-        """From squared distances in increasing order, at most `MOST_DISTANCES`.
+        """Make granularities from squared distances in increasing order, 1 to `MOST_DISTANCES`.
 
         Raises:
-            InputError: If there are more.
+            InputError: If there are none, or more.
         """
         if not 0 < len(squared) <= MOST_DISTANCES:
             raise InputError(f"{len(squared)} distances; expected 1 to {MOST_DISTANCES}.")
@@ -80,11 +81,11 @@ class Distances:
 
 @array_record
 class _Rows:
-    """The pixels of a view to compare with; all without a feature share the last row."""
+    """Pixels of a view to compare with; all those without a feature share the last row."""
 
     flat: Float[np.ndarray, "R D"]
     weight: Int[np.ndarray, "R"]
-    """Pixels of each row."""
+    """Number of pixels of each row."""
     of_pixel: Int[np.ndarray, "P"]
 
     @staticmethod
@@ -98,28 +99,28 @@ class _Rows:
         return _Rows(rows, weight, of_pixel)
 
     def ranks(self, clicks: Int[np.ndarray, "C"], distances: Distances):
-        """For the rows of all clicks the ranks of all others, and which click has which."""
+        """Ranks of all rows for each distinct clicked row, and the index of each click's row."""
         rows, back = np.unique(self.of_pixel[clicks], return_inverse=True)
         return _ranks(self.flat[rows], self.flat, distances), back
 
     def inside(self, pixels: Int[np.ndarray, "A"]) -> Int[np.ndarray, "R"]:
-        """How many of some pixels each row stands for."""
+        """Number of the given pixels that each row stands for."""
         return np.bincount(self.of_pixel[pixels], minlength=len(self.flat))
 
 
 def choose_distances(
     views: Sequence[DenseView], count: int, *, rng: np.random.Generator, pairs: int = 200_000
 ) -> Distances:
-    """Distances that join evenly spaced shares, in their logarithm, of the pairs of pixels.
+    """Choose distances that span shares of the pairs of pixels, evenly spaced in their logarithm.
 
     Like cuts that are even in the logarithm of their number of segments, they suit any features,
-    whatever part of the range of distances these fill.
+    whichever part of the range of distances these fill.
 
     Args:
-        views: Whose pixels are paired, each with others of its view.
-        count: How many distances.
-        rng: Draws the pairs.
-        pairs: How many.
+        views: Views whose pixels are paired, each with others of its view.
+        count: Number of distances.
+        rng: Generator that draws the pairs.
+        pairs: Number of pairs of pixels, over all views.
     """
     found = []
     for view in views:
@@ -137,17 +138,17 @@ def query_scores(
     seeds: Sequence[int],
     num_clicks: int = 100,
 ) -> tuple[LevelScores, LevelScores, FixedCovering]:
-    """NC, SI and NC with one distance a level; see `coverings` and `segmentation_injectivity`.
+    """NC, SI and NC with one distance per level; see `coverings` and `segmentation_injectivity`.
 
-    SI is the IoU of the segments of two clicks, which is no longer 0 or 1.
+    SI is the IoU of the segments of two clicks, which can lie between 0 and 1.
 
     Args:
         views: Features of each view, at the size of its truth.
         truths: Ground truth of the same views.
-        distances: Granularities.
-        seeds: Of a generator for either metric. Equal ones click on what equal generators would
-            have clicked on in label maps.
-        num_clicks: Clicks, and pairs of them, per true segment.
+        distances: Granularities to score.
+        seeds: Seeds of a generator for each metric. Equal seeds click on the same pixels as equal
+            generators for label maps.
+        num_clicks: Number of clicks, and of pairs of clicks, per true segment.
 
     Raises:
         InputError: If sizes or numbers of views differ, or a level has no segment in any view.
@@ -192,17 +193,17 @@ def query_consistency(
 ) -> LevelScores:
     """VC of dense features; see `view_consistency`.
 
-    The segment in the rotated view is what is near the feature found *there* at the warp of the
-    second click.
+    The segment in the rotated view consists of the pixels near the feature found *there* at the
+    warp of the second click.
 
     Args:
         views: Features of each view, at the size of its truth.
         rotated: Features of the rotated views.
         truths: Ground truth of the views.
-        warps: From each view into its rotated one.
-        distances: Granularities.
-        rng: Draws the clicks.
-        num_clicks: Draws per true segment.
+        warps: Warp of each view to its rotated one.
+        distances: Granularities to score.
+        rng: Generator that draws the clicks.
+        num_clicks: Number of draws per true segment.
 
     Raises:
         InputError: If sizes or numbers differ.
@@ -234,13 +235,13 @@ class _Pair:
     there: Float[np.ndarray, "P D"]
     warp: Warp
     ours: Float[np.ndarray, "B D"]
-    """Features of the pixels that are seen from both."""
+    """Features of the pixels that are visible in both."""
     theirs: Float[np.ndarray, "B D"]
-    """Features of what they show, in the rotated view."""
+    """Features of the same surface points in the rotated view."""
     is_allowed: Bool[np.ndarray, "P"]
-    """Whether the second click may fall on a pixel: it is seen there, and covered."""
+    """Whether the second click may fall on a pixel: it is visible and covered in both."""
     known: _Rows
-    """Of the view."""
+    """Rows of the view."""
 
     @staticmethod
     def of(view: DenseView, twin: DenseView, warp: Warp) -> "_Pair":
@@ -258,7 +259,7 @@ class _Pair:
         rng: np.random.Generator,
         num_clicks: int,
     ) -> float | None:
-        """VC of one true segment; None where no second click can be made on it."""
+        """VC of one true segment; None if it has no pixel for a second click."""
         known = self.known
         ranks, back = known.ranks(rng.choice(pixels, num_clicks), distances)
         ious = _ious(ranks, known.inside(pixels), known.weight, distances.count)
@@ -276,7 +277,7 @@ class _Pair:
 def _ranks(
     clicked: Float[np.ndarray, "C D"], flat: Float[np.ndarray, "P D"], distances: Distances
 ) -> UInt8[np.ndarray, "C P"]:
-    """The finest granularity at which each pixel belongs to the segment of each click."""
+    """Finest granularity at which each pixel belongs to the segment of each click."""
     one, two = (rows.any(axis=1).astype(np.float32) for rows in (clicked, flat))  # Length 1, or 0.
     return _look_up(clicked @ flat.T, one, two, distances.steps)
 
@@ -296,7 +297,7 @@ def _look_up(products, clicked, lengths, steps):
 @njit(parallel=True, cache=True, error_model="numpy", boundscheck=False)
 @no_type_check
 def _ious(ranks, inside, weight, count):
-    """IoU of the segment of each click with the true one, by granularity."""
+    """IoU of the segment of each click with the true one, per granularity."""
     ious = np.zeros((len(ranks), count))
     size = inside.sum()
     for c in prange(len(ranks)):

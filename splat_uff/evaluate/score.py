@@ -1,4 +1,4 @@
-"""What a run's Gaussians and tree are worth on the held-out views."""
+"""Scores of a run's Gaussians and tree on the held-out views."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -42,17 +42,17 @@ from splat_uff.system.progress import notice, track
 from splat_uff.system.records import array_record
 
 STAGE = 4
-"""Number of this stage's stream of random draws."""
+"""Number of this stage's random stream."""
 MOST_SEGMENTS = 200
-"""Segments kept per cut, the largest ones; the others count as none (docs/metrics.md)."""
+"""Number of segments kept per cut, the largest; others become no segment (docs/metrics.md)."""
 
 
 @array_record
 class Evaluation:
-    """Scores and what they were computed from."""
+    """Scores, and the cuts that they were computed from."""
 
     metrics: dict[str, Any]
-    """The part of `metrics.json` that is about quality."""
+    """Quality scores, as in `metrics.json`."""
     cuts: Int[np.ndarray, "K N"]
     """Segment of each Gaussian at K granularities, fine to coarse; 0 for the smallest segments."""
 
@@ -69,19 +69,19 @@ def evaluate(
 ) -> Evaluation:
     """Score a run on its held-out views (docs/metrics.md).
 
-    PSNR and SSIM; NC, SI and what belongs to them where there is ground truth; depth error where
-    there is true depth.
+    The scores are PSNR and SSIM; with ground truth, NC, SI and related scores; with true depth, the
+    depth error.
 
     Args:
-        capture: Its held-out views are scored.
-        gaussians: As fitted.
-        hierarchy: Over the same Gaussians.
+        capture: Capture whose held-out views are scored.
+        gaussians: Fitted Gaussians.
+        hierarchy: Hierarchy over the same Gaussians.
         val_masks: Input masks of the held-out views and their trees, to score beside ours; may be
             empty.
-        config: Settings.
-        seed: Seeds the clicks.
-        full: Also VC where the capture has rotated views, the ceilings, and the ratios to them;
-            takes longer.
+        config: Settings of the evaluation.
+        seed: Seed of the clicks.
+        full: Whether to add VC, if the capture has rotated views, the ceilings, and the ratios to
+            them; takes longer.
     """
     cuts = make_cuts(hierarchy, config)
 
@@ -135,7 +135,7 @@ def _full_scores(
     config: EvaluateConfig,
     seed: int,
 ) -> dict[str, Any]:
-    """VC where there is true depth, and the ceilings."""
+    """VC, if there is true depth, and the ceilings."""
     found: dict[str, Any] = {}
     if depths is not None and all(view.truth is not None for view in capture.val):
         found["vc"] = _consistencies(
@@ -150,7 +150,7 @@ def _masks_scores(
     seed: int,
     num_clicks: int,
 ) -> dict[str, Any]:
-    """NC of the masks by themselves, where every held-out view has some and a truth."""
+    """NC of the masks themselves, if every held-out view has masks and ground truth."""
     if len(val_masks) != len(truths) or not all(len(masks) for masks, _ in val_masks):
         return {}
     bags = [
@@ -161,7 +161,7 @@ def _masks_scores(
 
 
 def make_cuts(hierarchy: Hierarchy, config: EvaluateConfig) -> Int[np.ndarray, "K N"]:
-    """The nested cuts to score, fine to coarse, each with its largest segments only."""
+    """Make the nested cuts to score, fine to coarse, each with its largest segments only."""
     tree = hierarchy.tree
     if config.cut_by == "heights":
         cuts = [cut(tree, height=height) for height in cut_heights(hierarchy, config)]
@@ -171,7 +171,7 @@ def make_cuts(hierarchy: Hierarchy, config: EvaluateConfig) -> Int[np.ndarray, "
 
 
 def cut_heights(hierarchy: Hierarchy, config: EvaluateConfig) -> list[float]:
-    """Height in the tree of each of the cuts that `make_cuts` makes."""
+    """Height in the tree of each cut of `make_cuts`."""
     tree = hierarchy.tree
     if config.cut_by == "segments":
         return [height_of(tree, count) for count in _cut_counts(hierarchy, config)]
@@ -180,7 +180,7 @@ def cut_heights(hierarchy: Hierarchy, config: EvaluateConfig) -> list[float]:
 
 
 def _cut_counts(hierarchy: Hierarchy, config: EvaluateConfig) -> list[int]:
-    """Segments of each cut, fine to coarse, where cuts are by segments."""
+    """Number of segments in each cut, fine to coarse, if cuts are by segments."""
     most = min(config.most_segments, hierarchy.tree.most_segments)
     return segment_counts(most=most, count=config.cuts)[::-1].tolist()
 
@@ -202,7 +202,7 @@ def label_view(
 
 
 def scored_camera(view: View) -> Camera:
-    """At the size of the view's ground truth, or of its photo where it has none."""
+    """Camera of a view at the size of its ground truth, or of its photo if it has none."""
     if view.truth is None:
         return view.camera
     height, width = view.truth.objects.shape
@@ -212,13 +212,13 @@ def scored_camera(view: View) -> Camera:
 def click_scores(
     maps: Int[np.ndarray, "V K H W"], truths: list[GroundTruth], seed: int, num_clicks: int
 ) -> dict[str, Any]:
-    """NC, with an oracle for each click and with one cut a level, and SI, as in `metrics.json`.
+    """NC, with an oracle for each click and with one cut per level, and SI, as in `metrics.json`.
 
     Args:
-        maps: Label maps, cuts from fine to coarse.
-        truths: Of the same views.
-        seed: Seeds the clicks.
-        num_clicks: Clicks per true segment.
+        maps: Label maps of each view, cuts from fine to coarse.
+        truths: Ground truth of the same views.
+        seed: Seed of the clicks.
+        num_clicks: Number of clicks per true segment.
     """
 
     def clicks() -> dict[str, Any]:
@@ -244,17 +244,18 @@ def ceiling_scores(
     seed: int,
     num_clicks: int,
 ) -> dict[str, Any]:
-    """What these Gaussians could score if each bore its true label, as in `metrics.json`.
+    """Scores these Gaussians could reach if each carried its true label, as in `metrics.json`.
 
-    The cuts are the three labellings of `oracle_labels`, blended like any others; they are scored
-    as ours are, on the same clicks.
+    The cuts are the three labellings of `oracle_labels`, blended and scored like ours, on the same
+    clicks.
 
     Args:
-        capture: Its training views give the labels or, *optimistic*, the views that are scored.
-        gaussians: As fitted.
-        depths: True depth of the held-out views, for VC; none without it.
-        seed: Seeds the clicks.
-        num_clicks: Clicks per true segment.
+        capture: Capture whose training views give the labels. If these have no ground truth, the
+            scored views do, and the scores are *optimistic*.
+        gaussians: Fitted Gaussians.
+        depths: True depth of the held-out views; if None, there is no VC.
+        seed: Seed of the clicks.
+        num_clicks: Number of clicks per true segment.
     """
     known = [view for view in capture.val if view.truth is not None]
     trained = [view for view in capture.train if view.truth is not None]
@@ -287,15 +288,15 @@ def scores_by_depth(
     degrees: int,
     num_clicks: int,
 ) -> dict[str, Any]:
-    """VC at one angle with depth as published and, where it is known, with exact depth.
+    """VC at one angle with depth as published and, if it is known, with exact depth.
 
     Args:
         twins: Held-out views with ground truth, their rotated twins, and their true depth.
         maps: Label maps of the views.
         rotated_maps: Label maps of the twins.
-        seed: Seeds the clicks.
-        degrees: Of the rotation.
-        num_clicks: Draws per true segment.
+        seed: Seed of the clicks.
+        degrees: Angle of the rotation, in degrees.
+        num_clicks: Number of draws per true segment.
     """
     views, rotated, depths = zip(*twins, strict=True)
     truths = [view.truth for view in views]
@@ -310,7 +311,7 @@ def scores_by_depth(
             scores = view_consistency(
                 maps, rotated_maps, truths, warps, rng=rng, num_clicks=num_clicks
             )
-        except Undefined as reason:  # The other scores are known all the same.
+        except Undefined as reason:  # The other scores are still valid.
             notice(f"VC at {degrees} degrees, {kind} depth: {reason}")
             continue
         found[kind] = scores.record() | {"standard_errors": scores.standard_errors}
@@ -324,7 +325,7 @@ def warp_views(
     *,
     as_published: bool,
 ) -> list[Warp]:
-    """From each held-out view into its rotated twin, by true depth; see `warp_pixels`."""
+    """Warp each held-out view to its rotated twin, by true depth; see `warp_pixels`."""
     return [
         warp_pixels(
             scored_camera(view),
@@ -339,10 +340,10 @@ def warp_views(
 
 
 def count_nesting_violations(cuts: Int[np.ndarray, "K N"]) -> int:
-    """How many segments lie in more than one segment of the next coarser cut; 0 in a tree.
+    """Count the segments that lie in more than one segment of the next coarser cut; 0 in a tree.
 
     Args:
-        cuts: Segment of each Gaussian, fine to coarse; 0 is none, and no segment.
+        cuts: Segment of each Gaussian in each cut, fine to coarse; 0 is no segment.
     """
     violations = 0
     for fine, coarse in pairwise(cuts):
@@ -352,7 +353,7 @@ def count_nesting_violations(cuts: Int[np.ndarray, "K N"]) -> int:
 
 
 def masks_at_size(masks: MaskSet, truth: GroundTruth) -> MaskSet:
-    """Masks at the size of the truth, which need not be the size that was trained on."""
+    """Resize masks to the size of the truth, which may differ from the training images'."""
     height, width = truth.objects.shape
     if (masks.height, masks.width) == (height, width):
         return masks
@@ -381,16 +382,16 @@ def _consistencies(
     seed: int,
     num_clicks: int,
 ) -> dict[str, Any]:
-    """VC by degrees, by published and by exact depth, each with standard errors.
+    """VC at each angle, with published and with exact depth, each with standard errors.
 
     Args:
-        capture: All its held-out views have ground truth.
-        see: Label maps of what a camera sees.
-        maps: Those of the held-out views.
+        capture: Capture with ground truth for all held-out views.
+        see: Returns the label maps of what a camera sees.
+        maps: Label maps of the held-out views.
         depths: True depth of the held-out views.
-        title: Of the bars.
-        seed: Seeds the clicks.
-        num_clicks: Draws per true segment.
+        title: Title of the progress bars.
+        seed: Seed of the clicks.
+        num_clicks: Number of draws per true segment.
     """
     found: dict[str, Any] = {}
     for degrees in ANGLES:

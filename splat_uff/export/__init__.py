@@ -1,1 +1,1 @@
-"""What can be taken away from a run: standard files, in the frame of the capture."""
+"""Export of a run to standard files, in the frame of the capture."""

@@ -1,7 +1,7 @@
-"""Where a scene is and which way is up, from its cameras, and a path around it.
+"""Position and up direction of a scene, estimated from its cameras, and a path around it.
 
-The path is about the point that the cameras look at, as far and as high as they are. Where they
-stand on one side only, it swings to and fro between them.
+The path circles the point that the cameras look at, at their distance and elevation. If they stand
+on one side only, it swings to and fro between them.
 """
 
 from collections.abc import Sequence
@@ -14,31 +14,31 @@ from splat_uff.geometry.axes import LEAST_SPREAD, any_across, point_of_axes, pos
 from splat_uff.geometry.cameras import Camera
 
 FULL_CIRCLE = np.deg2rad(200)
-"""Cameras that cover more of the azimuths than this go round the scene."""
+"""Range of azimuths, in radians, above which cameras surround the scene."""
 COVERING_SHARE = 0.9
-"""Share of the cameras whose azimuths count: a stray one behind the scene makes no circle."""
+"""Share of the cameras in that range, so that a stray one behind the scene makes no circle."""
 STEEPEST = np.deg2rad(80)
-"""Elevation of the path at most; straight above, no direction is up in the picture."""
+"""Maximum elevation of the path, in radians; straight above, no direction is up in the picture."""
 
 
 def turntable_cameras(cameras: Sequence[Camera], count: int, size: int) -> list[Camera]:
-    """Square cameras on a path about the scene, as far, as high and as wide as the given ones.
+    """Square cameras on a path around the scene, as far, as high and as wide as the given ones.
 
-    All look at the point nearest to the optical axes of the given cameras. Their distance from it
-    and their elevation are the medians of the given ones. Up is across the given cameras' x axes,
-    as near as can be to the mean of their -y axes. The picture is the largest square inside of a
-    given photo.
+    All look at the point nearest to the optical axes of the given cameras. Their distance to it and
+    their elevation are the medians of the given cameras'. Up is perpendicular to the given cameras'
+    x axes, and as close as possible to the mean of their -y axes. The picture is the largest square
+    inside a given photo.
 
-    Where the given cameras go round the scene, the path is a full circle, else it swings from the
-    middle of their azimuths to either end and back. Both are loops: the frame after the last
-    would be the first.
+    If the given cameras surround the scene, the path is a full circle; otherwise it swings from the
+    middle of their azimuths to either end and back. Both are loops: the frame after the last would
+    be the first.
 
     Args:
-        cameras: At least one, for example those of the training views. Where their axes are
-            nearly parallel, the point looked at is the one nearest to the origin, which is where
-            our captures have their scene.
-        count: Cameras on the path, at least 1.
-        size: Pixels of each side.
+        cameras: One camera or more, for example those of the training views. If their axes are
+            nearly parallel, the path looks at the point nearest to the origin, where our captures
+            have their scene.
+        count: Number of cameras on the path, at least 1.
+        size: Width and height of the pictures, in pixels.
 
     Raises:
         ValueError: If there is no camera.
@@ -74,10 +74,10 @@ def turntable_cameras(cameras: Sequence[Camera], count: int, size: int) -> list[
 def shared_point(
     positions: Float[np.ndarray, "V 3"], forward: Float[np.ndarray, "V 3"]
 ) -> Float[np.ndarray, "3"]:
-    """The point nearest to all optical axes, by least squares.
+    """Point nearest to all optical axes, by least squares.
 
-    In directions in which nearly parallel axes leave it open, it is as near to the origin as it
-    can be. If most cameras have it behind them, it is a point before the mean camera instead.
+    In directions that nearly parallel axes leave undetermined, it is as near to the origin as
+    possible. If it is behind most cameras, it is a point in front of the mean camera instead.
     """
     point, _ = point_of_axes(positions, forward, np.zeros(3))
     if np.median(((point - positions) * forward).sum(axis=1)) > 0:
@@ -86,27 +86,27 @@ def shared_point(
 
 
 def shared_up(rotations: Float[np.ndarray, "V 3 3"]) -> Float[np.ndarray, "3"]:
-    """The unit vector across all x axes that is nearest to the mean of the -y axes.
+    """Unit vector perpendicular to all x axes and nearest to the mean of the -y axes.
 
-    The mean alone would lean to where the cameras look: those that look down have their -y axes
-    point ahead of them, and that cancels out only if they stand on all sides.
+    The mean alone would lean in the viewing direction: the -y axes of cameras that look down point
+    ahead of them, which cancels out only if the cameras stand on all sides.
     """
     right, mean = rotations[:, :, 0], -rotations[:, :, 1].mean(axis=0)
     sideways = right.T @ right / len(right)
     up = np.linalg.solve(sideways + LEAST_SPREAD * np.eye(3), LEAST_SPREAD * mean)
-    if np.linalg.norm(up) < 0.1:  # Half of them upside down.
+    if np.linalg.norm(up) < 0.1:  # Half of them are upside down.
         up = np.linalg.eigh(sideways)[1][:, 0]
     return up / np.linalg.norm(up)
 
 
 def _axes_across(up: Float[np.ndarray, "3"]) -> tuple[np.ndarray, np.ndarray]:
-    """Two axes that make a right-handed frame with `up` as the third."""
+    """Two axes that form a right-handed frame with `up` as the third."""
     first = any_across(up)
     return first, np.cross(up, first)
 
 
 def _smallest_arc(azimuths: Float[np.ndarray, "V"]) -> tuple[float, float]:
-    """Middle and width, in radians, of the smallest arc that holds most azimuths."""
+    """Middle and width, in radians, of the smallest arc with `COVERING_SHARE` of the azimuths."""
     ordered = np.sort(azimuths % (2 * np.pi))
     held = int(np.ceil(COVERING_SHARE * len(ordered)))
     ends = np.concatenate([ordered, ordered + 2 * np.pi])[held - 1 : held - 1 + len(ordered)]

@@ -1,4 +1,4 @@
-"""Segments as a coloured point cloud, and a box around each, for any tool that reads `.ply`."""
+"""Segments as a coloured point cloud, with a box around each, for any tool that reads `.ply`."""
 
 from pathlib import Path
 

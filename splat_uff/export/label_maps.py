@@ -13,17 +13,17 @@ from splat_uff.system.progress import track
 def write_labels(path: Path, output: Path) -> int:
     """Write the label maps of a finished run in the layout of the published scripts.
 
-    First the held-out views, then those rotated by 10 degrees, where the capture has them.
+    The held-out views come first, followed by those rotated by 10 degrees if the capture has them.
 
     Args:
         path: Run folder.
-        output: New folder.
+        output: Folder to create.
 
     Returns:
         Number of views written.
 
     Raises:
-        InputError: If there is no finished run, nothing is held out, or `output` is there already.
+        InputError: If there is no finished run, nothing is held out, or `output` already exists.
     """
     run = open_run(path, finished=True)
     config = run.provenance.settings.evaluate

@@ -1,4 +1,4 @@
-"""Label maps as pictures: one of 16-bit numbers for programs, one in colour for people."""
+"""Label maps as pictures: one with 16-bit labels for programs, one in colour for people."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,12 +13,12 @@ from splat_uff.system.files import folded, replacing
 
 
 def preview_names(names: Iterable[str], *, taken: Iterable[str] = ()) -> dict[str, str]:
-    """A name for the preview of each map: `NAME_preview`, and a number where that is taken.
+    """Choose a name for the preview of each map: `NAME_preview`, with a number if that is taken.
 
-    Names that differ only in the case of letters are one, as they are on Windows and macOS.
+    Names that differ only in case count as the same, as on Windows and macOS.
 
     Args:
-        names: Of the maps, without ending.
+        names: Names of the maps, without ending.
         taken: Names of other files in the same folder, without ending.
 
     Example:
@@ -48,10 +48,10 @@ def write_label_pngs(
     """Write a label map as `NAME.png`, 16-bit, and as a picture in colour.
 
     Args:
-        folder: Where they go.
-        name: Of the map, without ending; folders in it are made.
-        labels: Segment of each pixel; 0 is none.
-        colours: By segment, from 0 on.
+        folder: Folder to write to.
+        name: Name of the map, without ending; folders in it are created.
+        labels: Segment of each pixel; 0 is no segment.
+        colours: Colour of each segment, starting with 0.
         preview: Name of the picture, without ending; see `preview_names`.
     """
     with replacing(folder / f"{name}.png") as temporary:

@@ -1,4 +1,4 @@
-"""What can be taken away from a finished run: a folder of standard files."""
+"""Export of a finished run to a folder of standard files."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,29 +50,29 @@ def export_run(
 ) -> list[Path]:
     """Write parts of a run, or all of it, as standard files in the frame of the capture.
 
-    Those of splats from elsewhere are in the frame of their own file, as it had them.
+    If the Gaussians came from a file of their own, the exported ones are in the frame of that file.
 
     * `parts/`: one file of Gaussians per segment, the largest first;
     * `scene.ply`: all Gaussians in their order, with a column `segment_K` for each level K, 0 in
       rows of the original file that cannot be drawn;
     * `cloud_K.ply`, `boxes_K.ply`: centres in the colours of their segments, and their boxes;
-    * `labels_K/`: label maps of the held-out views, or of the training views where there are none;
-    * `hierarchy.json`: the tree, and which file and which label belongs to which node.
+    * `labels_K/`: label maps of the held-out views, or of the training views if none are held out;
+    * `hierarchy.json`: the tree, and the files and labels of its nodes.
 
     Args:
-        run: The run.
-        output: New folder; appears whole or not at all.
+        run: Run to export.
+        output: Folder to create; it appears whole or not at all.
         segments: Number of parts.
         nodes: Nodes of the tree to write as parts, in place of a number of segments.
-        levels: Numbers of segments of the other files; labels count from 1, the largest first.
-        format: Of the parts.
-        kinds: What to write; `hierarchy.json` always is.
+        levels: Numbers of segments in the other files; labels count from 1, the largest first.
+        format: Format of the parts.
+        kinds: Kinds of files to write; `hierarchy.json` is always written.
 
     Returns:
-        The files written.
+        Files that were written.
 
     Raises:
-        InputError: If a number is out of range, or something stands at `output`.
+        InputError: If a number is out of range, or `output` already exists and is not empty.
     """
     require_new(output)
     _check(run, segments, nodes, levels, format)
@@ -100,14 +100,14 @@ def export_run(
 
 
 def _origin_of(run: Run, format: Format, kinds: Sequence[Kind]) -> Float[np.ndarray, "3"]:
-    """What the coordinates of the files count from."""
+    """Origin that the coordinates in the files are relative to."""
     if not {"parts", "scene"} & set(kinds):
         return NO_ORIGIN
     return choose_origin(run.table, format if "parts" in kinds else "ply")
 
 
 def _describe(run: Run, origin: Float[np.ndarray, "3"]) -> dict[str, Any]:
-    """What `hierarchy.json` says, but for parts and levels."""
+    """Contents of `hierarchy.json`, except for parts and levels."""
     tree, support = run.hierarchy.tree, run.hierarchy.support
     nodes = describe_tree(tree, centres_of(run.table), read_names(run.folder), support)
     return {
@@ -124,16 +124,16 @@ def _describe(run: Run, origin: Float[np.ndarray, "3"]) -> dict[str, Any]:
 
 @array_record
 class _Level:
-    """A cut into a number of segments, the largest first."""
+    """Cut into a number of segments, the largest first."""
 
     level: int
-    """Number of segments that was asked for."""
+    """Requested number of segments."""
     nodes: Sequence[int]
     """Node of each segment."""
     labels: Int[np.ndarray, "N"]
     """Segment of each Gaussian, from 1."""
     colours: Float[np.ndarray, "_ 3"]
-    """Colour of each label, 0 included."""
+    """Colour of each label, including 0."""
 
     @staticmethod
     def of(run: Run, level: int) -> "_Level":
@@ -158,7 +158,7 @@ def _write_parts(
     format: Format,
     origin: Float[np.ndarray, "3"],
 ) -> list[dict[str, Any]]:
-    """Write one file for each node; returns what `hierarchy.json` says of them."""
+    """Write one file per node; return their entries in `hierarchy.json`."""
     (place / "parts").mkdir()
     table, names, parts = run.table, read_names(run.folder), []
     digits = len(str(len(nodes)))

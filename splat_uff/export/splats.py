@@ -1,4 +1,4 @@
-"""Gaussians as the files that splat editors and viewers open."""
+"""Writing Gaussians to files that splat editors and viewers open."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -34,7 +34,7 @@ _GSPLAT = {"splat": "splat", "compressed-ply": "ply_compressed"}
 def whole_labels(
     labels: Mapping[str, Int[np.ndarray, "N"]], kept: Bool[np.ndarray, "M"]
 ) -> dict[str, Int[np.ndarray, "M"]]:
-    """Labels of all rows of a file, 0 for those that the run left out."""
+    """Labels of all rows of a file; 0 for rows that the run left out."""
     whole = {name: np.zeros(len(kept), np.int32) for name in labels}
     for name, values in labels.items():
         whole[name][kept] = values
@@ -42,7 +42,7 @@ def whole_labels(
 
 
 def choose_origin(table: np.ndarray, format: Format) -> Float[np.ndarray, "3"]:
-    """Where centres of the parts count from, and a line if 32 bits cannot hold them as they are."""
+    """Choose the origin of the parts' centres; print a notice if 32 bits are too few for them."""
     positions = centres_of(table)
     precision = judge_precision(positions)
     if not precision.is_lost:
@@ -63,7 +63,7 @@ def choose_origin(table: np.ndarray, format: Format) -> Float[np.ndarray, "3"]:
 
 
 def with_labels(table: np.ndarray, labels: Mapping[str, Int[np.ndarray, "N"]]) -> np.ndarray:
-    """The table with further columns of whole numbers, by name."""
+    """Add named integer columns to a table."""
     kept = [(name, table.dtype[name]) for name in table.dtype.names or () if name not in labels]
     wider = np.empty(len(table), [*kept, *((name, "<i4") for name in labels)])
     for name, _ in kept:
@@ -74,7 +74,7 @@ def with_labels(table: np.ndarray, labels: Mapping[str, Int[np.ndarray, "N"]]) -
 
 
 def shows(table: np.ndarray) -> Bool[np.ndarray, "N"]:
-    """Which Gaussians have the opacity, 1/255, below which no renderer draws them."""
+    """Whether each Gaussian is visible: renderers draw none with an opacity below 1/255."""
     return table["opacity"] > np.log(1 / 254)
 
 
@@ -86,21 +86,21 @@ def write_splats(
     *,
     fitted_focal: float = 0.0,
 ) -> None:
-    """Write some Gaussians.
+    """Write Gaussians to a file.
 
     Args:
-        path: Of the file.
+        path: File to write.
         table: Rows of `source_splats` that can be drawn.
-        format: `ply` keeps every column and every bit. `splat` (8 bits, no view-dependent colour)
-            and `compressed-ply` are written by gsplat, which puts Gaussians in another order, and
-            in `compressed-ply` leaves out those that `shows` says no to; some must be left. `spz`
-            (Niantic's, version 3) is written by gsply, in our order and frame. Those three hold
-            centres of 32 bits or fewer, counted from `origin`.
-        origin: Is taken from the centres in formats other than `ply`.
-        fitted_focal: Of the Gaussians; a `ply` keeps it in a comment.
+        format: File format. `ply` keeps every column and every bit. `splat` (8 bits, no
+            view-dependent colour) and `compressed-ply` are written by gsplat, which reorders
+            Gaussians, and in `compressed-ply` drops those for which `shows` is False; some must
+            remain. `spz` (Niantic's, version 3) is written by gsply, in our order and frame. These
+            three hold centres of 32 bits or fewer, relative to `origin`.
+        origin: Origin that is subtracted from the centres in formats other than `ply`.
+        fitted_focal: Focal length that the Gaussians were fitted at; a `ply` keeps it in a comment.
 
     Raises:
-        InputError: If `spz` is asked for without gsply.
+        InputError: If the format is `spz` and gsply is missing.
     """
     if format == "spz":
         require_gsply()
@@ -129,10 +129,10 @@ def write_splats(
 
 
 def require_gsply() -> None:
-    """See that `spz` can be written.
+    """Check that `spz` can be written.
 
     Raises:
-        InputError: If it cannot.
+        InputError: If gsply is missing.
     """
     if find_spec("gsply") is None:
         raise InputError("spz needs gsply, which is not there; pip install gsply, or pass ply.")
@@ -151,7 +151,7 @@ def _write_spz(path: Path, gaussians: Gaussians) -> None:
         arrays["shN"] if arrays["shN"].shape[1] else None,
         format="ply",
     )
-    # Centres are whole numbers of 24 bits: as many of them behind the point as leave room for the
+    # Centres are fixed-point numbers of 24 bits, with as many fractional bits as leave room for the
     # furthest.
     furthest = max(float(np.abs(arrays["means"]).max()), 1e-9)
     bits = int(np.clip(np.floor(23 - np.log2(furthest * (1 + 1e-6))), 1, MOST_FRACTIONAL_BITS))

@@ -1,4 +1,4 @@
-"""The tree as a record that other programs can read."""
+"""Tree as a record that other programs can read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,18 +15,18 @@ def describe_tree(
     names: Mapping[int, str] | None = None,
     support: Float[np.ndarray, "T"] | None = None,
 ) -> list[dict[str, Any]]:
-    """Every node above the leaves, the root first.
+    """Describe every node above the leaves, the root first.
 
     Args:
         tree: Merge tree.
         positions: Centres of the leaves; boxes are in their frame.
-        names: Of nodes.
-        support: Of nodes, where it is known.
+        names: Names of nodes that have one.
+        support: Support of each node, if known.
 
     Returns:
-        Of each node `id` and `parent` (None at the root), as the dendrogram numbers them; `height`,
-        `size` (its leaves), `box` (smallest and largest x, y, z of their centres), `name`, and
-        `support` where it is known.
+        For each node, `id` and `parent` (None at the root), as numbered in the dendrogram;
+        `height`, `size` (number of leaves), `box` (smallest and largest x, y, z of their centres),
+        `name` and, if known, `support`.
     """
     count = len(tree.parents)
     sizes = node_sizes(tree)

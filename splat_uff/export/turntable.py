@@ -1,4 +1,4 @@
-"""A film that goes round the scene while its segments split, from coarse to fine."""
+"""Film that circles the scene while its segments split, from coarse to fine."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,29 +20,29 @@ from splat_uff.system.progress import track
 
 GIF_COLOURS = 128
 FASTEST_GIF = 2
-"""Hundredths of a second of a GIF's frame at least; viewers slow down whatever is faster."""
+"""Minimum duration of a GIF's frame, in 1/100 s; viewers slow down faster ones."""
 
 
 @dataclass(frozen=True)
 class Film:
-    """How a film is made.
+    """Settings of a film.
 
     Raises:
         InputError: If a number is out of range.
     """
 
     frames: int = 120
-    """How many, at least 2."""
+    """Number of frames, at least 2."""
     size: int = 400
-    """Pixels of each side, 64 to 2048."""
+    """Width and height, in pixels, 64 to 2048."""
     frames_per_second: int = 24
-    """1 to 60."""
+    """Frame rate, 1 to 60."""
     fewest: int = 2
-    """Segments of the first frame, at least 1."""
+    """Number of segments in the first frame, at least 1."""
     most: int = 200
-    """Segments of the last frame; as many as the tree has where that is less."""
+    """Number of segments in the last frame; all segments of the tree if it has fewer."""
     photo: float = 0.35
-    """Share of the photographic colours, 0 to 1; the rest are colours of segments."""
+    """Share of the photographic colours, 0 to 1; segment colours make up the rest."""
 
     def __post_init__(self) -> None:
         if self.frames < 2:
@@ -66,21 +66,22 @@ DEFAULT = Film()
 def write_turntable(run: Run, output: Path, film: Film = DEFAULT) -> Path:
     """Write a film along `turntable_cameras` in which the segments split from frame to frame.
 
-    A segment that splits keeps its colour in its largest part. The numbers of segments grow
-    geometrically. What stands at `output` is replaced once the film is whole.
+    A segment that splits keeps its colour in its largest part. The number of segments grows
+    geometrically. An existing file at `output` is replaced once the film is complete.
 
     Args:
-        run: The run.
-        output: File to write. Its ending chooses: `.mp4` (H.264, which takes even sizes only, so
-            an odd one gets a pixel more) or `.gif` (loops for ever, 50 frames a second at most).
-        film: How it is made.
+        run: Run to film.
+        output: File to write. Its ending chooses the format: `.mp4` (H.264, which requires even
+            sizes, so an odd one grows by a pixel) or `.gif` (loops for ever, at most 50 frames per
+            second).
+        film: Settings of the film.
 
     Returns:
-        `output`.
+        Path of the film, `output`.
 
     Raises:
-        InputError: If the ending is another one, imageio-ffmpeg is missing, or the capture is not
-            where it was.
+        InputError: If the ending is another one, imageio-ffmpeg is missing, or the capture has
+            moved.
     """
     write = _writer(output)
     size = film.size + film.size % 2 if write is _write_mp4 else film.size
@@ -89,7 +90,7 @@ def write_turntable(run: Run, output: Path, film: Film = DEFAULT) -> Path:
     counts = np.geomspace(min(film.fewest, most), most, film.frames).round().astype(int)
     images = track(_draw(run, path, counts, film.photo), "turntable", film.frames)
     output.parent.mkdir(parents=True, exist_ok=True)
-    # In a folder of its own: ffmpeg, cut off before it has begun, would still make its file.
+    # Use a folder of its own: ffmpeg creates its file even if interrupted before the first frame.
     with TemporaryDirectory(
         prefix=f".{output.stem}-", dir=output.parent, ignore_cleanup_errors=True
     ) as place:
@@ -102,7 +103,7 @@ def write_turntable(run: Run, output: Path, film: Film = DEFAULT) -> Path:
 def _draw(
     run: Run, path: Sequence[Camera], counts: Int[np.ndarray, "F"], photo: float
 ) -> Iterator[UInt8[np.ndarray, "_ _ 3"]]:
-    """The frames, one at a time."""
+    """Yield the frames, one at a time."""
     colours = run.walk.colours
     for camera, number in zip(path, counts.tolist(), strict=True):
         segments = blend_over_white(colours[run.nodes(number)], run.gaussians, camera)
@@ -139,11 +140,11 @@ def _write_mp4(path: Path, images: Iterable[np.ndarray], frames_per_second: int)
         mode="I",
         fps=frames_per_second,
         codec="libx264",
-        pixelformat="yuv420p",  # The one that every browser and player knows.
+        pixelformat="yuv420p",  # Every browser and player supports it.
         quality=8,
         macro_block_size=2,
-        ffmpeg_log_level="fatal",  # Cut off, it would complain of the file that was cleared away.
-        output_params=["-movflags", "+faststart"],  # Plays before it is loaded to the end.
+        ffmpeg_log_level="fatal",  # If interrupted, it would report the removed file as missing.
+        output_params=["-movflags", "+faststart"],  # Plays before it is fully loaded.
     ) as film:
         for image in images:
             film.append_data(image)  # pyright: ignore[reportAttributeAccessIssue]
@@ -151,7 +152,7 @@ def _write_mp4(path: Path, images: Iterable[np.ndarray], frames_per_second: int)
 
 def _write_gif(path: Path, images: Iterable[np.ndarray], frames_per_second: int) -> None:
     pictures = [Image.fromarray(image).quantize(GIF_COLOURS) for image in images]
-    # Frames last whole hundredths of a second; rounding their ends keeps the pace.
+    # Frames last whole hundredths of a second; rounding their ends keeps the average rate.
     ends = np.round(100 * np.arange(len(pictures) + 1) / frames_per_second).astype(int)
     lasting = np.maximum(np.diff(ends), FASTEST_GIF)
     pictures[0].save(

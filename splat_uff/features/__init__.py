@@ -1,1 +1,1 @@
-"""One feature vector per Gaussian, fitted to the masks by contrastive losses."""
+"""One feature vector per Gaussian, fitted to the masks with contrastive losses."""

@@ -1,4 +1,4 @@
-"""Blending features through frozen blend weights: a sparse product over a few rows."""
+"""Blending of features with fixed blend weights: a sparse product over a few rows."""
 
 from collections.abc import Sequence
 from typing import no_type_check
@@ -20,21 +20,21 @@ _options = {"cache": True, "error_model": "numpy", "boundscheck": False, "fastma
 
 
 class FrozenViews:
-    """What views show of Gaussians whose geometry stands: a sparse matrix of blend weights each.
+    """Views of Gaussians with fixed geometry, each a sparse matrix of blend weights.
 
-    A matrix is made when a view is asked for, and held where there is room: none of it changes a
-    result.
+    A matrix is computed when its view is requested and kept if there is room; neither changes the
+    results.
     """
 
     def __init__(
         self, gaussians: Gaussians, cameras: Sequence[Camera], memory: Memory | None = None
     ) -> None:
-        """Make nothing yet.
+        """Set up the views without computing a matrix yet.
 
         Args:
-            gaussians: The Gaussians of the scene.
-            cameras: One for each view.
-            memory: Budget, half of which the matrices may take; all are held unless it is given.
+            gaussians: Gaussians of the scene.
+            cameras: Camera of each view.
+            memory: Budget, of which the matrices may take half; without one, all are kept.
         """
         self.num_gaussians, self.cameras = len(gaussians), cameras
         self.memory = memory or Memory()
@@ -71,16 +71,16 @@ class BlendRows:
     """Blend weights of pixels as compressed sparse rows, view after view."""
 
     starts: Int[np.ndarray, "R"]
-    """Where each pixel's weights begin, and the end."""
+    """Index of each pixel's first weight, then the number of weights."""
     indices: Int[np.ndarray, "E"]
     """Gaussian of each weight."""
     weights: Float[np.ndarray, "E"]
     firsts: Int[np.ndarray, "_"]
-    """Row of the first pixel of each of V views, and the number of rows: V + 1 entries."""
+    """Row of the first pixel of each of V views, then the number of rows: V + 1 entries."""
 
     @staticmethod
     def of(views: FrozenViews) -> "BlendRows":
-        """All pixels of all views."""
+        """Collect all pixels of all views."""
         rows, indices, weights, total = [np.zeros(1, np.int64)], [], [], 0
         for view in range(len(views)):
             matrix = views.matrix(view)
@@ -97,19 +97,19 @@ class BlendRows:
         )
 
     def alpha(self) -> list[Float[np.ndarray, "_"]]:
-        """Accumulated opacity of every pixel, by view."""
+        """Accumulated opacity of every pixel, one array per view."""
         return np.split(_row_sums(self.starts, self.weights), self.firsts[1:-1])
 
 
 def row_sums(matrix: csr_matrix) -> Float[np.ndarray, "_"]:
-    """Accumulated opacity of every pixel, from its blend weights."""
+    """Accumulated opacity of every pixel: the sum of its blend weights."""
     return _row_sums(matrix.indptr, matrix.data)
 
 
 def blend_pixels(
     features: Float[Tensor, "N D"], views: BlendRows, rows: Int[np.ndarray, "S"]
 ) -> Float[Tensor, "S D"]:
-    """Blend features into the pixels `rows` (`views.firsts[view]` + pixel), differentiable."""
+    """Blend features into the pixels `rows` (`views.firsts[view]` + pixel); differentiable."""
     return _BlendPixels.apply(features, views, rows)
 
 
@@ -159,7 +159,7 @@ def _gather(features, starts, indices, weights, rows):
 @njit(**_options)
 @no_type_check
 def _scatter(v_blended, starts, indices, weights, rows, gradient):
-    """One thread, so that sums have one order; a step's rows are few."""
+    """Add up gradients on one thread, so that sums have one order; a step has few rows."""
     channels = v_blended.shape[1]
     for s in range(len(rows)):
         for e in range(starts[rows[s]], starts[rows[s] + 1]):

@@ -1,14 +1,16 @@
 """Ultrametric features in closed form: vectors whose dot products are the similarities of a tree.
 
-Let two leaves of a tree be as alike as the merge in which they meet, 0 to 1 and never rising
-towards the root, and each be 1 to itself. That matrix is a sum over the nodes: of how much more
-alike a node's members are than its parent's, times the square of ones between those members. Every
-term is positive semi-definite, and so is the sum. Its leading eigenvectors, scaled by the roots of
-their eigenvalues, are therefore features: of all vectors of that length, those whose dot products
-are nearest to the tree's similarities (Eckart, Young 1936).
+Let the similarity of two leaves of a tree be that of the merge in which they meet, between 0 and 1
+and never rising towards the root, and let each leaf have similarity 1 with itself. This matrix is a
+sum over the nodes: the amount by which a node's similarity exceeds its parent's, times a block of
+ones between the node's members. Every term is positive semi-definite, and so is the sum. Its
+leading eigenvectors, scaled by the square roots of their eigenvalues, are therefore features: among
+all vectors of that length, they have the dot products nearest to the tree's similarities (Eckart,
+Young 1936).
 
-The matrix is never made. Multiplying by it takes one pass up the tree and one down, so a block
-Krylov method (Musco, Musco 2015) finds the leading eigenvectors in time linear in the leaves.
+The matrix is never formed. Multiplying by it takes one pass up the tree and one down, so a block
+Krylov method (Musco, Musco 2015) finds the leading eigenvectors in time linear in the number of
+leaves.
 """
 
 from typing import no_type_check
@@ -23,15 +25,15 @@ from splat_uff.features.one_thread import one_thread
 from splat_uff.features.scene_tree import SceneTree
 
 POWERS = 4
-"""Times that the tree is applied to the starting block; the basis is as many blocks long."""
+"""Number of blocks in the Krylov basis, each the previous one multiplied by the tree's matrix."""
 LEAST_BASIS = 128
-"""Columns of the basis at least, where there are so many leaves."""
+"""Fewest columns of the basis, if there are that many leaves."""
 SPARE = 8
-"""Columns of the starting block beyond those asked for."""
+"""Columns of the starting block beyond those requested."""
 LEAST_NEW = 1e-8
-"""Share of a vector's length below which it adds nothing to the basis."""
+"""Share of a vector's length that must be new for it to extend the basis."""
 LEAST_LENGTH = 1e-6
-"""Shorter features are taken for none."""
+"""Length below which a feature is taken to be zero."""
 
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 
@@ -41,15 +43,15 @@ def closed_form_features(
 ) -> Float[np.ndarray, "G D"]:
     """Feature vectors of the leaves of a merge tree.
 
-    Exact, up to rounding, where `dimension` is at least the number of leaves G; columns beyond G
-    are 0. Otherwise the best of that length, up to the precision of the Krylov method. The sign of
-    a column, which is free, makes its largest entry positive. The same for any number of threads.
+    If `dimension` is at least the number of leaves G, the features are exact up to rounding, and
+    columns beyond G are 0. Otherwise they are the best of that length, up to the precision of the
+    Krylov method. The sign of each column, which is arbitrary, is chosen to make its largest entry
+    positive. The result does not depend on the number of threads.
 
     Args:
-        merges: Merges of the G leaves and their similarities, clipped to 0 to 1 here.
-        dimension: D, length of the vectors.
-        sizes: What each leaf counts; the more, the better its similarities are kept. 1 each unless
-            given.
+        merges: Merges of the G leaves and their similarities, clipped here to [0, 1].
+        dimension: Length D of the vectors.
+        sizes: Weight of each leaf, 1 by default; the larger, the better its similarities are kept.
     """
     count = len(merges.similarities) + 1
     roots = np.sqrt(np.ones(count) if sizes is None else sizes.astype(np.float64))
@@ -59,7 +61,7 @@ def closed_form_features(
     most = min(max(width * POWERS, LEAST_BASIS), count)
     basis = _krylov(below, similarities, roots, start, most)
     image = roots[:, None] * _apply(below, similarities, roots[:, None] * basis)
-    with one_thread():  # LAPACK's sums hang on the number of threads.
+    with one_thread():  # LAPACK's sums depend on the number of threads.
         parts = torch.linalg.eigh(torch.from_numpy(_inner(basis, image)))
     values, vectors = (part.numpy() for part in parts)
     leading = np.argsort(-values, kind="stable")[:dimension]
@@ -72,18 +74,18 @@ def closed_form_features(
 
 
 def closed_form_start(tree: SceneTree, dimension: int) -> Float[np.ndarray, "N D"]:
-    """Unit features of all Gaussians, each its superpoint's.
+    """Unit features of all Gaussians, each equal to that of its superpoint.
 
-    All are at right angles to the constant vector, the feature of the background: nothing of the
-    scene is like it. That takes one of the dimensions, where there are two or more. Superpoints
-    that the leading directions leave out have features of length 0.
+    All are orthogonal to the constant vector, the feature of the background, because nothing in the
+    scene resembles it. This uses up one dimension if there are two or more. Superpoints that the
+    leading directions do not capture have features of length 0.
     """
     if dimension == 1:
         features = closed_form_features(tree.merges, 1)
     else:
         features = np.zeros((len(tree.merges.similarities) + 1, dimension))
         features[:, :-1] = closed_form_features(tree.merges, dimension - 1)
-        mirror = np.full(dimension, dimension**-0.5)  # Puts the last axis on the constant vector.
+        mirror = np.full(dimension, dimension**-0.5)  # Maps the last axis to the constant vector.
         mirror[-1] -= 1
         features -= 2 * np.outer(features @ mirror, mirror) / (mirror @ mirror)
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
@@ -94,7 +96,7 @@ def closed_form_start(tree: SceneTree, dimension: int) -> Float[np.ndarray, "N D
 @njit(**_options)
 @no_type_check
 def _apply(below, similarities, columns):
-    """The matrix of similarities times `columns`: sums go up the tree, and come down weighted."""
+    """Multiply the similarity matrix by `columns`: sum up the tree, then down it with weights."""
     count, width = columns.shape
     sums = np.zeros((2 * count - 1, width))
     sums[:count] = columns
@@ -114,9 +116,9 @@ def _apply(below, similarities, columns):
 @njit(**_options)
 @no_type_check
 def _krylov(below, similarities, roots, start, most):
-    """Orthonormal columns that span the start and what repeated application makes of it.
+    """Orthonormal columns that span the starting block and its products with the tree's matrix.
 
-    Gram-Schmidt, twice for precision; rows of `basis` are the vectors while it is built.
+    Uses Gram-Schmidt, twice for precision; `basis` holds the vectors as rows while it is built.
     """
     count = len(start)
     basis = np.empty((most, count))
@@ -162,7 +164,7 @@ def _dot(a, b):
 @njit(**_options)
 @no_type_check
 def _inner(left, right):
-    """Symmetric part of left^T right; without BLAS, for the same reason."""
+    """Symmetric part of left^T right, without BLAS, whose sums depend on the number of threads."""
     left, right = left.T.copy(), right.T.copy()
     width = len(left)
     inner = np.empty((width, width))

@@ -13,33 +13,33 @@ class FeaturesConfig:
     """Settings of the contrastive fit: one feature per Gaussian, from the masks."""
 
     steps: Annotated[int, Meta(ge=0, le=100_000_000)] = 750
-    """Steps of the optimiser, one image each; time grows with them. 0 trains nothing: features are
-    those of the start, and a tree by `consensus` is that of the masks alone."""
+    """Optimiser steps, one image each; the running time grows with them. 0 trains nothing: the
+    features stay those of the start, and a `consensus` tree depends on the masks alone."""
     start: Literal["consensus", "noise"] = "consensus"
-    """Features before the first step: those of the tree that the masks of all photos agree on, in
-    closed form, or noise, which takes 1500 steps or more."""
+    """Features before the first step: `consensus` computes them in closed form from the tree that
+    the masks of all photos agree on; `noise` is random and takes 1500 steps or more."""
     dimension: Annotated[int, Meta(ge=1, le=1024)] = 32
     """Length of the feature vectors."""
     pixels: Count = 4096
-    """Pixels drawn from the image of a step."""
+    """Pixels drawn per step, all from one image."""
     foreground: Share = 0.9
-    """Share of them drawn from where the scene is; the rest come from the whole image."""
+    """Share of the pixels drawn where the scene is; the rest come from the whole image."""
     pairs_per_group: Count = 64
-    """Pairs of pixels drawn from each mask, and as many from each step up the tree of masks."""
+    """Pairs of pixels drawn from each mask, and as many for each step up the mask tree."""
     neg_ratio: Count = 4
-    """Pairs that should differ, for each pair that should be alike."""
+    """Negative pairs (pixels that should differ) for each positive pair."""
     tau: Positive = 0.1
-    """Temperature of the contrastive losses; lower is stricter with the hardest pairs."""
+    """Temperature of the contrastive losses; lower values weigh the hardest pairs more."""
     euclidean_weight: Weight = 1.0
     """Weight of the loss on the cosine similarity of two pixels."""
     ultrametric_weight: Weight = 0.1
-    """Weight of the loss on their similarity in a tree; 0 leaves it out."""
+    """Weight of the loss on the similarity of two pixels in a tree; 0 leaves it out."""
     ultrametric: Literal["scene-tree", "spanning-tree", "average-linkage"] = "scene-tree"
-    """Which tree that is: that of the scene, which the masks of all photos agree on; or a tree of
-    the drawn pixels, by the paper's minimum spanning tree or by average linkage."""
+    """Tree of the ultrametric loss: `scene-tree`, which the masks of all photos agree on, or a tree
+    of the drawn pixels, built as the paper's minimum spanning tree or by average linkage."""
     ultrametric_refresh: Natural = 0
-    """Steps after which the scene's tree is made anew from the present features; 0: never."""
+    """Steps between rebuilds of the scene's tree from the current features; 0 never rebuilds it."""
     norm_weight: Weight = 1.0
     """Weight of the loss that keeps blended features near length 1."""
     lr: Positive = 1e-2
-    """Learning rate at the start; falls along a cosine to a thirtieth."""
+    """Initial learning rate; it falls along a cosine to a thirtieth."""

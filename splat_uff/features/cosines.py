@@ -1,4 +1,4 @@
-"""Dot products of pairs of rows: what all pairwise losses are made of."""
+"""Dot products of pairs of rows, on which all pairwise losses are built."""
 
 from typing import no_type_check
 
@@ -12,10 +12,10 @@ _options = {"cache": True, "error_model": "numpy", "boundscheck": False, "fastma
 
 
 def pair_cosines(unit: Float[Tensor, "S D"], ends: Int[np.ndarray, "P 2"]) -> Float[Tensor, "P"]:
-    """Dot product of the two rows of each pair, differentiable; of unit rows it is their cosine.
+    """Dot product of the two rows of each pair, differentiable; for unit rows, their cosine.
 
-    One pass over the pairs: gathering both ends first, or taking all S^2 products, costs a step of
-    the fit ten times as much.
+    Makes one pass over the pairs: gathering both ends first, or taking all S^2 products, makes a
+    step of the fit ten times as slow.
     """
     return _PairCosines.apply(unit, ends)
 
@@ -50,7 +50,7 @@ def _products(rows, ends):
 @njit(**_options)
 @no_type_check
 def _scatter_products(rows, ends, v):
-    """One thread, so that sums have one order."""
+    """Gradient with respect to the rows; one thread, so that sums have one order."""
     gradient = np.zeros_like(rows)
     for p in range(len(ends)):
         a, b = ends[p, 0], ends[p, 1]

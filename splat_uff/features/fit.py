@@ -1,4 +1,4 @@
-"""The contrastive fit: one feature per Gaussian, from the masks of all views, geometry frozen."""
+"""The contrastive fit: one feature per Gaussian from the masks of all views; geometry is fixed."""
 
 from collections.abc import Callable, Sequence
 
@@ -28,7 +28,7 @@ from splat_uff.system.progress import progress_bar
 
 LOG_EVERY = 25
 Similarity = Callable[[np.ndarray], Tensor]
-"""Of the two pixels of each pair [P, 2]."""
+"""Function that gives the similarity of the two pixels of each pair [P, 2]."""
 
 
 def fit_features(
@@ -41,24 +41,24 @@ def fit_features(
     device: str = "cpu",
     hooks: Hooks = Hooks(),
 ) -> Float[np.ndarray, "N D"]:
-    """Fit features so that pixels of a mask are alike and others are not (docs/method.md).
+    """Fit features so that pixels of the same mask are alike and others differ (docs/method.md).
 
     Args:
-        views: The training views over Gaussians whose geometry stands.
-        bags: Masks and their tree, one per training view.
-        config: Settings.
-        seed: Seeds every draw of the stage; every step draws from a stream of its own.
-        tree: What the masks of all photos agree on, to start from and as the scene's tree. Without,
-            features start from noise, and the term on the scene's tree is left out; where there is
-            no other, average linkage of pixels stands in.
-        device: Where tensors live.
-        hooks: Checkpoint, log (of the losses) and observer.
+        views: Training views of Gaussians whose geometry is fixed.
+        bags: Masks and mask tree of each training view.
+        config: Settings of the fit.
+        seed: Seed of all draws of the stage; every step draws from a stream of its own.
+        tree: Tree that the masks of all photos agree on, used for the start and as the scene's
+            tree. Without it, features start from noise and the loss on the scene's tree is left
+            out; if that was the only loss, average linkage of pixels replaces it.
+        device: Device of the tensors: `cpu` or `cuda`.
+        hooks: Checkpoint, log of the losses, and observer.
 
     Returns:
-        One feature per Gaussian, float32, of about unit length where Gaussians are seen.
+        One float32 feature per Gaussian, of about unit length for Gaussians that are seen.
 
     Raises:
-        InputError: If no view has a mask, or both similarity terms have no weight.
+        InputError: If no view has a mask, or both similarity losses have weight 0.
     """
     _check(bags, config)
     start = _first(views.num_gaussians, config, tree, seed)
@@ -117,10 +117,10 @@ def _losses(
     config: FeaturesConfig,
     in_scene: SceneSimilarity | None,
 ) -> dict[str, Tensor]:
-    """The losses of one step by name, `loss` their weighted sum."""
+    """Losses of one step by name; `loss` is their weighted sum."""
     blended = blend_pixels(features, sample.weights, sample.rows)
     through = torch.from_numpy(sample.through).to(features.device)
-    # Background has a feature too: the constant unit vector.
+    # The background has a feature too: the constant unit vector.
     blended = blended + through[:, None] / config.dimension**0.5
     unit = torch.nn.functional.normalize(blended, dim=1)
     pairs = draw_pairs(
@@ -150,7 +150,7 @@ def _in_a_tree(
     config: FeaturesConfig,
     in_scene: SceneSimilarity | None,
 ) -> Similarity | None:
-    """The ultrametric similarity of pixels; None without such a term."""
+    """Ultrametric similarity of pixels, or None if that loss is left out."""
     if config.ultrametric_weight == 0:
         return None
     if config.ultrametric == "spanning-tree":
@@ -162,26 +162,26 @@ def _in_a_tree(
         heaviest = find_heaviest(weights.starts, weights.indices, weights.weights, sample.rows)
         return lambda ends: in_scene(features, unit, heaviest, ends)
     if config.ultrametric == "scene-tree" and config.euclidean_weight > 0:
-        return None  # The scene has none.
+        return None  # The scene has no tree.
     return lambda ends: average_linkage_similarity(unit, ends)
 
 
 def _contrast(pairs: Pairs, tau: float, similarity: Similarity) -> Tensor:
-    """Contrastive loss under a similarity of pairs; one call, since trees are costly to build."""
+    """Contrastive loss under a similarity of pairs, called once because trees are slow to build."""
     count, ratio, _ = pairs.negatives.shape
     both = similarity(np.concatenate([pairs.positives, pairs.negatives.reshape(-1, 2)]))
     return contrastive_loss(both[:count], both[count:].reshape(count, ratio), tau=tau)
 
 
 def _cosine(progress: float) -> float:
-    """From 1 to a thirtieth."""
+    """Factor of the learning rate, which falls along a cosine from 1 to a thirtieth."""
     return 1 / 30 + (1 - 1 / 30) * 0.5 * (1 + np.cos(np.pi * progress))
 
 
 def _scene_of(
     tree: SceneTree | None, state: dict[str, np.ndarray] | None, config: FeaturesConfig
 ) -> SceneSimilarity | None:
-    """Similarity in the scene's tree as it was last made; None where it is not wanted or there."""
+    """Similarity in the scene's tree as last built; None if there is none or it is not used."""
     if tree is None or config.ultrametric != "scene-tree" or config.ultrametric_weight == 0:
         return None
     if state is not None and "tree.lefts" in state:
@@ -206,7 +206,7 @@ def _state(
 def _restore(
     state: dict[str, np.ndarray] | None, features: Tensor, optimizer: torch.optim.Optimizer
 ) -> int:
-    """Put a saved `_state` back; returns the number of steps it had taken."""
+    """Restore a saved `_state` and return the number of steps taken before it was saved."""
     if state is None:
         return 0
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Average linkage: the tree in which the two clusters most alike on average merge next."""
+"""Average linkage: a tree built by always merging the two clusters most alike on average."""
 
 from typing import no_type_check
 
@@ -15,7 +15,7 @@ _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 class Merges:
     """S - 1 merges of S clusters, from the most alike to the least.
 
-    Clusters go by a representative: after a merge, the union goes by `lefts`.
+    A cluster is named by a representative: after a merge, the union keeps that of `lefts`.
     """
 
     lefts: Int[np.ndarray, "K"]
@@ -29,11 +29,11 @@ def average_linkage(
     """Merge clusters by the mean dot product between their members, until one is left.
 
     The mean dot product between two clusters is the dot product of their means, so clusters are
-    kept as means. Nearest-neighbour chain (Benzecri 1982), O(S^2 D) time and O(S D) memory.
+    stored as means. Nearest-neighbour chain (Benzecri 1982), O(S^2 D) time and O(S D) memory.
 
     Args:
-        vectors: Mean of each starting cluster; unit vectors make the dot product a cosine.
-        sizes: Members of each starting cluster, 1 each unless given.
+        vectors: Mean of each starting cluster; for unit vectors the dot product is a cosine.
+        sizes: Number of members of each starting cluster, 1 by default.
     """
     sizes = np.ones(len(vectors)) if sizes is None else sizes
     lefts, rights, similarities = _chain(
@@ -44,7 +44,7 @@ def average_linkage(
 
 
 def join(merges: Merges) -> Int[np.ndarray, "K 2"]:
-    """The two nodes that each merge joins: starting clusters are 0 to S - 1, merge k is S + k."""
+    """Nodes that each merge joins: starting clusters are 0 to S - 1, merge k is S + k."""
     return _join(merges.lefts, merges.rights)
 
 
@@ -52,7 +52,7 @@ def lay_out(merges: Merges) -> tuple[Int[np.ndarray, "S"], Int[np.ndarray, "K 3"
     """Order the starting clusters so that every merge joins two neighbouring runs.
 
     Returns:
-        The order, and for each merge the start, middle and end of the runs it joins.
+        The order, and the start, middle and end of the two runs that each merge joins.
     """
     return _runs(join(merges))
 
@@ -60,16 +60,16 @@ def lay_out(merges: Merges) -> tuple[Int[np.ndarray, "S"], Int[np.ndarray, "K 3"
 @njit(fastmath=True, **_options)
 @no_type_check
 def _chain(vectors, sizes):
-    """Nearest-neighbour chain on cluster means: merges as pairs of representatives, any order.
+    """Nearest-neighbour chain on cluster means; merges are pairs of representatives, in any order.
 
-    In exact arithmetic the chain never comes back to itself and no merge is more alike than those
-    it contains. Where many vectors are almost equal rounding breaks the second, and nothing keeps
-    it from breaking the first, so both are enforced.
+    In exact arithmetic the chain never returns to itself, and no merge is more alike than those it
+    contains. If many vectors are almost equal, rounding breaks the second property and could break
+    the first, so both are enforced.
     """
     count, channels = vectors.shape
     means, sizes = vectors.copy(), sizes.copy()
     alive = np.arange(count)
-    place = np.arange(count)  # Where each cluster stands in `alive`.
+    place = np.arange(count)  # Position of each cluster in `alive`.
     living = count
     chain = np.empty(count, np.int64)
     chained = np.zeros(count, np.bool_)
@@ -84,7 +84,7 @@ def _chain(vectors, sizes):
         while True:
             top = chain[depth - 1]
             best, best_similarity = -1, -np.inf
-            if depth > 1:  # Prefer going back on ties, so that the chain ends.
+            if depth > 1:  # On ties, prefer going back, so that the chain ends.
                 best = chain[depth - 2]
                 total = np.float32(0)
                 for c in range(channels):
@@ -125,7 +125,7 @@ def _chain(vectors, sizes):
 @no_type_check
 def _join(lefts, rights):
     count = len(lefts) + 1
-    top = np.arange(count)  # Node that a representative stands for now.
+    top = np.arange(count)  # Node that each representative currently stands for.
     below = np.empty((count - 1, 2), np.int64)
     for merge in range(count - 1):
         a, b = lefts[merge], rights[merge]

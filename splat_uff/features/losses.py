@@ -12,13 +12,13 @@ def contrastive_loss(
 
     Args:
         positive: Similarity of each positive pair.
-        negative: Similarities of the negative pairs it is told apart from.
-        tau: Temperature.
+        negative: Similarities of the R negative pairs of each positive one.
+        tau: Temperature, above 0.
     """
     rivals = negative[:, 0] / tau if negative.shape[1] == 1 else (negative / tau).logsumexp(dim=1)
     return softplus(rivals - positive / tau).mean()
 
 
 def norm_loss(blended: Float[Tensor, "S D"]) -> Float[Tensor, ""]:
-    """Mean of (|f| - 1)^2 over the blended features, before they are normalised."""
+    """Mean of (|f| - 1)^2 over the blended features f, before they are normalised."""
     return (blended.norm(dim=1) - 1).square().mean()

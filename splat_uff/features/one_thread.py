@@ -1,4 +1,4 @@
-"""Torch on one thread: for small tensors that is faster, and sums have one order."""
+"""Torch on one thread, which is faster for small tensors and gives sums one order."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread: a step's tensors are so small that two take three times as long."""
+    """Restrict torch to one thread; a step's tensors are so small that two are 3x slower."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,8 +1,8 @@
 """Pairs of pixels that belong together and pairs that do not, drawn from one image's masks.
 
-Algorithm 1 of the UFF supplement with the details of its published code (docs/method.md, "Pairs"),
-without a loop over masks or pairs: every set to draw from is a row of one boolean matrix, and all
-draws of a kind are made at once.
+This is Algorithm 1 of the UFF supplement with the details of its published code (docs/method.md,
+"Pairs"), without a loop over masks or pairs: every set to draw from is a row of one boolean matrix,
+and all draws of a kind are made at once.
 """
 
 import numpy as np
@@ -12,16 +12,16 @@ from splat_uff.masks.tree import minimal_parents
 from splat_uff.system.records import array_record
 
 FEWEST_IN_MASK = 5
-"""A mask counts only with more sampled pixels than this inside, and outside."""
+"""A mask is used only if more sampled pixels than this lie inside it, and outside it."""
 FEWEST_IN_REMAINDER = 10
-"""What a mask has beyond its children counts only with at least this many sampled pixels."""
+"""Fewest sampled pixels that a mask must have outside its children for them to be used."""
 MOST_CHAINS = 512
-"""Bound on the ways from leaves to roots that are climbed at once."""
+"""Most paths from leaves to roots that are climbed at once."""
 
 
 @array_record
 class Pairs:
-    """P positive pairs, each with R negative pairs to be told apart from; indices of pixels."""
+    """P positive pairs, each with R negative pairs to contrast it with; values index pixels."""
 
     positives: Int[np.ndarray, "P 2"]
     negatives: Int[np.ndarray, "P R 2"]
@@ -35,14 +35,14 @@ def draw_pairs(
     neg_ratio: int,
     rng: np.random.Generator,
 ) -> Pairs:
-    """Draw pairs for every mask, for what it has beyond its children, and for every climb.
+    """Draw pairs for every mask, for the part of it outside its children, and for every climb.
 
     Args:
-        members: Which of the S sampled pixels lie in which mask.
-        inside: Inclusion of the masks; row is inside column.
+        members: Whether each of the S sampled pixels lies in each mask.
+        inside: Whether the row's mask lies inside the column's.
         per_group: Positive pairs drawn per group.
         neg_ratio: Negative pairs per positive pair.
-        rng: Draws, with replacement.
+        rng: Generator of the draws, which are with replacement.
     """
     counts = np.count_nonzero(members, axis=1)
     kept = (counts > FEWEST_IN_MASK) & (counts < members.shape[1] - FEWEST_IN_MASK)
@@ -52,7 +52,7 @@ def draw_pairs(
         return Pairs(nothing, nothing[:, None].repeat(neg_ratio, axis=1))
     parents = minimal_parents(inside)
     children, uppers = np.nonzero(parents)
-    # Masks lie inside others up to a tolerance, so a child's child can reach out of the child.
+    # Inclusion has a tolerance, so a grandchild can extend beyond the child that it lies in.
     remainders = members & ~_union_of_children(members, inside)
     rings = members[uppers] & ~members[children]
     sets = _Sets(np.concatenate([members, ~members, remainders, rings]), per_group, rng)
@@ -80,16 +80,16 @@ def _climb(
     uppers: Int[np.ndarray, "E"],
     neg_ratio: int,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """From every leaf up: what was too far for the smaller mask is near enough for the larger.
+    """Climb from every leaf: negative pairs of the smaller mask become positives of the larger.
 
-    One pass per level. A chain remembers its mask, the set its next negatives start in, and its
-    current pairs; it splits where a mask has several minimal parents.
+    Makes one pass per level. A chain stores its mask, the set in which its next negatives start,
+    and its current pairs; it splits where a mask has several minimal parents.
     """
     count = len(parents)
     ring_of_edge = 3 * count + np.arange(len(children))
     first_edge = np.searchsorted(children, np.arange(count + 1))
     nodes = np.flatnonzero(~parents.any(axis=0) & parents.any(axis=1))
-    rings = nodes.copy()  # At first the ring is the leaf itself: row = its own members.
+    rings = nodes.copy()  # The first ring is the leaf itself: the row of its own members.
     current = sets.draw(nodes, nodes)
     groups = []
     while len(nodes):
@@ -101,7 +101,7 @@ def _climb(
         chain = np.repeat(np.arange(len(nodes)), climbing)
         edge = first_edge[nodes[chain]] + _ramp(climbing)
         chain, edge = chain[:MOST_CHAINS], edge[:MOST_CHAINS]
-        filled = sets.counts[ring_of_edge[edge]] > 0  # No sampled pixel between: just go on up.
+        filled = sets.counts[ring_of_edge[edge]] > 0  # No sampled pixel in between: climb on.
         negatives = sets.draw_many(rings[chain[filled]], ring_of_edge[edge[filled]], neg_ratio)
         groups.append((current[chain[filled]], negatives))
         current, rings, nodes = current[chain], rings[chain], uppers[edge]
@@ -111,7 +111,7 @@ def _climb(
 
 
 class _Sets:
-    """Sets of sampled pixels, one per row, that pairs are drawn from."""
+    """Sets of sampled pixels, one per row, from which pairs are drawn."""
 
     def __init__(
         self, rows: Bool[np.ndarray, "G S"], per_group: int, rng: np.random.Generator
@@ -122,13 +122,13 @@ class _Sets:
         self._per_group, self._rng = per_group, rng
 
     def draw(self, firsts: Int[np.ndarray, "K"], seconds: Int[np.ndarray, "K"]) -> np.ndarray:
-        """Pairs [K, per_group, 2] between the sets named."""
+        """Draw pairs [K, per_group, 2], one end from each first set and one from each second."""
         return self.draw_many(firsts, seconds, 1)[:, :, 0]
 
     def draw_many(
         self, firsts: Int[np.ndarray, "K"], seconds: Int[np.ndarray, "K"], count: int
     ) -> np.ndarray:
-        """`count` pairs for each of the pairs of a group: [K, per_group, count, 2]."""
+        """Draw `count` pairs for each pair of a group: [K, per_group, count, 2]."""
         shape = (len(firsts), self._per_group, count)
         ends = [self._pick(rows, shape) for rows in (firsts, seconds)]
         return np.stack(ends, axis=-1)
@@ -142,11 +142,11 @@ class _Sets:
 def _union_of_children(
     members: Bool[np.ndarray, "M S"], inside: Bool[np.ndarray, "M M"]
 ) -> Bool[np.ndarray, "M S"]:
-    """Pixels covered by some mask that lies inside each mask."""
+    """Pixels of each mask's children: those in any mask that lies inside it."""
     return inside.T.astype(np.float32) @ members.astype(np.float32) > 0
 
 
 def _ramp(counts: Int[np.ndarray, "K"]) -> Int[np.ndarray, "L"]:
-    """0, 1, ... counts[0] - 1, 0, 1, ... counts[1] - 1, and so on."""
+    """Concatenate the ranges 0, 1, ... counts[0] - 1, then 0, 1, ... counts[1] - 1, and so on."""
     ends = np.cumsum(counts)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)

@@ -1,7 +1,7 @@
-"""What each step of the contrastive fit looks at, drawn before the first of them.
+"""The pixels that each step of the contrastive fit uses, drawn before the first step.
 
-A step looks at a few pixels of one view, so of all blend weights and masks only what those pixels
-need is kept: its size grows with the number of steps, not with the number of views or their size.
+A step uses a few pixels of one view, so only the blend weights and masks that those pixels need
+are kept: memory grows with the number of steps, not with the number of views or their size.
 """
 
 from collections.abc import Sequence
@@ -19,34 +19,34 @@ from splat_uff.system.progress import track
 from splat_uff.system.records import array_record
 
 STAGE = 2
-"""Number of this stage's stream of random draws."""
+"""Number of this stage's random stream."""
 OPAQUE = 0.5
-"""Pixels of more opacity than this show the scene."""
+"""Opacity above which a pixel counts as showing the scene."""
 
 
 @array_record
 class Sample:
-    """What one step looks at."""
+    """Input of one step."""
 
     view: int
     pixels: Int[np.ndarray, "S"]
-    """Distinct, flattened, in increasing order."""
+    """Flat indices of the pixels, distinct and in increasing order."""
     weights: BlendRows
-    """Blend weights of every pixel of this view that some step looks at."""
+    """Blend weights of every pixel of this view that any step uses."""
     rows: Int[np.ndarray, "S"]
     """Row of each pixel in `weights`."""
     through: Float[np.ndarray, "S"]
-    """What alpha leaves of the background."""
+    """Share of the background that shows through each pixel, 1 - alpha."""
     members: Bool[np.ndarray, "M S"]
-    """Which pixels lie in which mask."""
+    """Whether each pixel lies in each mask."""
     inside: Bool[np.ndarray, "M M"]
-    """Which mask lies inside which."""
+    """Whether the row's mask lies inside the column's."""
     rng: np.random.Generator
-    """The step's own stream, from where the draw of its pixels left it."""
+    """The step's own random stream, as the draw of its pixels left it."""
 
 
 class Samples:
-    """The sample of every step, within a budget of memory."""
+    """The samples of all steps, within a memory budget."""
 
     def __init__(
         self,
@@ -58,13 +58,13 @@ class Samples:
     ) -> None:
         """Draw the pixels of every step, view after view.
 
-        Views take turns, shuffled anew every epoch; those without masks are left out.
+        Views take turns in an order reshuffled every epoch; those without masks are left out.
 
         Args:
-            views: The training views; what is kept counts towards their budget of memory.
-            bags: Masks and their tree, one per training view; some view must have one.
-            config: Settings.
-            seed: Seeds every draw; every step draws from a stream of its own.
+            views: Training views; what is kept here counts towards their memory budget.
+            bags: Masks and mask tree of each training view; at least one view must have a mask.
+            config: Settings of the fit.
+            seed: Seed of all draws; every step draws from a stream of its own.
         """
         self._memory = views.memory
         self._blocks: dict[int, tuple[Kept, Kept, Kept, Kept]] = {}
@@ -89,10 +89,10 @@ class Samples:
                     pixels.astype(np.int32), rows.astype(np.int32), 1 - alpha[pixels], members
                 )
                 self._steps[step] = view, kept, dict(rng.bit_generator.state)
-            del matrix, block  # Or two views' would be there at once.
+            del matrix, block  # Otherwise those of two views would be in memory at once.
 
     def __getitem__(self, step: int) -> Sample:
-        """The sample of a step."""
+        """Return the sample of a step."""
         view, kept, state = self._steps[step]
         pixels, rows, through, members = (each.load() for each in kept)
         starts, indices, weights, inside = (each.load() for each in self._blocks[view])
@@ -115,7 +115,7 @@ class Samples:
 
 
 def _schedule(usable: Int[np.ndarray, "U"], steps: int, seed: int) -> dict[int, list[int]]:
-    """The steps that look at each view."""
+    """Steps that use each view."""
     due: dict[int, list[int]] = {}
     for epoch, first in enumerate(range(0, steps, len(usable))):
         order = np.random.default_rng([seed, STAGE, 2, epoch]).permutation(usable)
@@ -127,7 +127,7 @@ def _schedule(usable: Int[np.ndarray, "U"], steps: int, seed: int) -> dict[int, 
 def _draw_pixels(
     opaque: Bool[np.ndarray, "P"], config: FeaturesConfig, rng: np.random.Generator
 ) -> Int[np.ndarray, "S"]:
-    """Distinct pixels of one view, mostly opaque ones, in increasing order."""
+    """Draw distinct pixels of one view, mostly opaque ones, in increasing order."""
     inside = np.flatnonzero(opaque)
     wanted = min(config.pixels, opaque.size)
     most = min(round(config.foreground * wanted), len(inside))

@@ -1,9 +1,10 @@
 """A merge tree over the whole scene, and the ultrametric similarity of pixels in it.
 
-The leaves are superpoints, groups of neighbouring Gaussians. A pixel goes by the superpoint of the
-Gaussian that weighs most in it. Two pixels are as alike as the mean features of the two branches in
-which their superpoints part. For unit vectors the dot product of two means is the mean cosine over
-all pairs of members, so the gradient of one pair reaches every Gaussian of both branches.
+The leaves are superpoints, groups of neighbouring Gaussians. A pixel is represented by the
+superpoint of the Gaussian with the largest weight in it. The similarity of two pixels is that of
+the mean features of the two branches in which their superpoints separate. For unit vectors the dot
+product of two means is the mean cosine over all pairs of members, so the gradient of one pair
+reaches every Gaussian of both branches.
 """
 
 from typing import no_type_check
@@ -29,11 +30,11 @@ class SceneTree:
     group: Int[np.ndarray, "N"]
     """Superpoint of each Gaussian, from 0."""
     merges: Merges
-    """How the superpoints merge."""
+    """Merges of the superpoints."""
 
 
 def regrow(tree: SceneTree, features: Float[np.ndarray, "N D"]) -> SceneTree:
-    """The tree of the same superpoints by average linkage of features; only directions count."""
+    """Rebuild the tree of the same superpoints by average linkage of their features' directions."""
     count = len(tree.merges.similarities) + 1
     sums = _group_sums(_directions(features)[0], tree.group, count)
     sizes = np.bincount(tree.group, minlength=count).astype(np.float64)
@@ -41,13 +42,13 @@ def regrow(tree: SceneTree, features: Float[np.ndarray, "N D"]) -> SceneTree:
 
 
 class SceneSimilarity:
-    """Similarities of pixels in one tree, which stays while the features change."""
+    """Similarities of pixels in one tree, which stays fixed while the features change."""
 
     def __init__(self, tree: SceneTree) -> None:
         """Lay the tree out once.
 
         Args:
-            tree: At least one superpoint, none empty.
+            tree: Merge tree of at least one superpoint, none of them empty.
         """
         self.tree, self.group = tree, tree.group
         self.below = join(tree.merges)
@@ -63,15 +64,15 @@ class SceneSimilarity:
         heaviest: Int[np.ndarray, "S"],
         pairs: Int[np.ndarray, "P 2"],
     ) -> Float[Tensor, "P"]:
-        """Mean cosine between the branches in which the superpoints of each pair part.
+        """Mean cosine between the branches in which the superpoints of each pair separate.
 
-        Two pixels of one superpoint are as alike as its Gaussians are on average. Where a pixel
-        shows no Gaussian, the two are compared directly.
+        Two pixels of one superpoint have the mean similarity of its Gaussians. If a pixel shows no
+        Gaussian, the two pixels are compared directly.
 
         Args:
-            features: Of all Gaussians; only their direction counts.
+            features: Features of all Gaussians, of any length; only their directions are used.
             unit: Unit features of the pixels.
-            heaviest: Gaussian that weighs most in each pixel, -1 for none.
+            heaviest: Gaussian with the largest weight in each pixel, -1 for none.
             pairs: Indices of pixels.
         """
         seen = (heaviest[pairs] >= 0).all(axis=1)
@@ -134,7 +135,7 @@ def _add_up(below, leaves):
 @njit(**_options)
 @no_type_check
 def _hand_down(below, nodes):
-    """Sums over the nodes above each node, itself among them."""
+    """Sums over each node and all nodes above it."""
     count = len(below) + 1
     down = nodes.copy()
     for merge in range(count - 2, -1, -1):
@@ -161,7 +162,7 @@ def _directions(rows):
 @njit(fastmath=True, **_options)
 @no_type_check
 def _to_rows(unit, lengths, group, v_group):
-    """Gradient to rows of a gradient to their directions."""
+    """Convert a gradient with respect to directions into one with respect to rows."""
     gradient = np.empty_like(unit)
     for n in range(len(unit)):
         along = np.float32(0)
@@ -175,7 +176,7 @@ def _to_rows(unit, lengths, group, v_group):
 @njit(**_options)
 @no_type_check
 def find_heaviest(starts, indices, weights, rows):
-    """Gaussian of the largest weight in each row, -1 for a row without."""
+    """Gaussian with the largest weight in each row, -1 for an empty row."""
     heaviest = np.full(len(rows), -1)
     for s in range(len(rows)):
         most = 0.0

@@ -1,9 +1,9 @@
-"""Ultrametric similarity between pixels: how like they are at the moment their clusters meet.
+"""Ultrametric similarity between pixels: that of their clusters when the two merge.
 
-Two trees are offered. The paper's is a minimum spanning tree over neighbouring pixels: two pixels
-are as alike as the weakest edge on the way between them, and the gradient flows through that one
-edge. Ours is average linkage over all sampled pixels: two pixels are as alike as the clusters in
-which they meet are on average, and the gradient reaches every member of both.
+There are two trees. The paper's is a minimum spanning tree over neighbouring pixels: the similarity
+of two pixels is that of the weakest edge on the path between them, and the gradient flows through
+that one edge. Ours is average linkage over all sampled pixels: the similarity of two pixels is the
+mean between the clusters in which they meet, and the gradient reaches every member of both.
 """
 
 from typing import no_type_check
@@ -19,9 +19,9 @@ from splat_uff.features.linkage import average_linkage, lay_out
 from splat_uff.geometry.neighbours import find_nearest
 
 NEIGHBOURS = 10
-"""Nearest sampled pixels that each pixel is joined to (docs/method.md, "Losses")."""
+"""Nearest sampled pixels to which each pixel is joined (docs/method.md, "Losses")."""
 APART = 10.0
-"""Added to the length of an edge whose ends some mask separates."""
+"""Length added to an edge whose two ends are separated by a mask."""
 
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 
@@ -32,12 +32,12 @@ def spanning_tree_similarity(
     members: Bool[np.ndarray, "M S"],
     pairs: Int[np.ndarray, "P 2"],
 ) -> Float[Tensor, "P"]:
-    """Cosine of the bottleneck edge between the pixels of each pair, the paper's term.
+    """Cosine of the bottleneck edge between the pixels of each pair, as in the paper.
 
     Args:
         features: Unit features of the sampled pixels.
-        directions: Unit directions of their rays.
-        members: Which pixels lie in which mask.
+        directions: Unit directions of the pixels' rays.
+        members: Whether each pixel lies in each mask.
         pairs: Indices of pixels. Pixels that no path joins are compared directly.
     """
     sources, targets = neighbour_edges(directions)
@@ -56,8 +56,8 @@ def average_linkage_similarity(
 ) -> Float[Tensor, "P"]:
     """Mean cosine between the two clusters in which the pixels of each pair meet.
 
-    For unit vectors that mean is the dot product of the clusters' mean vectors, so running sums in
-    the order of the leaves give it for every merge at once.
+    For unit vectors this mean is the dot product of the clusters' mean vectors, so running sums in
+    leaf order give it for all merges at once.
     """
     merges = average_linkage(features.detach().cpu().numpy())
     order, spans = lay_out(merges)
@@ -74,7 +74,7 @@ def average_linkage_similarity(
 def neighbour_edges(
     directions: Float[np.ndarray, "S 3"],
 ) -> tuple[Int[np.ndarray, "E"], Int[np.ndarray, "E"]]:
-    """Edges from each pixel to its nearest ones, each undirected edge once."""
+    """Edges from each pixel to its nearest neighbours, each undirected edge once."""
     count = min(NEIGHBOURS + 1, len(directions))
     _, nearest = find_nearest(directions, directions, k=count)
     sources = np.repeat(np.arange(len(directions)), count - 1)
@@ -91,10 +91,10 @@ def bottleneck_edges(
     count: int,
     pairs: Int[np.ndarray, "P 2"],
 ) -> Int[np.ndarray, "P"]:
-    """Longest edge on the path of the minimum spanning tree between each pair, or -1 if none joins.
+    """Longest edge on the path between each pair in the minimum spanning tree, -1 without a path.
 
     Kruskal's algorithm with union by size and no path compression leaves a forest at most log2 N
-    deep in which every link remembers its edge; the latest link on the way up is the bottleneck.
+    deep in which every link stores its edge; the latest link on the way up is the bottleneck.
     O(E log E + P log N).
     """
     order = np.argsort(lengths, kind="stable")
@@ -106,7 +106,7 @@ def bottleneck_edges(
 @njit(**_options)
 @no_type_check
 def _kruskal(sources, targets, count):
-    """Union by size over edges from short to long; the parent of each node and its link's rank."""
+    """Union by size over edges, shortest first; returns each node's parent and its link's rank."""
     up, link = np.arange(count), np.full(count, -1)
     size = np.ones(count, np.int64)
     for rank in range(len(sources)):
@@ -152,9 +152,9 @@ def _latest_links(up, link, pairs):
 def meeting_merges(spans, position, pairs):
     """First merge whose run holds both leaves of each pair; -1 for a leaf with itself.
 
-    The boundary between neighbouring places i and i + 1 is closed by one merge: the one whose
+    Exactly one merge closes the boundary between neighbouring places i and i + 1: the one whose
     middle is i + 1. Two leaves meet at the latest merge among the boundaries between them, which a
-    table of maxima over power-of-two runs answers at once.
+    table of maxima over power-of-two runs gives in constant time.
     """
     merges = len(spans)
     levels = 1

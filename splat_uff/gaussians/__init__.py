@@ -1,1 +1,1 @@
-"""The Gaussians: their initialisation, photometric fit and files."""
+"""The Gaussians: initialisation, photometric fit and files."""

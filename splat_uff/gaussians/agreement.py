@@ -1,12 +1,12 @@
-"""Whether Gaussians from elsewhere show what the photos show.
+"""A test of whether Gaussians from elsewhere show what the photos show.
 
-The rule. Up to 8 training photos, spread over the capture, at 200 pixels or less, are compared with
-renderings where both are opaque: where alpha is at least 0.5 and the Gaussians cover at least half.
-A rendering may be brighter or darker than its photo by one factor. Beside its PSNR stands that of
-the photo's own mean colour on the same pixels, which knows nothing of the scene. Gaussians fit if
-they are 2 dB better than that; or 5 dB better by the median error, which forgives what is missing
-before them, as around a single object of the scene; or if they reach 30 dB. Those that cover less
-than a thousandth of the photos do not fit.
+The rule: up to 8 training photos, spread over the capture and at most 200 pixels large, are
+compared with renderings wherever both are opaque, that is, where alpha is at least 0.5 and the
+Gaussians cover at least half. One factor per photo allows for a brighter or darker rendering. The
+PSNR is judged against that of the photo's own mean colour on the same pixels, which knows nothing
+about the scene. Gaussians fit if they are 2 dB better than that; or 5 dB better by the median
+error, which tolerates missing parts of the foreground, as when the splats are a single object of
+the scene; or if they reach 30 dB. Those that cover less than a thousandth of the photos do not fit.
 """
 
 from collections.abc import Iterable
@@ -25,79 +25,78 @@ from splat_uff.system.records import array_record
 
 MOST_VIEWS = 8
 MOST_SIDE = 200
-"""Pixels of the longer side at which views are compared."""
+"""Longer side of the compared images, in pixels."""
 OPAQUE = 0.5
 LEAST_GAIN = 2.0
 """dB by which renderings must be better than the photos' mean colours. On the toy scene, Gaussians
-in another frame have -4 to 1, few and hardly fitted ones 4, those of a whole run 18."""
+in another frame gain -4 to 1 dB, a few barely fitted ones 4, those of a full run 18."""
 LEAST_MEDIAN_GAIN = 5.0
-"""The same of the median error: there at most 4.5 in another frame, the mirrored one, and 7 for the
-floor without the objects that stand on it."""
+"""dB by which the median error must be better instead. On the toy scene, Gaussians in another frame
+gain at most 4.5 dB (the mirrored one), and the floor without the objects on it gains 7."""
 CLEAR_GAIN = 6.0
-"""dB by which they must be better for another reading to be named, or for no other axes to be
-tried."""
+"""Gain in dB from which another reading is named, or no other axes are tried."""
 ROUGH_GAIN = 12.0
-"""dB below which Gaussians that fit may be hardly fitted, or a little out of place: of a set that
-spans a third of the picture, moved by a twentieth of its width, 10."""
+"""Gain in dB below which Gaussians that fit may be barely fitted or slightly out of place: a set
+that spans a third of the picture, moved by a twentieth of its width, gains 10."""
 GOOD = 30.0
-"""dB that are good whatever the photos are: those of one colour leave nothing to gain."""
+"""PSNR in dB that is good for any photos: those of a single colour leave nothing to gain."""
 LEAST_COVERED = 1e-3
-"""Share of the opaque pixels that must be covered."""
+"""Share of the photos' opaque pixels that must be covered."""
 MOST_BRIGHTNESS = 3.0
 """Largest factor between the exposures of a rendering and its photo."""
 
 
 @array_record
 class Probe:
-    """One photo, small."""
+    """A downscaled photo with which renderings are compared."""
 
     camera: Camera
     colours: Float[np.ndarray, "H W 3"]
-    """Not multiplied by alpha."""
+    """Colours in [0, 1], not multiplied by alpha."""
     opaque: Bool[np.ndarray, "H W"]
     mean: Float[np.ndarray, "3"]
-    """Of the opaque pixels."""
+    """Mean colour of the opaque pixels."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well Gaussians show what the photos show."""
+    """Measures of how well Gaussians show what the photos show."""
 
     psnr: float
-    """dB, where the Gaussians cover the photos; -inf where they do not."""
+    """PSNR in dB on the pixels that the Gaussians cover; -inf if they cover none."""
     plain: float
-    """dB that the mean colours of the photos have on the same pixels."""
+    """PSNR in dB of the photos' mean colours on the same pixels."""
     median_gain: float
-    """dB by which the median error there is smaller than that of the mean colours."""
+    """dB by which the median error on these pixels is smaller than that of the mean colours."""
     covered: float
     """Share of the photos' opaque pixels that the Gaussians cover."""
     explained: float
-    """Share of the photos' squared differences from their mean colours that a rendering before
-    the mean colour explains, on all opaque pixels; below 0 where it adds to them."""
+    """Share of the photos' squared differences from their mean colours that a rendering in front
+    of the mean colour explains, on all opaque pixels; below 0 if it increases them."""
 
     @property
     def gain(self) -> float:
-        """dB better than the mean colours."""
+        """dB by which the PSNR is better than that of the mean colours."""
         return self.psnr - self.plain if self.covered > 0 else -np.inf
 
     @property
     def fits(self) -> bool:
-        """By the rule of this module."""
+        """Whether the Gaussians fit, by the rule of this module."""
         gains = self.gain >= LEAST_GAIN or self.median_gain >= LEAST_MEDIAN_GAIN
         return self.covered >= LEAST_COVERED and (gains or self.psnr >= GOOD)
 
     @property
     def is_clear(self) -> bool:
-        """Whether it cannot be by chance, which has many tries where readings are looked for."""
+        """Whether the fit is too good for chance, which has many tries in a search."""
         return self.fits and self.gain >= CLEAR_GAIN
 
     @property
     def is_rough(self) -> bool:
-        """Whether they fit, and should fit better."""
+        """Whether the Gaussians fit, but less well than they should."""
         return self.fits and self.gain < ROUGH_GAIN and self.psnr < GOOD
 
     def is_better(self, other: "Agreement", margin: float) -> bool:
-        """Whether it is better by so many dB, and not only because less is covered."""
+        """Whether this agreement is better by `margin` dB, and not only because less is covered."""
         return self.psnr >= other.psnr + margin and self.explained > other.explained
 
     def __str__(self) -> str:
@@ -107,7 +106,7 @@ class Agreement:
 
 
 def make_probes(capture: Capture, *, most: int = MOST_VIEWS, side: int = MOST_SIDE) -> list[Probe]:
-    """Training photos spread over the capture, made small, if they have an opaque pixel."""
+    """Downscale training photos spread over the capture, except those without opaque pixels."""
     chosen = np.unique(np.linspace(0, len(capture.train) - 1, most).round().astype(int))
     probes = (_make_probe(capture.train[index], side) for index in chosen)
     return [probe for probe in probes if probe.opaque.any()]
@@ -117,9 +116,9 @@ def measure(gaussians: Gaussians, probes: Iterable[Probe], *, device: str = "cpu
     """Compare Gaussians in our world with photos.
 
     Args:
-        gaussians: On any device.
-        probes: At least one.
-        device: Where to render.
+        gaussians: Gaussians to judge, on any device.
+        probes: Photos to compare with, at least one.
+        device: Device that renders: `cpu` or `cuda`.
     """
     tensors = {name: tensor.to(device) for name, tensor in gaussians.tensors().items()}
     moved = replace(gaussians, **tensors)
@@ -142,7 +141,7 @@ def _compare(
 ) -> tuple[Float[np.ndarray, "P"], Float[np.ndarray, "P"], float, float, float]:
     """Squared errors of a rendering and of the mean colour on covered pixels.
 
-    And the number of opaque pixels, with the sums of both errors on all of them.
+    Also returns the number of opaque pixels and the sum of each error over all of them.
     """
     fineness = Fineness.of(gaussians, probe.camera)
     with torch.no_grad():
@@ -171,7 +170,7 @@ def _errors(
 
 
 def _brightness(shown: Float[np.ndarray, "P 3"], photo: Float[np.ndarray, "P 3"]) -> float:
-    """Factor that brings a rendering nearest to its photo."""
+    """Brightness factor that brings a rendering nearest to its photo."""
     power = float((shown**2).sum())
     factor = float((shown * photo).sum()) / power if power > 0 else 1.0
     return float(np.clip(factor, 1 / MOST_BRIGHTNESS, MOST_BRIGHTNESS))

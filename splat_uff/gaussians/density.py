@@ -1,4 +1,4 @@
-"""Adding, moving and removing Gaussians while they are fitted, with a cap on their number."""
+"""Adding, moving and removing Gaussians during the fit, with a cap on their number."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,22 +14,22 @@ from splat_uff.render import Render
 
 @dataclass
 class CappedStrategy(DefaultStrategy):
-    """gsplat's `DefaultStrategy`, whose `grow_grad2d` lets the number rise evenly to a cap."""
+    """gsplat's `DefaultStrategy` with `grow_grad2d` set for an even rise to a cap."""
 
     most: int = 0
-    """Cap on the number of Gaussians; refinements share what is left below it evenly."""
+    """Cap on the number of Gaussians; the room left below it is shared evenly by refinements."""
     least_gradient: float = 0.0
-    """Weaker gradients never grow a Gaussian."""
+    """Smallest mean gradient for which a Gaussian is ever cloned or split."""
 
     def step_post_backward(self, params, optimizers, state, step, info, packed=False):
         super().step_post_backward(params, optimizers, state, step, info, packed)
-        # gsplat 1.5 never comes to this: it asks for `step % self.reset_every == 0 & step > 0`,
-        # which Python reads as 0 == (0 & step) and (0 & step) > 0.
+        # gsplat 1.5 never does this: it tests `step % self.reset_every == 0 & step > 0`, which
+        # Python reads as 0 == (0 & step) and (0 & step) > 0.
         if 0 < step < self.refine_stop_iter and step % self.reset_every == 0:
             reset_opa(params, optimizers, state, value=2 * self.prune_opa)
 
     def _grow_gs(self, params, optimizers, state, step):
-        # Here, since only here the step's own gradients are counted in and nothing has grown yet.
+        # Only at this point are the step's own gradients included and has nothing grown yet.
         remaining = max(1, (self.refine_stop_iter - 1 - step) // self.refine_every + 1)
         gradients = state["grad2d"] / state["count"].clamp_min(1)
         share = max(0, self.most - len(gradients)) // remaining
@@ -45,18 +45,18 @@ class CappedStrategy(DefaultStrategy):
 
 @dataclass
 class Density:
-    """One of the two strategies, and what it keeps from step to step."""
+    """One of the two strategies and its state between steps."""
 
     strategy: CappedStrategy | McmcStrategy
     state: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def of(config: GaussiansConfig, *, scale: float) -> "Density":
-        """The strategy that the settings ask for.
+        """Create the strategy that the settings name.
 
         Args:
             config: Settings of the fit.
-            scale: Extent of the scene, world units.
+            scale: Extent of the scene, in world units.
         """
         stop = int(config.refine_stop * config.steps)
         when: dict[str, Any] = {
@@ -83,14 +83,15 @@ class Density:
         render: Render,
         seed: int,
     ) -> None:
-        """Take note of one step and refine when it is time.
+        """Record one step, and refine if a refinement is due.
 
         Args:
-            params: gsplat's names: means, quats, scales (log), opacities (logits), sh0, shN.
-            optimizers: One per parameter.
+            params: Tensors by gsplat's names: means, quats, scales (log), opacities (logits), sh0,
+                shN.
+            optimizers: Optimizer of each parameter.
             step: Number of the step, from 0.
-            render: Of this step, after `backward`, with `means2d.grad` kept.
-            seed: Seeds what this step draws; gsplat draws from the global generator.
+            render: Render of this step, after `backward`, with `means2d.grad` kept.
+            seed: Seed of this step's draws; gsplat draws from the global generator.
         """
         if isinstance(self.strategy, CappedStrategy) and step >= self.strategy.refine_stop_iter:
             return
@@ -106,7 +107,7 @@ class Density:
 
 
 def _info(render: Render) -> dict[str, Any]:
-    """What `DefaultStrategy` reads of the `meta` of a rasterization."""
+    """Entries of a rasterization's `meta` that `DefaultStrategy` reads."""
     assert render.means2d.grad is not None, "retain_grad() was not called on means2d."
     height, width = render.alpha.shape
     return {

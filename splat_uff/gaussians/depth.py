@@ -10,28 +10,28 @@ from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.system.records import array_record
 
 LENGTH = 4
-"""Neighbouring pixels of a run: enough for one third difference."""
+"""Number of neighbouring pixels in a run: enough for one third difference."""
 RUNS_PER_MASK = 16
 OPAQUE = 0.9
-"""Accumulated opacity that every pixel of a run must have."""
+"""Accumulated opacity that every pixel of a run must exceed."""
 TOLERANCE = 0.1
-"""Third differences up to this share of the cubed distance are free."""
+"""Third difference, as a share of the cubed distance, up to which there is no loss."""
 
 
 @array_record
 class Runs:
-    """All runs of one view, mask after mask."""
+    """Runs of one view, mask after mask."""
 
     first: Int[np.ndarray, "R"]
-    """First pixel, flattened."""
+    """Flat index of each run's first pixel."""
     stride: Int[np.ndarray, "R"]
-    """From one pixel of the run to the next: 1 along a row, the image's width along a column."""
+    """Step between the pixels of a run: 1 along a row, the image's width along a column."""
     starts: Int[np.ndarray, "M"]
-    """Where each mask's runs begin, and their number last."""
+    """Index of each mask's first run, then the number of runs."""
 
 
 def find_runs(masks: MaskSet, tree: MaskTree) -> Runs:
-    """List the runs of pixels, along rows and columns, that lie inside one leaf mask."""
+    """List the runs of pixels, along rows and columns, that lie inside a single leaf mask."""
     leaves = masks.unpack()[~tree.inside.any(axis=0)]
     firsts, strides, counts = [], [], []
     for mask in leaves:
@@ -60,9 +60,9 @@ def depth_continuity_loss(
     Args:
         depth: Blended depth (z), not divided by `alpha`.
         alpha: Accumulated opacity.
-        camera: Of the view.
-        runs: Of the view's leaf masks; 16 per mask are drawn.
-        rng: Draws them.
+        camera: Camera of the view.
+        runs: Runs in the view's leaf masks, of which 16 per mask are drawn.
+        rng: Generator that draws the runs.
     """
     counts = np.diff(runs.starts)
     filled = np.flatnonzero(counts)
@@ -81,7 +81,7 @@ def depth_continuity_loss(
 
 
 def _whole_runs(mask: Bool[np.ndarray, "A B"]) -> Bool[np.ndarray, "A B"]:
-    """Where a run along the last axis begins that is inside the mask from end to end."""
+    """Whether a run along the last axis that starts here lies entirely inside the mask."""
     whole = np.zeros_like(mask)
     span = mask.shape[1] - LENGTH + 1
     if span > 0:

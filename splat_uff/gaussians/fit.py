@@ -1,4 +1,4 @@
-"""The photometric fit: Gaussians that render the training photos (Kerbl et al. 2023)."""
+"""The photometric fit: Gaussians that reproduce the training photos (Kerbl et al. 2023)."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,7 +20,7 @@ from splat_uff.system.optimizers import load_state, save_state
 from splat_uff.system.progress import progress_bar
 
 STAGE = 1
-"""Number of this stage's stream of random draws."""
+"""Number of this stage's random stream."""
 LOG_EVERY = 50
 
 
@@ -35,16 +35,16 @@ def fit_gaussians(
 ) -> Gaussians:
     """Fit Gaussians to the training photos.
 
-    The same seed gives the same Gaussians, also when cut off and taken up again from a checkpoint:
-    every step draws from a stream of its own.
+    The same seed gives the same Gaussians, even if the fit is interrupted and resumed from a
+    checkpoint: every step draws from a stream of its own.
 
     Args:
         capture: Photos and cameras.
-        config: Settings.
-        bags: Masks of the training views and their tree, for the depth-continuity loss.
-        seed: Seeds every draw of the stage.
-        device: Where tensors live.
-        hooks: Checkpoint, log (of `loss`, `psnr` and `num_gaussians`) and observer.
+        config: Settings of the fit.
+        bags: Masks and mask tree of each training view, for the depth-continuity loss.
+        seed: Seed of all draws of the stage.
+        device: Device of the tensors: `cpu` or `cuda`.
+        hooks: Checkpoint, log of `loss`, `psnr` and `num_gaussians`, and observer.
     """
     fit = _Fit(capture, config, bags, seed, device)
     fit.restore(hooks.checkpoint.restore())
@@ -60,7 +60,7 @@ def fit_gaussians(
 
 
 class _Fit:
-    """The fit between two steps: parameters, optimizers and the density schedule."""
+    """State of the fit between two steps: parameters, optimizers and the density schedule."""
 
     def __init__(
         self,
@@ -81,11 +81,11 @@ class _Fit:
         self.density = Density.of(config, scale=self.extent)
 
     def gaussians(self) -> Gaussians:
-        """The Gaussians as they are now, attached to the parameters."""
+        """Current Gaussians, attached to the parameters."""
         return Gaussians.of({ours: self.params[theirs] for ours, theirs in _OURS.items()})
 
     def advance(self) -> Callable[[], dict[str, float]]:
-        """Take one step; returns a function for its figures, since most are never read."""
+        """Take one step; returns a function that computes its figures, most of which go unread."""
         index = self._next_view()
         view = self.views[index]
         photo = torch.from_numpy(view.image).to(self.device)
@@ -103,7 +103,7 @@ class _Fit:
         render.means2d.retain_grad()
         background, truth = self._background(), photo[..., :3]
         image = render.values[..., :3]
-        # Opaque photos, too: what lets the background through is as wrong as a wrong colour.
+        # Also for opaque photos: letting the background through is as wrong as a wrong colour.
         image = image + (1 - render.alpha[..., None]) * background
         truth = truth + (1 - photo[..., 3:]) * background
         loss = photometric_loss(image, truth, ssim_weight=self.config.ssim_weight)
@@ -124,7 +124,7 @@ class _Fit:
         return figures
 
     def _next_view(self) -> int:
-        """A fresh shuffle of the photos every epoch."""
+        """Next view in an order of the photos that is reshuffled every epoch."""
         epoch, index = divmod(self.step, len(self.views))
         order = np.random.default_rng([self.seed, STAGE, 1, epoch]).permutation(len(self.views))
         return int(order[index])
@@ -138,7 +138,7 @@ class _Fit:
         return depth_continuity_loss(depth, render.alpha, camera, self.runs[index], rng=rng)
 
     def _background(self) -> Float[Tensor, "3"]:
-        """Another colour every step, so that nothing opaque hides in front of the background."""
+        """Draw a new colour every step, so that nothing opaque can pass for the background."""
         colour = np.random.default_rng([self.seed, STAGE, 2, self.step]).random(3)
         return torch.as_tensor(colour, dtype=torch.float32, device=self.device)
 
@@ -150,7 +150,7 @@ class _Fit:
         self.density.step(self.params, self.optimizers, self.step, render, draws)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything that the next step depends on, as arrays."""
+        """Everything on which the next step depends, as arrays."""
         arrays = {"step": np.array(self.step)}
         for name, param in self.params.items():
             arrays[f"param.{name}"] = param.detach().cpu().numpy()
@@ -161,7 +161,7 @@ class _Fit:
         return arrays
 
     def restore(self, arrays: dict[str, np.ndarray] | None) -> None:
-        """Go back to a saved `state`."""
+        """Restore a saved `state`."""
         if arrays is None:
             return
         self.step = int(arrays["step"])

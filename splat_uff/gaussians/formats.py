@@ -1,4 +1,4 @@
-"""Tells splats of other formats from a 3DGS `.ply`, by what is in the file and not by its name."""
+"""Detection of splats in formats other than a 3DGS `.ply`, by the file's content, not its name."""
 
 import json
 import struct
@@ -9,22 +9,23 @@ from pathlib import Path
 from splat_uff.system.errors import InputError, argument, reason_of
 
 HEAD = 1 << 16
-"""Bytes that are looked at; a `.ply` header must end in them, and that of splats has some 2000."""
+"""Bytes that are inspected; a `.ply` header must end within them, and that of splats takes about
+2000."""
 MOST_JSON = 1 << 24
-"""Bytes of the largest `.json` that is looked into."""
+"""Size of the largest `.json` that is inspected, in bytes."""
 CONVERT = "convert it to a 3DGS .ply, for instance with SuperSplat or splat-transform"
 EXPORT = "export a .ply from it (nerfstudio: ns-export gaussian-splat; gsplat: --save_ply)"
 PARTS = {"x", "y", "z", "opacity", "f_dc_0", "scale_0", "rot_0"}
-"""Columns of which every 3DGS `.ply` has all and other ones few."""
+"""Columns that every 3DGS `.ply` has; other files have few of them."""
 
 
 def refuse_other_formats(path: Path) -> None:
-    """See that a path leads to a file that may be a 3DGS `.ply`.
+    """Check that a path leads to a file that may be a 3DGS `.ply`.
 
-    Nothing is unpacked but a few bytes, and nothing in the file is run.
+    Only a few bytes are unpacked, and nothing in the file is executed.
 
     Raises:
-        InputError: If nothing is there, or it is something else; the line names the format.
+        InputError: If there is no file, or it has another format, which the message names.
     """
     if path.is_dir():
         raise InputError(_line(path, *_name_folder(path)))
@@ -56,7 +57,7 @@ def _name_folder(path: Path) -> tuple[str, str]:
 
 
 def _name_format(path: Path, head: bytes) -> tuple[str, str] | None:
-    """What a file is and what to do about it, or None if it may be a 3DGS `.ply`."""
+    """Name a file's format and what to do about it; None if it may be a 3DGS `.ply`."""
     if not head:
         return "empty, which is not a 3DGS .ply", "export it again"
     if head.startswith(b"ply"):
@@ -67,7 +68,7 @@ def _name_format(path: Path, head: bytes) -> tuple[str, str] | None:
         return "compressed by gzip", "unpack it"
     if head.startswith(b"PK\x03\x04"):
         return _name_zip(path)
-    if head.startswith(b"\x80") and b"." in head[2:]:  # A pickle, which is not looked into.
+    if head.startswith(b"\x80") and b"." in head[2:]:  # A pickle, which is never opened.
         return "a PyTorch checkpoint (.pt, .ckpt)", EXPORT
     if head.startswith(b"glTF"):
         return "a binary glTF (.glb)", CONVERT
@@ -77,11 +78,11 @@ def _name_format(path: Path, head: bytes) -> tuple[str, str] | None:
         return "in the format of GaussianSplats3D (.ksplat)", CONVERT
     if _is_splat(path, head):
         return "in antimatter15's format (.splat)", CONVERT
-    return None  # The reader of .ply says what is wrong with it.
+    return None  # The .ply reader reports what is wrong with it.
 
 
 def _name_ply(head: bytes) -> tuple[str, str] | None:
-    """A `.ply` whose columns are those of something else."""
+    """Name the format of a `.ply` with other columns; None if it may be 3DGS."""
     elements: dict[str, int] = {}
     columns: set[str] = set()
     element = ""
@@ -151,7 +152,7 @@ def _unpacks_to(head: bytes, start: bytes) -> bool:
 
 
 def _is_ksplat(path: Path, head: bytes) -> bool:
-    """Whether there is the header of a `.ksplat`: version 0.1 or later, sections, splats."""
+    """Whether the file starts with a `.ksplat` header: version 0.1 or later, sections, splats."""
     if len(head) < 4096 or head[0] != 0 or head[1] == 0:
         return False
     most_sections, sections, most_splats, splats = struct.unpack_from("<4I", head, 4)
@@ -160,7 +161,7 @@ def _is_ksplat(path: Path, head: bytes) -> bool:
 
 
 def _is_splat(path: Path, head: bytes) -> bool:
-    """Whether all that is looked at are rows of a `.splat`: centre, scales, colour, rotation."""
+    """Whether all inspected bytes are rows of a `.splat`: centre, scales, colour, rotation."""
     if path.stat().st_size % 32:
         return False
     for x, y, z, *scales in struct.iter_unpack("<6f8x", head[: len(head) // 32 * 32]):

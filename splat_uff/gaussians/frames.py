@@ -1,9 +1,9 @@
-"""Frames that other programs fit in, found from what they leave beside their splats.
+"""Frames in which other programs fit, found from the files that they leave beside their splats.
 
-nerfstudio and gsplat turn, scale and move a scene before they fit it, and export the Gaussians so.
-nerfstudio writes `dataparser_transforms.json`: x' = scale * (transform @ [x, 1]), from the frame of
-the original model, before the `applied_transform` that its `transforms.json` names. gsplat's
-trainer keeps one 4 x 4 matrix, `transform`.
+nerfstudio and gsplat rotate, scale and move a scene before fitting it, and export the Gaussians in
+that frame. nerfstudio writes `dataparser_transforms.json`: x' = scale * (transform @ [x, 1]), from
+the frame of the original model, before the `applied_transform` given in its `transforms.json`.
+gsplat's trainer stores one 4 x 4 matrix, `transform`.
 """
 
 import json
@@ -22,35 +22,35 @@ from splat_uff.system.records import array_record
 
 DATAPARSER = "dataparser_transforms.json"
 RUN = "hierarchy.npz"
-"""Beside the Gaussians of a run of ours."""
+"""File that lies beside the Gaussians in one of our own runs."""
 MATRICES = ("transform.json", "transform.npy", "transform.txt")
 MOST_BYTES = 1 << 20
-"""Of a file that holds one matrix."""
+"""Largest size of a file that holds one matrix, in bytes."""
 PARENTS = 2
-"""Folders above that of the splats that are looked into."""
+"""Number of folders above the splats' own that are searched."""
 MOST_SCALE = 1e12
-"""Larger numbers are in no matrix that leads anywhere."""
+"""Size from which an entry makes a matrix implausible."""
 TOLERANCE = 1e-3
-"""How far a matrix may be from a similarity: they are computed in float32."""
+"""Largest relative deviation from a similarity; such matrices are computed in float32."""
 
 
 @array_record
 class KnownFrame:
-    """A frame that splats may be in."""
+    """A frame in which splats may be."""
 
     path: Path
-    """The file that tells of it."""
+    """File in which the frame is described."""
     frame_from_source: Float[np.ndarray, "4 4"]
-    """Similarity that leads from the frame of the capture's files to it."""
+    """Similarity from the frame of the capture's files to this one."""
 
 
 def find_frames(splats: Path, capture: Capture) -> list[KnownFrame]:
-    """Look beside the splats, in two folders above, and in the capture's folder.
+    """Look for frames beside the splats, in the two folders above, and in the capture's folder.
 
-    The `gaussians.ply` of a run of ours is in our own normalised world.
+    The `gaussians.ply` of one of our own runs is in our normalised world.
 
-    Files that cannot be read are named in a line and passed over; checkpoints are read as tensors
-    only, so that nothing in them is run.
+    Files that cannot be read are skipped with a notice; checkpoints are read as tensors only, so
+    nothing in them is executed.
     """
     place, poses = splats.resolve().parent, capture.folder.resolve()
     folders = dict.fromkeys([place, *list(place.parents)[:PARENTS], poses])
@@ -61,7 +61,7 @@ def find_frames(splats: Path, capture: Capture) -> list[KnownFrame]:
         if (folder / DATAPARSER).is_file():
             known += _read_dataparser(folder / DATAPARSER, poses)
         for path in (folder / name for name in MATRICES):
-            # Such names are common, and nothing is said about what is no matrix.
+            # Such names are common, so files that hold no matrix are skipped without a notice.
             known += _known(path, _read_matrix(path)) if path.is_file() else []
         checkpoints = [*folder.glob("ckpt_*.pt"), *folder.glob("ckpts/ckpt_*.pt")]
         if checkpoints:
@@ -71,12 +71,12 @@ def find_frames(splats: Path, capture: Capture) -> list[KnownFrame]:
 
 
 def _read_dataparser(path: Path, poses: Path) -> list[KnownFrame]:
-    """The frame as seen from the original model, and from the `transforms.json` made of it."""
+    """Frame relative to the original model, and relative to the `transforms.json` made from it."""
     record = _read_record(path)
     try:
         matrix = np.diag([float(record["scale"])] * 3 + [1.0]) @ _square(record["transform"])
     except (KeyError, TypeError, ValueError, OverflowError):
-        matrix = np.zeros((4, 4))  # Is none.
+        matrix = np.zeros((4, 4))  # Not a similarity.
     known = _known(path, matrix)
     if not known:
         notice(f"{path} holds no transform and scale as nerfstudio writes them; passed over.")
@@ -94,7 +94,7 @@ def _read_dataparser(path: Path, poses: Path) -> list[KnownFrame]:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    """A small JSON object, empty where there is none."""
+    """Read a small JSON object; an empty one if there is none."""
     try:
         if path.stat().st_size > MOST_BYTES * 64:
             return {}
@@ -109,7 +109,7 @@ def _read_matrix(path: Path) -> object:
         if path.stat().st_size > MOST_BYTES:
             return None
         if path.suffix == ".npy":
-            # Mapped, so that a shape that the file does not hold takes no memory.
+            # Memory-mapped, so that a false shape in the header takes no memory.
             return np.array(map_array(path))
         if path.suffix == ".txt":
             return [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line]
@@ -120,7 +120,7 @@ def _read_matrix(path: Path) -> object:
 
 
 def _read_checkpoint(path: Path) -> object:
-    """`transform` of a checkpoint, or None; most have none."""
+    """Read `transform` from a checkpoint; None if it has none, as most do."""
     import torch
 
     try:
@@ -134,7 +134,7 @@ def _read_checkpoint(path: Path) -> object:
 
 
 def _known(path: Path, values: object) -> list[KnownFrame]:
-    """The frame that a matrix leads to, made an exact similarity; none if it is none."""
+    """Frame that a matrix leads to, made an exact similarity; empty if it is far from one."""
     try:
         matrix = _square(values)
         if not np.abs(matrix).max() < MOST_SCALE:
@@ -147,10 +147,10 @@ def _known(path: Path, values: object) -> list[KnownFrame]:
 
 
 def _square(values: object) -> Float[np.ndarray, "4 4"]:
-    """A 3 x 4 or 4 x 4 matrix as 4 x 4.
+    """Extend a 3 x 4 matrix to 4 x 4; a 4 x 4 one gets the last row 0 0 0 1.
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If the matrix has another shape.
     """
     matrix = np.array(values, np.float64)
     if matrix.shape not in ((3, 4), (4, 4)):

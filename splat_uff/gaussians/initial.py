@@ -1,4 +1,4 @@
-"""Where the Gaussians start: on the visual hull of the alpha masks, or anywhere in the scene."""
+"""Initial Gaussians: on the visual hull of the alpha masks, or anywhere in the scene."""
 
 import numpy as np
 import torch
@@ -16,25 +16,25 @@ GRID = 128
 """Cells along each side of the box in which the hull is carved."""
 START_OPACITY = 0.1
 FEWEST_POINTS = 500
-"""Sparse points that are enough to start from."""
+"""Fewest sparse points that are enough to start from."""
 LEAST_FRAMED = 0.5
-"""Share of the photos that must have a point in their frame; few photos cannot carve it away."""
+"""Share of the photos that must have a point in frame; fewer could not carve it away."""
 
 
 def initial_gaussians(
     capture: Capture, count: int, sh_degree: int, *, rng: np.random.Generator
 ) -> Gaussians:
-    """Place `count` round Gaussians, coloured as the photos see them.
+    """Place `count` round Gaussians with the colours that the photos show there.
 
-    With alpha they start on the surface of the visual hull (Laurentini 1994); without, at the
-    capture's sparse points, and where there are none or few, evenly in the box that the cameras
-    look at.
+    If the photos have alpha, the Gaussians start on the surface of the visual hull (Laurentini
+    1994); otherwise at the capture's sparse points or, if there are none or few, evenly in the box
+    that the cameras look at.
 
     Args:
         capture: Photos and cameras.
-        count: How many to place.
-        sh_degree: Degree of the spherical harmonics; the higher ones start at 0.
-        rng: Draws the positions.
+        count: Number of Gaussians.
+        sh_degree: Degree of the spherical harmonics; coefficients above degree 0 start at 0.
+        rng: Generator that draws the positions.
 
     Raises:
         InputError: If the alpha masks have no common hull.
@@ -63,7 +63,7 @@ def initial_gaussians(
 
 
 def _scene_half_size(capture: Capture) -> float:
-    """Half the side of a box around the origin that fills the field of view of the cameras."""
+    """Half the side of a box around the origin that fills the cameras' field of view."""
     distances = [np.linalg.norm(view.camera.centre) for view in capture.train]
     camera = capture.train[0].camera
     slope = max(camera.width / camera.K[0, 0], camera.height / camera.K[1, 1]) / 2
@@ -73,9 +73,9 @@ def _scene_half_size(capture: Capture) -> float:
 def _around_points(
     known: Float[np.ndarray, "S 3"], half: float, count: int, rng: np.random.Generator
 ) -> Float[np.ndarray, "P 3"]:
-    """Sparse points, or some of them; where they are few, with others anywhere in the box.
+    """Take at most `count` sparse points; if there are few, add random points in the box.
 
-    Points anywhere end up before the cameras: with them, held-out views of a real capture lost
+    Random points end up in front of the cameras: with them, held-out views of a real capture lost
     2 dB.
     """
     if len(known) > count:
@@ -87,13 +87,13 @@ def _around_points(
 def _hull_surface(
     views: tuple[View, ...], half: float, count: int, rng: np.random.Generator
 ) -> Float[np.ndarray, "P 3"]:
-    """Random points in the outermost cells of the visual hull."""
+    """Draw random points in the outermost cells of the visual hull."""
     cell = 2 * half / GRID
     axis = (np.arange(GRID) + 0.5) * cell - half
     cells = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     kept = np.arange(len(cells))
     times_framed = np.zeros(len(cells), np.int64)
-    for view in views:  # Each view carves the cells that the views before it left.
+    for view in views:  # Each view carves the cells that earlier views left.
         framed, empty = _judge(view, cells[kept])
         times_framed[kept] += framed
         kept = kept[~empty]
@@ -114,7 +114,7 @@ def _hull_surface(
 def _judge(
     view: View, points: Float[np.ndarray, "P 3"]
 ) -> tuple[Bool[np.ndarray, "P"], Bool[np.ndarray, "P"]]:
-    """Which points this view has in its frame, and which of them it sees as empty."""
+    """Whether each point is in the view's frame, and whether the view sees it as empty."""
     rows, columns, framed = _pixels(view, points)
     return framed, framed & (view.image[rows, columns, 3] < 0.1)
 
@@ -122,7 +122,7 @@ def _judge(
 def _mean_colours(
     views: tuple[View, ...], points: Float[np.ndarray, "P 3"]
 ) -> Float[np.ndarray, "P 3"]:
-    """Mean colour of the pixels that the points fall on, weighted by alpha; grey where unseen."""
+    """Mean colour of the pixels on which each point falls, weighted by alpha; grey if unseen."""
     total, weight = np.full((len(points), 3), 0.5e-3), np.full((len(points), 1), 1e-3)
     for view in views[:: max(1, len(views) // 30)]:
         rows, columns, framed = _pixels(view, points)
@@ -135,7 +135,7 @@ def _mean_colours(
 def _pixels(
     view: View, points: Float[np.ndarray, "P 3"]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row and column of the pixel that each point falls on, clipped, and whether it was inside."""
+    """Clipped row and column of the pixel on which each point falls, and whether it is in frame."""
     pixels, depth = project(view.camera, points)
     pixels = np.where(depth[:, None] > 0, pixels, -1.0)
     height, width = view.camera.height, view.camera.width

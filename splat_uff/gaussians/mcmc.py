@@ -1,7 +1,7 @@
-"""Gaussians as samples of a Markov chain: relocation and noise in place of splitting and pruning.
+"""Gaussians as samples of a Markov chain: relocation and noise instead of splitting and pruning.
 
-After Kheradmand et al. 2024, "3D Gaussian Splatting as Markov Chain Monte Carlo". gsplat has the
-same as `MCMCStrategy`, whose relocation and noise run on CUDA only; these run anywhere.
+This follows Kheradmand et al. 2024, "3D Gaussian Splatting as Markov Chain Monte Carlo". The
+relocation and noise of gsplat's `MCMCStrategy` run on CUDA only; these run anywhere.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 MOST_COPIES = 51
-"""Copies that one Gaussian is counted as at most, as in gsplat."""
+"""Most copies for which one Gaussian counts, as in gsplat."""
 STEEPNESS = 100.0
-"""Of the sigmoid that switches the noise off where opacity exceeds the least (section 3.3)."""
+"""Slope of the sigmoid that switches the noise off above the least opacity (section 3.3)."""
 Params = dict[str, torch.nn.Parameter] | torch.nn.ParameterDict
 Optimizers = dict[str, torch.optim.Optimizer]
 
@@ -25,8 +25,8 @@ Optimizers = dict[str, torch.optim.Optimizer]
 class McmcStrategy(MCMCStrategy):
     """gsplat's `MCMCStrategy` for any device, growing evenly up to its cap.
 
-    Moves Gaussians that have faded to where opaque ones are, adds new ones there, and shakes the
-    centres of those that are neither.
+    Moves faded Gaussians to where opaque ones are, adds new ones there, and perturbs the means of
+    faint ones.
     """
 
     def step_post_backward(
@@ -38,14 +38,15 @@ class McmcStrategy(MCMCStrategy):
         info: dict[str, Any],
         lr: float,
     ) -> None:
-        """Refine when it is time, and add noise, after the optimizers have stepped.
+        """Refine if a refinement is due and add noise, after the optimizers have stepped.
 
         Args:
-            params: gsplat's names: means, quats, scales (log), opacities (logits), and more.
-            optimizers: One per parameter.
-            state: Not used.
+            params: Tensors by gsplat's names: means, quats, scales (log), opacities (logits) and
+                others.
+            optimizers: Optimizer of each parameter.
+            state: Unused.
             step: Number of the step, from 0.
-            info: Not used.
+            info: Unused.
             lr: Learning rate of the means.
         """
         due = step % self.refine_every == 0
@@ -62,13 +63,13 @@ class McmcStrategy(MCMCStrategy):
 def move_to_the_living(
     params: Params, optimizers: Optimizers, dead: Tensor, *, min_opacity: float
 ) -> None:
-    """Put each dead Gaussian on a living one, drawn by opacity; together they look as it did.
+    """Move each dead Gaussian onto a living one, drawn by opacity; together they look like that.
 
     Args:
-        params: As for `McmcStrategy`; changed in place.
-        optimizers: Their moments begin anew where a Gaussian was drawn.
-        dead: Which are dead [N].
-        min_opacity: Least opacity of what comes out.
+        params: Tensors as for `McmcStrategy`; changed in place.
+        optimizers: Optimizers, whose moments are reset for Gaussians that were drawn.
+        dead: Whether each Gaussian is dead [N].
+        min_opacity: Least opacity of the resulting Gaussians.
     """
     living = torch.where(~dead)[0]
     if not dead.any() or len(living) == 0:
@@ -85,13 +86,13 @@ def move_to_the_living(
 def add_to_the_living(
     params: Params, optimizers: Optimizers, count: int, *, min_opacity: float
 ) -> None:
-    """Add `count` Gaussians on living ones, drawn by opacity; together they look as those did.
+    """Add `count` Gaussians on living ones, drawn by opacity; together they look like those.
 
     Args:
-        params: As for `McmcStrategy`; replaced.
-        optimizers: Moments of the new Gaussians are 0.
-        count: How many to add.
-        min_opacity: Least opacity of what comes out.
+        params: Tensors as for `McmcStrategy`; replaced.
+        optimizers: Optimizers; the moments of new Gaussians are 0.
+        count: Number of Gaussians to add.
+        min_opacity: Least opacity of the resulting Gaussians.
     """
     if count == 0 or len(params["means"]) == 0:
         return
@@ -112,11 +113,11 @@ def add_to_the_living(
 
 @torch.no_grad()
 def add_noise(params: Params, strength: float, *, min_opacity: float) -> None:
-    """Shake the centres of faint Gaussians along their own shape (equation 8 and section 3.3).
+    """Perturb the means of faint Gaussians along their own shape (equation 8 and section 3.3).
 
     Args:
-        params: As for `McmcStrategy`; the means are changed in place.
-        strength: Noise per variance: the learning rate times lambda_noise.
+        params: Tensors as for `McmcStrategy`; the means are changed in place.
+        strength: Noise per unit of variance: the learning rate times lambda_noise.
         min_opacity: Opacity at which the noise has half its strength.
     """
     opacities = params["opacities"].flatten().sigmoid()
@@ -132,14 +133,14 @@ def relocated(
 ) -> tuple[Float[Tensor, "N"], Float[Tensor, "N 3"]]:
     """Opacity and scales with which `copies` equal Gaussians look like one (equation 9).
 
-    With o' = 1 - (1 - o)^(1/n), n copies are as opaque at the centre as the one was, and scales
-    shrink by o / sum_j C(n, j) (-1)^(j-1) o'^j / sqrt(j), j = 1 ... n, so that the integral along a
-    line is kept. (The paper sums over i and k, j = k + 1; over i, binomials add up to C(n, j).)
+    With o' = 1 - (1 - o)^(1/n), n copies are as opaque at the centre as the original, and scales
+    shrink by o / sum_j C(n, j) (-1)^(j-1) o'^j / sqrt(j), j = 1 ... n, which preserves the integral
+    along a line. (The paper sums over i and k, j = k + 1; over i, binomials add up to C(n, j).)
 
     Args:
-        opacities: Of the one, in [0, 1).
-        scales: Of the one.
-        copies: How many replace it, itself included.
+        opacities: Opacities of the original Gaussians, in [0, 1).
+        scales: Scales of the original Gaussians.
+        copies: Number of Gaussians that replace each one, itself included.
     """
     n = copies.clamp(1, MOST_COPIES).double()[:, None]
     old = opacities.double()[:, None]
@@ -161,7 +162,7 @@ def _draw(params: Params, candidates: Tensor, count: int) -> Tensor:
 
 
 def _share_among_copies(params: Params, sources: Tensor, min_opacity: float) -> None:
-    """Give each source what it has to look like once its copies are there."""
+    """Give each source the opacity and scales that it needs once its copies are added."""
     logits, log_scales = params["opacities"], params["scales"]
     copies = torch.bincount(sources, minlength=len(logits))[sources] + 1
     found = relocated(logits.flatten()[sources].sigmoid(), log_scales[sources].exp(), copies)
@@ -172,6 +173,6 @@ def _share_among_copies(params: Params, sources: Tensor, min_opacity: float) -> 
 
 
 def _moments(optimizer: torch.optim.Optimizer, param: torch.nn.Parameter) -> dict[str, Tensor]:
-    """State of an optimizer that has one row per Gaussian."""
+    """Entries of an optimizer's state that have one row per Gaussian."""
     state = optimizer.state.get(param, {})
     return {key: value for key, value in state.items() if value.dim() > 0}

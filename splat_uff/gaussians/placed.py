@@ -1,4 +1,4 @@
-"""Splats from elsewhere brought into our world, or refused where they do not fit the photos."""
+"""Splats from elsewhere, moved into our world or refused if they do not fit the photos."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,17 +22,17 @@ from splat_uff.system.progress import notice, track
 from splat_uff.system.records import array_record
 
 MARGIN = 2.0
-"""dB by which another reading must be better to be believed."""
+"""dB by which another reading must be better to be accepted."""
 VISIBLE = 1e-3
-"""Rounding of centres, in extents of the scene, that shows in pictures of it."""
+"""Rounding of centres, in scene extents, that becomes visible in renderings."""
 MOST_DOUBLES = 3
 SIZE_MARGIN = 0.1
-"""dB by which another size must be better to be believed."""
+"""dB by which another size must be better to be accepted."""
 SEARCH_VIEWS = 3
 SEARCH_SIDE = 100
-"""Pixels of the longer side of the photos by which readings are told apart."""
+"""Longer side, in pixels, of the photos on which readings are compared."""
 MOST_READINGS = 3
-"""Readings that are taken one after the other, as x y z w in a frame whose y is up."""
+"""Most readings that are combined, such as x y z w in a frame with y up."""
 
 
 @array_record
@@ -47,24 +47,24 @@ class Placed:
 def place_source(
     source: SourceSplats, path: Path, capture: Capture, *, force: bool = False, device: str = "cpu"
 ) -> Placed:
-    """Bring splats into our world and see, by the rule of `agreement`, that they fit the photos.
+    """Move splats into our world and check, by the rule of `agreement`, that they fit the photos.
 
-    Where they fit only, or better, with a known normalised frame undone, it is undone, and a line
-    says so. Other readings that fit better are named, not followed: the file should say what it is.
+    If they fit only, or better, after undoing a known normalised frame, it is undone with a notice.
+    Other readings that fit better are reported but not applied: the file itself should be right.
 
     Args:
-        source: Of `path`.
-        path: For the messages, and to look beside it for frames that other programs fit in.
+        source: Splats read from `path`.
+        path: File of the splats, for messages and to find other programs' frames beside it.
         capture: Photos and cameras.
-        force: Whether Gaussians that do not fit are taken all the same, with a notice.
-        device: Where to render.
+        force: Whether to accept Gaussians that do not fit, with a notice.
+        device: Device that renders: `cpu` or `cuda`.
 
     Raises:
-        InputError: If they do not fit, or fit better when read in another way.
+        InputError: If the splats do not fit, or fit better when read in another way.
     """
     gaussians = gaussians_of(source.drawn)
     probes = make_probes(capture)
-    if not probes:  # Photos without an opaque pixel say nothing.
+    if not probes:  # Photos without an opaque pixel allow no comparison.
         return Placed(_to_world(gaussians, capture, np.eye(4)), np.eye(4))
     gaussians = replace(gaussians, fitted_focal=read_fitted_focal(path))
     frame, agreed = _choose_frame(gaussians, path, capture, probes, device)
@@ -91,9 +91,9 @@ def place_source(
 def _with_fitted_focal(
     gaussians: Gaussians, path: Path, capture: Capture, probes: Sequence[Probe], device: str
 ) -> Gaussians:
-    """Gaussians that know to what size of photos they were fitted: the one that they fit best.
+    """Set the size of photos to which the Gaussians were fitted: the one that they fit best.
 
-    Tried are the size that is trained on, and its doubles up to that of the files.
+    The candidates are the size that is trained on and its doubles, up to the size of the files.
     """
     if gaussians.fitted_focal:
         return gaussians
@@ -117,7 +117,7 @@ def _with_fitted_focal(
 
 
 def _rounding_of(source: SourceSplats) -> Precision | None:
-    """How far 32 bits have moved centres, if one sees it."""
+    """Precision of centres stored in 32 bits, if their rounding is visible."""
     precision = judge_precision(centres_of(source.drawn))
     is_seen = precision.rounding > VISIBLE * precision.extent
     return precision if is_seen and source.table.dtype["x"].itemsize <= 4 else None
@@ -133,7 +133,7 @@ def _to_world(
 def _choose_frame(
     gaussians: Gaussians, path: Path, capture: Capture, probes: Sequence[Probe], device: str
 ) -> tuple[Float[np.ndarray, "4 4"], Agreement]:
-    """The capture's frame, or the known one in which the Gaussians fit better."""
+    """Choose the capture's frame, or a known one in which the Gaussians fit better."""
 
     def agree(frame: Float[np.ndarray, "4 4"]) -> Agreement:
         return measure(_to_world(gaussians, capture, frame), probes, device=device)
@@ -155,10 +155,10 @@ def _choose_frame(
 
 @array_record
 class Trial:
-    """What other readings are tried on."""
+    """Input on which other readings are tried."""
 
     gaussians: Gaussians
-    """In the frame of their file."""
+    """Gaussians in the frame of their file."""
     capture: Capture
     original_from_source: Float[np.ndarray, "4 4"]
     few: Sequence[Probe]
@@ -166,10 +166,10 @@ class Trial:
 
 
 def _search(trial: Trial) -> list[Reading]:
-    """Readings that together show the photos clearly better; none where there are none.
+    """Find readings that together reproduce the photos clearly better; empty if there are none.
 
-    One is added after the other. Where both values and axes are other ones, neither alone helps; so
-    the search begins a second time with what the ranges of the columns suggest.
+    Readings are added one at a time. If both values and axes differ, neither alone helps, so the
+    search is repeated from the reading that the ranges of the columns suggest.
     """
     agreed = _agree(trial, [])
     taken = _improve(trial, [], agreed)
@@ -180,7 +180,7 @@ def _search(trial: Trial) -> list[Reading]:
 
 
 def _improve(trial: Trial, taken: list[Reading], agreed: Agreement) -> list[Reading]:
-    """Readings to which others are added as long as each is clearly better than without it."""
+    """Add readings for as long as each one makes the agreement clearly better."""
     for _ in range(MOST_READINGS):
         values = [reading for reading in taken if not reading.is_frame]
         candidates = value_readings(read_as(trial.gaussians, values))
@@ -211,7 +211,7 @@ def _describe(
     better: Agreement,
     rounding: Precision | None,
 ) -> str:
-    """What is wrong and what to do, without its end; empty where all is well."""
+    """Describe what is wrong and what to do, without the sentence's end; empty if all is well."""
     when = " and ".join(reading.words for reading in readings)
     remedy = " and ".join(dict.fromkeys(reading.remedy for reading in readings))
     found = better.is_clear and better.is_better(agreed, MARGIN)

@@ -15,7 +15,7 @@ from splat_uff.system.files import replacing
 
 
 def save_ply(path: Path, gaussians: Gaussians) -> None:
-    """Write the columns of the 3DGS reference: x y z nx ny nz f_dc f_rest opacity scale rot."""
+    """Write the 3DGS reference's columns: x y z nx ny nz f_dc f_rest opacity scale rot."""
     with replacing(path) as temporary:
         write_table(temporary, table_of(gaussians), fitted_focal=gaussians.fitted_focal)
 
@@ -24,8 +24,8 @@ def table_of(gaussians: Gaussians, centres: Float[np.ndarray, "N 3"] | None = No
     """The columns of the 3DGS reference as a structured array, one row per Gaussian.
 
     Args:
-        gaussians: To write.
-        centres: float64, in place of the means, for columns `x y z` of 64 bits.
+        gaussians: Gaussians to write.
+        centres: float64 centres that replace the means, for 64-bit columns `x y z`.
     """
     columns = _columns(gaussians)
     kinds = dict.fromkeys(columns, "<f4")
@@ -39,7 +39,7 @@ def table_of(gaussians: Gaussians, centres: Float[np.ndarray, "N 3"] | None = No
 
 
 def load_ply(path: Path) -> Gaussians:
-    """Read a 3DGS `.ply` of which every row can be drawn; centres become float32.
+    """Read a 3DGS `.ply` in which every row can be drawn; centres become float32.
 
     Raises:
         InputError: If the file is missing, truncated, of another format, lacks a column, or holds
@@ -56,7 +56,7 @@ def load_ply(path: Path) -> Gaussians:
 
 
 def gaussians_of(table: np.ndarray) -> Gaussians:
-    """Gaussians of rows that can all be drawn; means are float64 where the columns are."""
+    """Make Gaussians of rows that can all be drawn; means are float64 if the columns are."""
     parts = finite_parts(table)
     arrays = vars(parts).items()
     return Gaussians.of(

@@ -1,4 +1,4 @@
-"""What float32 loses far from the origin, as in georeferenced captures (UTM, ECEF)."""
+"""Loss of precision in float32 far from the origin, as in georeferenced captures (UTM, ECEF)."""
 
 from dataclasses import dataclass
 
@@ -6,19 +6,19 @@ import numpy as np
 from jaxtyping import Float
 
 MOST_ROUNDING = 1e-5
-"""Rounding of centres, in extents of the scene, that nobody will see."""
+"""Largest rounding of centres, in scene extents, that stays invisible."""
 CORE = (1, 99)
-"""Percentiles of the centres between which the scene is taken to lie; strays do not count."""
+"""Percentiles of the centres between which the scene is assumed to lie, to exclude strays."""
 
 
 @dataclass(frozen=True)
 class Precision:
-    """How exactly float32 can hold the centres of a scene."""
+    """Precision with which float32 can hold the centres of a scene."""
 
     distance: float
-    """Of the scene from the origin along the axis on which it is largest."""
+    """Largest distance of the scene from the origin along any axis."""
     rounding: float
-    """Most that float32 moves a centre there along an axis, half a unit in the last place."""
+    """Most that float32 moves a centre along an axis there, half a unit in the last place."""
     extent: float
     """Diagonal of the scene."""
 
@@ -35,7 +35,7 @@ class Precision:
 
 
 def judge_precision(centres: Float[np.ndarray, "N 3"]) -> Precision:
-    """How exactly float32 can hold some centres, of which there is at least one."""
+    """Judge the precision with which float32 can hold at least one centre."""
     low, high = np.percentile(centres, CORE, axis=0)
     distance = float(np.abs([low, high]).max())
     rounding = float(np.spacing(np.float32(min(distance, 3e38)))) / 2
@@ -43,7 +43,7 @@ def judge_precision(centres: Float[np.ndarray, "N 3"]) -> Precision:
 
 
 def near_origin(centres: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "3"]:
-    """A point amid the centres whose coordinates are round numbers, for files of few bits."""
+    """Point amid the centres with round coordinates, as an offset for files of few bits."""
     extent = max(judge_precision(centres).extent, 1e-9)
     step = 10.0 ** np.floor(np.log10(extent))
     return np.round(np.median(centres, axis=0) / step) * step

@@ -1,7 +1,7 @@
-"""Other ways to read a file of splats: each a mistake that some program or person makes.
+"""Other ways to read a file of splats, each for a mistake that programs or people make.
 
-A reading is tried when the plain one does not show what the photos show; `agreement` says whether
-it does. Those about values are tried only where the columns have the range that they would have.
+A reading is tried if the plain one does not match the photos, as judged by `agreement`. Readings of
+values are tried only if the columns have the matching range.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,34 +18,34 @@ from splat_uff.render.harmonics import C0
 from splat_uff.render.records import Gaussians
 
 SLACK = 1e-3
-"""How far a value may be outside of the range of its kind."""
+"""Distance by which a value may lie outside the range of its kind."""
 LEAST_BYTE = 4.0
-"""Colours that reach as far as this and no lower than 0 are taken for 0 to 255."""
+"""Maximum from which colours, if none is below 0, are taken to range from 0 to 255."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One other way to read."""
+    """An alternative reading of a file of splats."""
 
     words: str
-    """Ends the sentence "they fit when ..."."""
+    """End of the sentence "they fit when ..."."""
     remedy: str
-    """What to do about it, a clause."""
+    """Clause that says how to correct the file."""
     apply: Callable[[Gaussians], Gaussians]
-    """To Gaussians in the frame of their file."""
+    """Function that applies the reading to Gaussians in the frame of their file."""
     is_frame: bool = False
-    """Whether it is about axes, and follows those about values."""
+    """Whether the reading concerns axes; such readings follow those of values."""
 
 
 def read_as(gaussians: Gaussians, readings: Sequence[Reading]) -> Gaussians:
-    """Gaussians after several readings, those of values before those of axes."""
+    """Apply several readings to Gaussians, those of values before those of axes."""
     for reading in sorted(readings, key=lambda reading: reading.is_frame):
         gaussians = reading.apply(gaussians)
     return gaussians
 
 
 def value_readings(gaussians: Gaussians) -> list[Reading]:
-    """Other meanings of the columns, as far as their ranges allow."""
+    """Readings with other meanings of the columns, as far as their ranges allow."""
     swapped = Reading(
         "rot_0 to rot_3 are read as x y z w",
         "write them as w x y z",
@@ -65,7 +65,7 @@ def value_readings(gaussians: Gaussians) -> list[Reading]:
 
 
 def frame_readings() -> list[Reading]:
-    """The 47 other ways to name the axes, turned ones before mirrored ones."""
+    """The 47 readings with other axes, rotations before reflections."""
     turns = []
     for order in permutations(range(3)):
         for signs in product((1.0, -1.0), repeat=3):

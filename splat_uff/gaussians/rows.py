@@ -1,7 +1,7 @@
-"""What a table of splats means in memory: finite numbers, and only Gaussians that can be drawn.
+"""Conversion of a table of splats to finite numbers, keeping only Gaussians that can be drawn.
 
-Tools of the field write an opacity of infinity where alpha is 255, and a scale of minus infinity
-where a Gaussian is flat. Both are Gaussians. NaN and rotations of length 0 are none.
+Tools in the field write an opacity of infinity for an alpha of 255, and a scale of minus infinity
+for a flat Gaussian. Both are valid Gaussians; rows with NaN or a rotation of length 0 are not.
 """
 
 import numpy as np
@@ -10,38 +10,38 @@ from jaxtyping import Bool, Float
 from splat_uff.system.records import array_record
 
 OPAQUE = 20.0
-"""Logit that stands for infinity: its sigmoid is 1 to the last bit of float32."""
+"""Logit that replaces infinity: its sigmoid is 1 to the last bit of float32."""
 FLATTER = 10.0
-"""How far below the smallest other scale of its Gaussian, as logarithms, a scale of 0 is put."""
+"""Logarithmic distance between a scale of 0 and the Gaussian's smallest other scale."""
 FLATTEST = -20.0
-"""Logarithm of the scales of a Gaussian that are all 0."""
+"""Logarithm of each scale of a Gaussian whose scales are all 0."""
 LARGEST_SCALE = 88.0
-"""Logarithm beyond which a scale does not fit float32."""
+"""Logarithm above which a scale does not fit into float32."""
 MOST_DEGREE = 3
-"""Degree of spherical harmonics that is read; higher ones stay in the file."""
+"""Highest degree of spherical harmonics that is read; higher ones stay in the file."""
 QUAT_LENGTHS = (1e-6, 1e6)
-"""Lengths of rotations that float32 can square; others are set to 1."""
+"""Range of quat lengths that float32 can square; quats outside it are scaled to length 1."""
 
 
 @array_record
 class Rows:
-    """Which rows of a table can be drawn, and what is wrong with the others."""
+    """Rows of a table that can be drawn, and what is wrong with the others."""
 
     kept: Bool[np.ndarray, "N"]
     nan: int
-    """Rows that hold NaN."""
+    """Number of rows that contain NaN."""
     infinite: int
-    """Rows with a centre, colour, rotation or scale that is infinite."""
+    """Number of rows with an infinite centre, colour, rotation or scale."""
     unrotated: int
-    """Rows with a rotation of length 0."""
+    """Number of rows with a rotation of length 0."""
 
     @property
     def dropped(self) -> int:
-        """How many cannot be drawn."""
+        """Number of rows that cannot be drawn."""
         return int((~self.kept).sum())
 
     def __str__(self) -> str:
-        """The reasons that there are, with their numbers."""
+        """Describe the reasons that occur, with the number of rows for each."""
         reasons = {
             "NaN": self.nan,
             "infinite numbers": self.infinite,
@@ -52,10 +52,10 @@ class Rows:
 
 @array_record
 class Parts:
-    """The columns of N Gaussians, finite; harmonics of degree 3 at most."""
+    """Columns of N Gaussians, finite and with harmonics up to degree 3."""
 
     means: Float[np.ndarray, "N 3"]
-    """float64 where the columns are."""
+    """Centres, float64 if the file's columns are."""
     quats: Float[np.ndarray, "N 4"]
     log_scales: Float[np.ndarray, "N 3"]
     opacity_logits: Float[np.ndarray, "N"]
@@ -64,7 +64,7 @@ class Parts:
 
 
 def usable_rows(table: np.ndarray) -> Rows:
-    """Judge every row by the columns that are read; the first reason that applies counts."""
+    """Judge every row by the columns that are read; the first reason to drop it counts."""
     nan, infinite, turned = (np.zeros(len(table), bool) for _ in range(3))
     scales, quats = _numbered(table, "scale_"), _numbered(table, "rot_")
     for name in ("x", "y", "z", "opacity", *_numbered(table, "f_dc_"), *_rest(table)):
@@ -87,10 +87,10 @@ def usable_rows(table: np.ndarray) -> Rows:
 
 
 def finite_parts(table: np.ndarray) -> Parts:
-    """The numbers of rows that can all be drawn, with finite ones where they are infinite.
+    """Convert rows that can all be drawn to arrays, replacing infinite values by finite ones.
 
-    Opacities of infinity become opaque and those of minus infinity transparent; scales of minus
-    infinity, and the third one where there are two, become flat.
+    An opacity of infinity becomes opaque and one of minus infinity transparent; scales of minus
+    infinity, and a missing third scale, become flat.
     """
     wide = any(table.dtype[axis].itemsize > 4 for axis in "xyz")
     means = np.stack([table[axis] for axis in "xyz"], axis=1)
@@ -111,7 +111,7 @@ def finite_parts(table: np.ndarray) -> Parts:
 
 
 def float32(values: np.ndarray) -> np.ndarray:
-    """As float32; what it cannot hold becomes infinite."""
+    """Convert to float32; values outside its range become infinite."""
     with np.errstate(over="ignore"):
         return np.asarray(values).astype(np.float32)
 
@@ -123,7 +123,7 @@ def _stack(table: np.ndarray, names: list[str]) -> Float[np.ndarray, "N C"]:
 
 
 def _numbered(table: np.ndarray, prefix: str) -> list[str]:
-    """Columns of a prefix that are numbered from 0; more than a Gaussian has are not its own."""
+    """Columns with a prefix, numbered from 0, up to the number that a Gaussian has."""
     names, count = table.dtype.names or (), 0
     most = {"scale_": 3, "rot_": 4, "f_dc_": 3}.get(prefix, len(names))
     while count < most and f"{prefix}{count}" in names:
@@ -132,7 +132,7 @@ def _numbered(table: np.ndarray, prefix: str) -> list[str]:
 
 
 def _rest(table: np.ndarray) -> list[str]:
-    """Columns of the higher harmonics up to degree 3, channel by channel as files hold them."""
+    """Columns of the higher harmonics up to degree 3, channel by channel as in files."""
     names = _numbered(table, "f_rest_")
     each, most = len(names) // 3, (MOST_DEGREE + 1) ** 2 - 1
     return [names[channel * each + k] for channel in range(3) for k in range(min(each, most))]
@@ -143,7 +143,7 @@ def _logits(logits: np.ndarray) -> np.ndarray:
 
 
 def _flat(scales: np.ndarray) -> np.ndarray:
-    """Three finite scales a row."""
+    """Complete each row to three finite scales."""
     if scales.shape[1] == 2:
         scales = np.concatenate([scales, np.full((len(scales), 1), -np.inf, np.float32)], axis=1)
     smallest = np.where(np.isinf(scales), np.inf, scales).min(axis=1, keepdims=True)

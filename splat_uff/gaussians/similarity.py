@@ -1,4 +1,4 @@
-"""Gaussians from elsewhere: a 3DGS `.ply` in the frame of its capture, brought into our world."""
+"""Moves between our world and that of a 3DGS `.ply` in the frame of its capture."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +14,14 @@ from splat_uff.gaussians.turn import turn_gaussians
 from splat_uff.render.records import Gaussians
 
 UNTURNED = 1e-9
-"""A rotation that is so near to none is none."""
+"""Largest difference from the identity for which a rotation is taken to be the identity."""
 
 
 def move_gaussians(gaussians: Gaussians, similarity: Float[np.ndarray, "4 4"]) -> Gaussians:
-    """The same Gaussians in another world; they look the same to a camera that moves with them.
+    """Move Gaussians to another world; a camera that moves with them sees the same picture.
 
     Args:
-        gaussians: In any order, which stays; float64 means are moved as such.
+        gaussians: Gaussians to move, whose order is kept; float64 means are moved in float64.
         similarity: Scale, rotation and translation.
 
     Returns:
@@ -43,17 +43,17 @@ def move_gaussians(gaussians: Gaussians, similarity: Float[np.ndarray, "4 4"]) -
 def move_centres(
     centres: Float[np.ndarray, "N 3"], similarity: Float[np.ndarray, "4 4"]
 ) -> Float[np.ndarray, "N 3"]:
-    """Points in another world, in float64 throughout."""
+    """Move points to another world, in float64 throughout."""
     return centres.astype(np.float64) @ similarity[:3, :3].T + similarity[:3, 3]
 
 
 def split_similarity(
     similarity: Float[np.ndarray, "4 4"], *, tolerance: float = 1e-9
 ) -> tuple[float, Float[np.ndarray, "3 3"]]:
-    """Scale and rotation of a similarity; the rotation is the identity where it nearly is.
+    """Scale and rotation of a similarity; a rotation near the identity becomes the identity.
 
     Raises:
-        ValueError: If the matrix is none: it mirrors, shears, or is not finite.
+        ValueError: If the matrix is not a similarity: it mirrors, shears, or is not finite.
     """
     if not np.isfinite(similarity).all():
         raise ValueError("the matrix is not finite.")
@@ -73,17 +73,17 @@ def split_similarity(
 def source_splats(
     gaussians: Gaussians, source_from_world: Float[np.ndarray, "4 4"], original: Path
 ) -> SourceSplats:
-    """The rows that a run's Gaussians have in files, and those of its original that it left out.
+    """Rows of a run's Gaussians for an export, with those of the original file that it left out.
 
     Args:
-        gaussians: In our world.
-        source_from_world: Of the capture, scale and translation only.
-        original: The `.ply` that the Gaussians were read from, if they were; its rows and columns
-            come back as they stand there, those that we cannot use included.
+        gaussians: Gaussians in our world.
+        source_from_world: Similarity of the capture, scale and translation only.
+        original: `.ply` from which the Gaussians were read, if it exists; its rows and columns are
+            returned unchanged, including those that we cannot use.
 
     Returns:
-        Structured array of 3DGS columns in the frame of the capture, or in that of the original. Of
-        Gaussians without an original, `x y z` are 64-bit where 32 bits would change the shape.
+        Structured array of 3DGS columns in the frame of the capture, or in that of the original.
+        Without an original, `x y z` are 64-bit if 32 bits would change the shape of the scene.
 
     Raises:
         InputError: If the original is damaged.

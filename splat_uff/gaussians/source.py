@@ -1,4 +1,4 @@
-"""Splats from elsewhere as their file has them: every row, and which of them can be drawn."""
+"""Splats from elsewhere as stored in their file: every row, and whether it can be drawn."""
 
 from pathlib import Path
 
@@ -14,20 +14,20 @@ from splat_uff.system.records import array_record
 
 @array_record
 class SourceSplats:
-    """All M rows of a file; the Gaussians of a run are those that are kept, in order."""
+    """Rows of a file; a run's Gaussians are the kept rows, in order."""
 
     table: np.ndarray
-    """Structured, [M]: 3DGS columns and whatever others there are, with their types."""
+    """Structured array [M]: 3DGS columns and any others in the file, with their types."""
     kept: Bool[np.ndarray, "M"]
 
     @property
     def drawn(self) -> np.ndarray:
-        """The rows that are kept."""
+        """Rows that are kept."""
         return self.table[self.kept]
 
 
 def read_source(path: Path) -> SourceSplats:
-    """Read a 3DGS `.ply`, without a word.
+    """Read a 3DGS `.ply` without printing notices.
 
     Raises:
         InputError: If it is missing, damaged, of another format, or has no row that can be drawn.
@@ -37,10 +37,10 @@ def read_source(path: Path) -> SourceSplats:
 
 
 def read_given(path: Path) -> SourceSplats:
-    """Read a 3DGS `.ply` that a person gave, and say what is odd about it, a line for each thing.
+    """Read a 3DGS `.ply` that a person passed, and print a notice for each oddity in it.
 
     Raises:
-        InputError: As `read_source`.
+        InputError: In the same cases as `read_source`.
     """
     table = read_table(path)
     rows, names = usable_rows(table), table.dtype.names or ()
@@ -67,5 +67,5 @@ def read_given(path: Path) -> SourceSplats:
 
 
 def centres_of(table: np.ndarray) -> Float[np.ndarray, "N 3"]:
-    """Centres of the rows of a table, float64."""
+    """Centres of a table's rows, as float64."""
     return np.stack([table[axis] for axis in "xyz"], axis=1).astype(np.float64)

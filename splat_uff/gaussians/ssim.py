@@ -1,6 +1,6 @@
 """Structural similarity as a loss: value and gradient in a few passes over the image.
 
-`torch.conv2d` spends 100 ms on a 200x200 photo where rendering it takes 10; these loops take 3.
+`torch.conv2d` takes 100 ms for a 200x200 photo that renders in 10 ms; these loops take 3 ms.
 """
 
 from typing import no_type_check
@@ -55,7 +55,7 @@ def _taps() -> np.ndarray:
 @njit(inline="always", **_options)
 @no_type_check
 def _blur(plane, taps, padded, rows, out):
-    """Separable blur of one plane [H, W]; `padded` [W + 10] and `rows` [H, W] are scratch."""
+    """Separable blur of one plane [H, W]; `padded` [W + 10] and `rows` [H, W] are scratch space."""
     height, width = plane.shape
     padded[:] = np.float32(0)
     for y in range(height):
@@ -79,7 +79,7 @@ def _blur(plane, taps, padded, rows, out):
 @njit(parallel=True, **_options)
 @no_type_check
 def _ssim_and_slopes(one, two, taps):
-    """Sum of SSIM, and its slopes in the first image's mean, square and product [3, C, H, W]."""
+    """Sum of SSIM and its slopes in the first image's mean, square and product [3, C, H, W]."""
     channels, height, width = one.shape
     moments = np.empty((5, channels, height, width), np.float32)
     for task in prange(5 * channels):
@@ -120,7 +120,7 @@ def _ssim_and_slopes(one, two, taps):
 @njit(parallel=True, **_options)
 @no_type_check
 def _pull_back(one, two, slopes, taps):
-    """Gradient in the first image: the blur is its own adjoint."""
+    """Gradient with respect to the first image; the blur is its own adjoint."""
     channels, height, width = one.shape
     blurred = np.empty_like(slopes)
     for task in prange(3 * channels):

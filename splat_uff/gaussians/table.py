@@ -1,4 +1,4 @@
-"""The table in a 3DGS `.ply`: read with care, without torch."""
+"""The table in a 3DGS `.ply`, read with checks and without torch."""
 
 import re
 from pathlib import Path
@@ -13,21 +13,21 @@ from splat_uff.system.files import MOST_HEADER, check_ply_counts
 MOST_GAUSSIANS = 50_000_000
 FITTED_FOCAL = "fitted_focal"
 MOST_FOCAL = 1e6
-"""Pixels; no photo has more."""
+"""Focal length in pixels from which a header's value is ignored."""
 REST_COUNTS = (0, 9, 24, 45, 72)
-"""Columns of higher harmonics of degree 0 to 4."""
+"""Number of columns of higher harmonics for degree 0 to 4."""
 
 
 def read_table(path: Path) -> np.ndarray:
-    """Read every column and row of a 3DGS `.ply`, those that we cannot use included.
+    """Read every column and row of a 3DGS `.ply`, including those that we cannot use.
 
     Returns:
-        Structured array, one row per Gaussian, with the types of the file. `usable_rows` says which
-        of them can be drawn; at least one can.
+        Structured array with one row per Gaussian and the file's types. At least one row can be
+        drawn; `usable_rows` tells which.
 
     Raises:
-        InputError: If the file is missing, truncated, of another format, lacks a column, or no row
-            of it can be drawn.
+        InputError: If the file is missing, truncated, of another format, lacks a column, or has no
+            row that can be drawn.
     """
     from plyfile import PlyData, PlyListProperty, PlyParseError
 
@@ -65,9 +65,9 @@ def write_table(path: Path, table: np.ndarray, *, fitted_focal: float = 0.0) -> 
 
     Args:
         path: File to write.
-        table: One row per Gaussian.
-        fitted_focal: Focal length of the photos behind them in pixels, for a comment in the
-            header; 0 writes none.
+        table: Structured array with one row per Gaussian.
+        fitted_focal: Focal length, in pixels, of the photos to which the Gaussians were fitted,
+            written as a comment in the header; 0 writes none.
     """
     from plyfile import PlyData, PlyElement
 
@@ -77,7 +77,7 @@ def write_table(path: Path, table: np.ndarray, *, fitted_focal: float = 0.0) -> 
 
 
 def read_fitted_focal(path: Path) -> float:
-    """The focal length that `write_table` put into the header of a `.ply`; 0 if there is none."""
+    """Read the focal length that `write_table` put into a `.ply` header; 0 if there is none."""
     with path.open("rb") as file:
         header = file.read(MOST_HEADER).partition(b"end_header")[0]
     found = re.search(rf"^comment {FITTED_FOCAL} ([0-9.e+]+)\s*$".encode(), header, re.MULTILINE)
@@ -89,11 +89,11 @@ def read_fitted_focal(path: Path) -> float:
 
 
 def needed_columns(rest: int, scales: int = 3) -> list[str]:
-    """What a Gaussian is made of.
+    """Names of the columns that describe a Gaussian.
 
     Args:
-        rest: Columns of higher harmonics.
-        scales: 3, or 2 for flat Gaussians (2DGS).
+        rest: Number of columns of higher harmonics.
+        scales: Number of scale columns: 3, or 2 for flat Gaussians (2DGS).
     """
     return [
         *("x", "y", "z", "opacity"),

@@ -1,4 +1,4 @@
-"""Gaussians turned about the origin: centres, rotations, and the colours that each side shows."""
+"""Rotation of Gaussians about the origin: means, quats and view-dependent colours."""
 
 from dataclasses import replace
 
@@ -12,20 +12,20 @@ from splat_uff.render.harmonics import basis_values
 from splat_uff.render.records import Gaussians
 
 SAMPLES = 64
-"""Directions by which a turn of the harmonics is found; 15 would determine it."""
+"""Directions from which a rotation of the harmonics is computed; 15 would determine it."""
 
 
 def turn_gaussians(gaussians: Gaussians, turn: Float[np.ndarray, "3 3"]) -> Gaussians:
-    """The same Gaussians after `x -> turn @ x`.
+    """Apply `x -> turn @ x` to Gaussians.
 
     Args:
-        gaussians: In any order, which stays; means keep their precision.
-        turn: Orthogonal; a mirroring is allowed.
+        gaussians: Gaussians to turn; their order and the precision of their means are kept.
+        turn: Orthogonal matrix, which may mirror.
     """
     if np.array_equal(turn, np.eye(3)):
         return gaussians
     means = gaussians.means.double() @ torch.from_numpy(np.array(turn.T, np.float64))
-    # A Gaussian is its own mirror image in its middle, so that -turn turns it as turn does.
+    # A Gaussian is symmetric about its centre, so -turn has the same effect as turn.
     proper = turn if np.linalg.det(turn) > 0 else -turn
     x, y, z, w = Rotation.from_matrix(proper).as_quat()
     quats = _multiply(torch.tensor([w, x, y, z]), gaussians.quats.double())
@@ -39,14 +39,14 @@ def turn_gaussians(gaussians: Gaussians, turn: Float[np.ndarray, "3 3"]) -> Gaus
 
 
 def harmonics_turn(turn: Float[np.ndarray, "3 3"], degree: int) -> Float[np.ndarray, "K K"]:
-    """Matrix that turns coefficients of the harmonics above degree 0.
+    """Matrix that turns the coefficients of the harmonics above degree 0.
 
-    The turned function has at d the value of the old one at `turn.T @ d`, and each degree is closed
-    under turns, so that the matrix is exact.
+    The turned function has at d the value of the old one at `turn.T @ d`. Each degree is closed
+    under rotations, so the matrix is exact.
 
     Args:
-        turn: Orthogonal.
-        degree: 0 to 3; K is (degree + 1)**2 - 1.
+        turn: Orthogonal matrix.
+        degree: Degree of the harmonics, 0 to 3; K is (degree + 1)**2 - 1.
     """
     if degree == 0:
         return np.zeros((0, 0))
@@ -59,7 +59,7 @@ def harmonics_turn(turn: Float[np.ndarray, "3 3"], degree: int) -> Float[np.ndar
 
 
 def _multiply(left: Float[Tensor, "4"], right: Float[Tensor, "N 4"]) -> Float[Tensor, "N 4"]:
-    """Product of quaternions, wxyz: first turn by the right one, then by the left one."""
+    """Product of wxyz quaternions: the rotation by the right one, then by the left one."""
     w, x, y, z = left.double()
     matrix = torch.stack(
         [

@@ -1,10 +1,10 @@
-"""Where cameras look: poses from directions, and the point and the up that many of them share."""
+"""Viewing directions of cameras: poses from directions, and the point that cameras look at."""
 
 import numpy as np
 from jaxtyping import Float
 
 LEAST_SPREAD = 0.05
-"""Mean squared sine below which optical axes count as parallel in a direction."""
+"""Mean squared sine below which optical axes count as parallel along a direction."""
 
 
 def pose_along(
@@ -12,12 +12,12 @@ def pose_along(
     forward: Float[np.ndarray, "3"],
     right: Float[np.ndarray, "3"],
 ) -> Float[np.ndarray, "4 4"]:
-    """Pose, world from camera, of an OpenCV camera.
+    """Pose (world from camera) of an OpenCV camera.
 
     Args:
-        position: Of its pinhole, in the world.
-        forward: Unit vector along its optical axis.
-        right: Unit vector across that.
+        position: Position of the pinhole, in the world.
+        forward: Unit vector along the optical axis.
+        right: Unit vector to the right, orthogonal to `forward`.
     """
     pose = np.eye(4)
     pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
@@ -26,13 +26,13 @@ def pose_along(
 
 
 def right_of(forward: Float[np.ndarray, "3"], up: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
-    """Unit vector to the right of who looks along `forward`, upright; they are not parallel."""
+    """Unit vector to the right of an upright view along `forward`, not parallel to `up`."""
     right = np.cross(forward, up)
     return right / np.linalg.norm(right)
 
 
 def any_across(direction: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
-    """A unit vector across a direction, whatever that is."""
+    """Any unit vector orthogonal to a direction."""
     return right_of(direction, np.eye(3)[np.abs(direction).argmin()])
 
 
@@ -41,14 +41,14 @@ def point_of_axes(
     forward: Float[np.ndarray, "V 3"],
     about: Float[np.ndarray, "3"],
 ) -> tuple[Float[np.ndarray, "3"], bool]:
-    """The point nearest to all optical axes by least squares, and whether they fix it whole.
+    """Point nearest to all optical axes in least squares, and whether they determine it fully.
 
     Args:
-        positions: Of the cameras.
-        forward: Unit vectors along their optical axes.
-        about: In directions in which nearly parallel axes leave the point open, it is as near to
-            this one as can be. Sums are taken about it: coordinates may be metres from the middle
-            of the Earth.
+        positions: Positions of the cameras.
+        forward: Unit vectors along the optical axes.
+        about: Point to which the result is nearest along directions that nearly parallel axes leave
+            undetermined. Sums are also taken about it, for precision: coordinates may be metres
+            from the centre of the Earth.
     """
     across = np.eye(3) - forward[:, :, None] * forward[:, None, :]
     total = across.mean(axis=0)

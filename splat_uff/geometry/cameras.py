@@ -10,7 +10,7 @@ from jaxtyping import Float
 from splat_uff.system.records import array_record
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
-"""Flips the y and z axes; its own inverse."""
+"""Matrix that flips the y and z axes; it is its own inverse."""
 
 
 @array_record
@@ -18,7 +18,7 @@ class Camera:
     """One pinhole camera."""
 
     world_from_cam: Float[np.ndarray, "4 4"]
-    """Rigid pose, OpenCV axes, world units."""
+    """Rigid pose with OpenCV axes, in world units."""
     K: Float[np.ndarray, "3 3"]
     """Intrinsics in pixels."""
     width: int
@@ -26,7 +26,7 @@ class Camera:
 
     @property
     def cam_from_world(self) -> Float[np.ndarray, "4 4"]:
-        """Inverse of the pose, what gsplat calls `viewmat`."""
+        """Inverse of the pose; gsplat calls it `viewmat`."""
         rotation, centre = self.world_from_cam[:3, :3], self.world_from_cam[:3, 3]
         matrix = np.eye(4)
         matrix[:3, :3] = rotation.T
@@ -44,7 +44,7 @@ class Camera:
         return self.world_from_cam[:3, 3]
 
     def resized(self, width: int, height: int) -> "Camera":
-        """The same camera with another number of pixels over the same field of view."""
+        """Return the camera with another number of pixels over the same field of view."""
         scale = np.diag([width / self.width, height / self.height, 1.0])
         return Camera(self.world_from_cam, scale @ self.K, width, height)
 
@@ -68,7 +68,7 @@ def camera_from_opengl(
 def project(
     camera: Camera, points: Float[np.ndarray, "P 3"]
 ) -> tuple[Float[np.ndarray, "P 2"], Float[np.ndarray, "P"]]:
-    """Project world points to pixels; the second value is their depth (z), not their distance."""
+    """Project world points to pixels; also returns their depth (z, not the distance)."""
     in_cam = points @ camera.cam_from_world[:3, :3].T + camera.cam_from_world[:3, 3]
     depth = in_cam[:, 2]
     homogeneous = in_cam @ camera.K.T

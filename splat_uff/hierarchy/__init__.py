@@ -1,1 +1,1 @@
-"""From features to one tree over the Gaussians, its cuts, and labels in a view."""
+"""The tree built over the Gaussians from their features, its cuts, and labels in a view."""

@@ -1,12 +1,12 @@
-"""From one feature per Gaussian to one tree over all of them (docs/method.md, "The tree").
+"""One tree over all Gaussians, built from one feature per Gaussian (docs/method.md, "The tree").
 
-Two trees are offered. *Watershed* is the paper's: connected components of the neighbour graph at
-every threshold of feature distance, that is, single linkage. *Average* first lets the same graph
-grow into superpoints by a watershed on area, and then merges those by average linkage of their
-mean features: blended pixels on a border carry in-between features, through which single linkage
-leaks in small steps and average linkage does not. *Consensus* is that with the masks of all photos
-heard as well: superpoints grow along edges that are short where photos and features agree, and
-merge by the mean of consensus and cosine.
+There are three trees. *Watershed* is the paper's: connected components of the neighbour graph at
+every threshold of feature distance, that is, single linkage. *Average* first groups the same graph
+into superpoints by a watershed on area, then merges these by average linkage of their mean
+features: blended pixels on a border have in-between features, through which single linkage leaks
+in small steps and average linkage does not. *Consensus* also uses the masks of all photos:
+superpoints grow along edges that are short where photos and features agree, and merge by the mean
+of consensus and cosine.
 """
 
 from collections.abc import Callable
@@ -26,24 +26,24 @@ from splat_uff.hierarchy.support import bootstrap_support
 from splat_uff.system.records import array_record
 
 Opinions = Callable[[Int[np.ndarray, "P"]], Consensus]
-"""Asks the photos about some Gaussians, by their numbers, rising."""
+"""Function that collects the photos' opinions on the given Gaussians (indices in rising order)."""
 FEATURES = 1.5
-"""How much longer an edge is whose features are opposite, where 1 is how much longer it is if the
-photos disagree; measured in docs/research/tree.md."""
+"""Length that opposite features add to an edge; photos that disagree add 1. Measured in
+docs/research/tree.md."""
 COLOUR = 0.1
-"""What a difference in colour, in units of `sh0`, adds to an edge where there are no features."""
+"""Length that a colour difference of 1 (in `sh0`) adds to an edge if there are no features."""
 
 
 @array_record
 class Hierarchy:
-    """A tree over all N Gaussians, and which of them shaped it."""
+    """A tree over all N Gaussians, and the Gaussians that shaped it."""
 
     tree: Dendrogram
     shaping: Bool[np.ndarray, "N"]
-    """The others hang on the nearest of these."""
+    """Whether each Gaussian shaped the tree; the others are attached to the nearest that did."""
     support: Float[np.ndarray, "T"] | None = None
-    """Share of resampled trees that have each node, 0 to 1; 1 for leaves and superpoints. None
-    where it was not computed (see `splat_uff.hierarchy.support`)."""
+    """Share of resampled trees that contain each node, 0 to 1; 1 for leaves and superpoints. None
+    if it was not computed (see `splat_uff.hierarchy.support`)."""
 
 
 def build_hierarchy(
@@ -58,22 +58,25 @@ def build_hierarchy(
 ) -> Hierarchy:
     """Build the tree of all granularities.
 
-    Every Gaussian is a leaf. Leaves hang at height 0 on the groups that the tree starts from:
-    superpoints, or single Gaussians for the watershed. Gaussians that hardly show, and those far
-    from all others, do not shape the tree and hang on the group of the nearest that does.
+    Every Gaussian is a leaf. Leaves are attached at height 0 to the groups from which the tree
+    starts: superpoints, or single Gaussians for the watershed. Gaussians that hardly show, and
+    those far from all others, do not shape the tree and join the group of the nearest one that
+    does.
 
     Args:
-        means: Centres, world units.
-        features: One per Gaussian; only their direction counts.
+        means: Centres, in world units.
+        features: Feature of each Gaussian, of which only the direction is used.
         largest_weights: Largest blend weight of each Gaussian in any view.
-        config: Settings.
-        opinions: Asks the photos about the Gaussians that shape the tree; `consensus` needs it.
-        colours: `sh0` of each Gaussian, where features were not trained: by `consensus` the tree is
-            then that of `consensus_tree`, without features. None otherwise.
-        rng: Draws resamples for the support of nodes, for `consensus`; without, there is none.
+        config: Settings of the tree.
+        opinions: Function that collects the photos' opinions on the Gaussians that shape the tree;
+            required for `consensus`.
+        colours: `sh0` of each Gaussian if features were not trained: a `consensus` tree is then
+            that of `consensus_tree`, without features. None otherwise.
+        rng: Generator that draws resamples for the support of a `consensus` tree's nodes; without
+            it, there is no support.
 
     Raises:
-        ValueError: If a tree by consensus is asked for and there is nobody to ask.
+        ValueError: If the linkage is `consensus` and there are no opinions.
     """
     shaping = _shaping(means, largest_weights, config)
     points, unit = means[shaping], _unit(features[shaping])
@@ -112,19 +115,19 @@ def consensus_tree(
     config: HierarchyConfig,
     opinions: Opinions,
 ) -> SceneTree | None:
-    """The tree that the masks of all photos give by themselves, without features.
+    """Build the tree that the masks of all photos give by themselves, without features.
 
     Superpoints grow where photos agree and colours differ little, and merge by consensus alone.
 
     Args:
-        means: Centres, world units.
+        means: Centres, in world units.
         colours: `sh0` of each Gaussian.
         largest_weights: Largest blend weight of each Gaussian in any view.
-        config: Settings.
-        opinions: Asks the photos about the Gaussians that shape the tree.
+        config: Settings of the tree.
+        opinions: Function that collects the photos' opinions on the Gaussians that shape the tree.
 
     Returns:
-        None where the photos agree on nothing, as masks hold no two neighbours.
+        The tree, or None if the photos agree on nothing because no mask holds two neighbours.
     """
     shaping = _shaping(means, largest_weights, config)
     consensus = opinions(np.flatnonzero(shaping))
@@ -142,9 +145,9 @@ def _grow_by_consensus(
     consensus: Consensus,
     config: HierarchyConfig,
 ) -> tuple[Int[np.ndarray, "P"], Merges, float] | None:
-    """Superpoints by consensus and colour, and their merges by consensus; None without any.
+    """Superpoints by consensus and colour, and their merges by consensus; None without consensus.
 
-    The last is the share of the consensus in the merges, which is all here.
+    The last value is the consensus's share in the merges, here 1.
     """
     sources, targets = neighbour_graph(points, k=config.neighbours)
     agreed = consensus.along_edges(sources, targets)
@@ -162,7 +165,7 @@ def _grow_by_both(
     consensus: Consensus,
     config: HierarchyConfig,
 ) -> tuple[Int[np.ndarray, "P"], Merges, float]:
-    """Superpoints and their merges by consensus and features, and the share of the consensus."""
+    """Superpoints and their merges by consensus and features, and the consensus's share."""
     lengths = 1 - consensus.along_edges(sources, targets)
     lengths += FEATURES * (1 - (unit[sources] * unit[targets]).sum(axis=1)) / 2
     group = _superpoints(lengths, sources, targets, len(unit), config.superpoints)
@@ -176,7 +179,7 @@ def _shaping(
     largest_weights: Float[np.ndarray, "N"],
     config: HierarchyConfig,
 ) -> Bool[np.ndarray, "N"]:
-    """Gaussians that show, and are not far from all others."""
+    """Whether each Gaussian is visible enough and not far from all others."""
     shaping = largest_weights >= config.min_weight
     if not shaping.any():
         shaping[:] = True
@@ -191,11 +194,11 @@ def _superpoints(
     count: int,
     most: int,
 ) -> Int[np.ndarray, "P"]:
-    """Group of each of `count` points, from 0: a watershed by area (Cousty, Najman 2011).
+    """Group of each of `count` points, from 0, by a watershed on area (Cousty, Najman 2011).
 
-    Area ranks the basins by how many points they hold when they drown, so that what is left are
-    groups of some size rather than stray points. Many drown at the same area; where all of them
-    would be too many, those go first that come first in the tree.
+    Basins are ranked by the number of points that they hold when flooded, so the remaining groups
+    have some size and are not stray points. Many basins are flooded at the same area; if keeping
+    all of them would leave too many, those that come first in the tree are merged first.
     """
     if count <= 2:
         return np.zeros(count, np.int64)
@@ -203,10 +206,10 @@ def _superpoints(
     graph.add_edges(sources, targets)
     tree, areas = hg.watershed_hierarchy_by_area(graph, lengths, vertex_area=np.ones(count))
     parents = tree.parents()
-    merged = areas == 0  # Leaves, and what makes a basin.
+    merged = areas == 0  # Leaves, and the nodes inside a basin.
     nodes = np.flatnonzero(~merged)
     nodes = nodes[np.argsort(areas[nodes], kind="stable")]
-    # What is left once all basins are there, and again after each node that joins some.
+    # Number of groups left once all basins have formed, and after each node that joins some.
     fewer = np.bincount(parents[:-1], minlength=len(parents)) - 1
     basins = count - fewer[count:][merged[count:]].sum()
     left = basins - np.concatenate([[0], np.cumsum(fewer[nodes])])
@@ -232,8 +235,8 @@ def _merge_by_consensus(
 ) -> Merges:
     """Average linkage of superpoints by consensus and by the cosine of their mean features.
 
-    Pairs that no photo sees together are as alike as their features. All pairs of members count
-    alike, so that merging adds sums over pairs.
+    Pairs that no photo sees together are compared by their features alone. All pairs of members
+    have the same weight, so merging adds sums over pairs.
     """
     cosine = vectors @ vectors.T
     total, weight = consensus.between_groups(group)
@@ -246,7 +249,7 @@ def _merge_by_consensus(
 def _rank_merges(
     merges: Merges, group: Int[np.ndarray, "P"], crumb_exponent: float
 ) -> tuple[Int[np.ndarray, "K 2"], Float[np.ndarray, "K"]]:
-    """Which nodes merge, and how high, ranked so that crumbs are no segments."""
+    """Nodes that merge, and their heights, weighted so that crumbs do not become segments."""
     sizes = np.bincount(group).astype(np.float64)
     below = join(merges)
     count = len(sizes)
@@ -278,9 +281,9 @@ def _single_linkage(
 def _hang_leaves(
     group: Int[np.ndarray, "N"], below: Int[np.ndarray, "K 2"], heights: Float[np.ndarray, "K"]
 ) -> Dendrogram:
-    """Tree of N leaves on G groups on K = G - 1 merges, nodes sorted by height."""
+    """Tree of N leaves, G groups and K = G - 1 merges, with nodes sorted by height."""
     leaves, groups = len(group), len(below) + 1
-    # Ranking by crumbs can put a merge above a later one; children stay below their parents.
+    # The weighting can put a merge above a later one; children stay below their parents.
     order = np.argsort(heights, kind="stable")
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
@@ -296,7 +299,7 @@ def _hang_leaves(
 def _of_nodes(
     tree: Dendrogram, support: Float[np.ndarray, "K"], heights: Float[np.ndarray, "K"]
 ) -> Float[np.ndarray, "T"]:
-    """Support of merges as that of nodes, in the order of `_hang_leaves`."""
+    """Arrange the support of merges by node, in the order of `_hang_leaves`."""
     found = np.ones(len(tree.parents))
     found[len(found) - len(support) :] = support[np.argsort(heights, kind="stable")]
     return found

@@ -1,4 +1,4 @@
-"""Colours that are easy to tell apart, and which of them stands best in what company."""
+"""Colours that are easy to tell apart, and the choice of one that contrasts with others."""
 
 from functools import lru_cache
 
@@ -6,11 +6,11 @@ import numpy as np
 from jaxtyping import Float
 
 LOOKAHEAD = 12
-"""A new segment takes the best of this many unused colours for the company it keeps."""
+"""Number of unused colours from which a new segment takes the one that contrasts best."""
 
 
 def furthest(lab: Float[np.ndarray, "K 3"], candidates: list[int], company: list[int]) -> int:
-    """The candidate colour whose nearest in `company` is furthest; the first if all are equal."""
+    """Candidate colour furthest from its nearest in `company`; the first if all are equal."""
     if not company:
         return candidates[0]
     gaps = np.linalg.norm(lab[candidates][:, None] - lab[company][None], axis=2).min(axis=1)
@@ -19,7 +19,7 @@ def furthest(lab: Float[np.ndarray, "K 3"], candidates: list[int], company: list
 
 @lru_cache
 def distinct_colours() -> tuple[Float[np.ndarray, "K 3"], Float[np.ndarray, "K 3"]]:
-    """A few hundred colours as OKLab and as sRGB, each as far as can be from all before it.
+    """A few hundred colours in OKLab and in sRGB, each as far as possible from all earlier ones.
 
     Lightness and chroma are bounded so that every colour shows on white and on black. Source of
     OKLab: Ottosson, "A perceptual color space for image processing", 2020.

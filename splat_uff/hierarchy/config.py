@@ -11,20 +11,20 @@ class HierarchyConfig:
     """Settings of the tree over all Gaussians."""
 
     linkage: Literal["average", "consensus", "watershed"] = "consensus"
-    """How the tree is built: `consensus` merges superpoints by their features and by what the masks
-    of all photos agree on, `average` by their features alone, `watershed` is the paper's."""
+    """Method that builds the tree: `consensus` merges superpoints by their features and by what the
+    masks of all photos agree on, `average` by their features alone; `watershed` is the paper's."""
     neighbours: Count = 16
-    """Neighbours of each Gaussian in the graph."""
+    """Nearest Gaussians to which each Gaussian is joined in the graph."""
     superpoints: Count = 2000
     """Most groups of neighbouring Gaussians (superpoints) that `consensus` and `average` merge."""
     consensus_share: Share = 0.5
-    """Weight of the photos' agreement when superpoints merge by `consensus`: 0 is features alone, 1
-    is agreement alone."""
+    """Weight of the photos' agreement when `consensus` merges superpoints: 0 uses features alone, 1
+    agreement alone."""
     min_weight: Share = 0.2
-    """Gaussians that are nowhere this share of a pixel join the nearest one that is."""
+    """Gaussians whose blend weight never reaches this are attached to the nearest that does."""
     crumb_exponent: Share = 0.1
-    """Keeps crumbs from being segments by `average`: merge heights grow as the smaller side to this
-    power. By `consensus` heights are as they are."""
+    """Exponent that keeps crumbs from becoming segments with `average`: merge heights are
+    multiplied by the smaller side's size to this power. `consensus` leaves heights unchanged."""
     resamples: Draws = 16
-    """Trees that are built again, by `consensus`, from other draws of the photos and features, to
-    tell how sure each node is; 0 for none."""
+    """Trees that `consensus` rebuilds from resampled photos and features, to measure how certain
+    each node is; 0 skips this."""

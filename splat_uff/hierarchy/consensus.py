@@ -1,19 +1,19 @@
-"""What the masks of all photos agree on: how much two Gaussians belong together.
+"""The consensus of all photos' masks: how strongly two Gaussians belong together.
 
-The bag of masks of each photo is an opinion. For a photo v, P_v[a, m] is the share of the blend
-weight of a (a Gaussian, or a superpoint of several) that lies in mask m, and vis_v[a] is that
-weight. The photo says that a and b belong together as far as their shares are alike:
+Each photo's bag of masks is an opinion. For a photo v, P_v[a, m] is the share of the blend weight
+of a (a Gaussian, or a superpoint of several) that lies in mask m, and vis_v[a] is that weight. In
+the photo, a and b belong together to the extent that their shares are alike:
 
     J_v(a, b) = overlap / (sum P_a + sum P_b - overlap)
 
-a soft Jaccard index, where overlap is the sum over masks of min(P_a, P_b) for the neighbours in a
-graph, and of the product P_a P_b for superpoints, whose shares are means. The consensus of two is
-the mean of J_v over the photos that see both, weighted by how well they do. Two that no photo sees
-together have none.
+This is a soft Jaccard index, where overlap is the sum over masks of min(P_a, P_b) for neighbours in
+a graph, and of the product P_a P_b for superpoints, whose shares are means. The consensus on a and
+b is the mean of J_v over the photos that see both, weighted by how well they see them. If no photo
+sees both, there is no consensus.
 
-Masks that are the same (`MaskTree.same`) count as one, and a mask of A pixels, of a photo of
-200 x 200, counts as 1 / log2(2 + A): that two share a large mask says less than that they share a
-small one. Nothing depends on the number of threads.
+Masks that are the same (`MaskTree.same`) count as one, and a mask of A pixels, in a photo of
+200 x 200, has weight 1 / log2(2 + A): sharing a large mask means less than sharing a small one.
+Nothing depends on the number of threads.
 """
 
 from collections.abc import Sequence
@@ -31,26 +31,27 @@ from splat_uff.system.memory import Kept, Memory
 from splat_uff.system.progress import track
 
 LEAST_SEEN = 0.1
-"""Blend weight, in pixels, below which a Gaussian has no say in a photo."""
+"""Blend weight, in pixels, below which a Gaussian is ignored in a photo."""
 MOST_SEEN = 1.0
-"""Weight from which on an edge counts in full."""
+"""Blend weight, in pixels, from which a Gaussian counts in full."""
 LEAST_GROUP, MOST_GROUP = 0.5, 3.0
-"""The same for superpoints."""
+"""Blend weights, in pixels, below which a superpoint is ignored and from which it counts in full.
+"""
 LEAST_MASKED = 0.3
-"""A Gaussian of which less lies in masks, by the sum of its shares, is not spoken of."""
+"""Sum of shares in masks below which a photo has no opinion on a Gaussian or superpoint."""
 LEAST_SHARE = 1e-3
-"""Smaller shares are taken for none."""
+"""Share up to which a mask is taken not to contain a Gaussian."""
 PHOTO_AREA = 200**2
-"""Pixels that a photo counts as, whatever its size, where areas of masks are compared."""
+"""Area in pixels to which every photo is scaled when areas of masks are compared."""
 PART = 256
-"""Points that one thread takes at a time."""
+"""Number of points that one thread processes at a time."""
 
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 
 
 @runtime_checkable
 class Views(Protocol):
-    """Blend weights of views over N Gaussians, as `FrozenViews` has them."""
+    """Blend weights of views over N Gaussians; `FrozenViews` is one implementation."""
 
     def matrix(self, view: int) -> csr_matrix:
         """Blend weights [pixels, N] of one view."""
@@ -59,20 +60,20 @@ class Views(Protocol):
 
 @dataclass(frozen=True)
 class Opinion:
-    """What one photo says: shares of the Gaussians that it sees, as compressed sparse rows."""
+    """The opinion of one photo: shares of the Gaussians that it sees, as compressed sparse rows."""
 
     points: Kept
-    """int32 [S], which points it sees, rising."""
+    """int32 [S], points that the photo sees, in rising order."""
     seen: Kept
-    """float32 [S], their blend weight in pixels."""
+    """float32 [S], blend weight of these points, in pixels."""
     starts: Kept
-    """int64 [S + 1]."""
+    """int64 [S + 1], index of each point's first share, then the number of shares."""
     masks: Kept
-    """uint16 [E], or uint32 where a photo has more masks than that can count."""
+    """uint16 [E], mask of each share; uint32 if uint16 cannot number all masks."""
     shares: Kept
-    """float32 [E], in each row by rising mask."""
+    """float32 [E], share of each point in a mask, sorted by mask within each point."""
     counts: Kept
-    """float32 [M], what each mask counts in the sums over masks."""
+    """float32 [M], weight of each mask in the sums over masks."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,13 @@ class Consensus:
         *,
         memory: Memory | None = None,
     ) -> "Consensus":
-        """Ask every photo once.
+        """Collect the opinion of every photo.
 
         Args:
             views: Blend weights of the training views, at the size of their masks.
-            bags: Masks of each view and their tree; a view without masks has no opinion.
-            chosen: The Gaussians that are the points, rising.
-            memory: Budget that what is kept counts towards.
+            bags: Masks and mask tree of each view; a view without masks has no opinion.
+            chosen: Indices of the Gaussians that are the points, in rising order.
+            memory: Budget towards which the stored opinions count.
         """
         budget = memory or Memory()
         opinions = []
@@ -109,7 +110,7 @@ class Consensus:
     def along_edges(
         self, sources: Int[np.ndarray, "E"], targets: Int[np.ndarray, "E"]
     ) -> Float[np.ndarray, "E"]:
-        """Consensus of the two points of each edge, 0 to 1; 0 where no photo sees both."""
+        """Consensus on the two points of each edge, 0 to 1; 0 if no photo sees both."""
         total, weight = np.zeros(len(sources)), np.zeros(len(sources))
         row = np.empty(self.num_points, np.int64)
         for opinion in self.opinions:
@@ -125,7 +126,7 @@ class Consensus:
     def between_groups(
         self, group: Int[np.ndarray, "P"]
     ) -> tuple[Float[np.ndarray, "G G"], Float[np.ndarray, "G G"]]:
-        """Weighted sums of J over the photos, and of the weights; the consensus is their ratio.
+        """Weighted sums of J over the photos, and sums of the weights; consensus is their ratio.
 
         Args:
             group: Superpoint of each point, from 0.
@@ -142,16 +143,16 @@ class Consensus:
 def merge_by_ratio(totals: Float[np.ndarray, "G G"], weights: Float[np.ndarray, "G G"]) -> Merges:
     """Average linkage where the similarity of two clusters is a ratio of sums over their members.
 
-    Merging adds rows of numerators and of denominators, so that pairs without weight have no say.
+    Merging adds rows of numerators and of denominators, so pairs without weight have no influence.
     Nearest-neighbour chain (Benzecri 1982), O(G^2) time and memory. A merge is never more alike
     than those it contains.
 
     Args:
         totals: Numerators, symmetric.
-        weights: Denominators, symmetric; where they are 0 two clusters are less alike than any.
+        weights: Denominators, symmetric; two clusters with a denominator of 0 are the least alike.
 
     Returns:
-        The merges, the most alike first.
+        The merges, from the most alike to the least.
     """
     lefts, rights, similarities = _chain(totals.astype(np.float64), weights.astype(np.float64))
     ranks = np.argsort(-similarities, kind="stable")
@@ -185,17 +186,17 @@ def _ask(
 
 
 def _columns(matrix: csr_matrix) -> int:
-    """Number of columns, which scipy's annotations do not promise."""
+    """Number of columns, which scipy's annotations do not guarantee."""
     assert matrix.shape is not None
     return matrix.shape[1]
 
 
 def _counts(tree: MaskTree, shares: Float[np.ndarray, "M"]) -> Float[np.ndarray, "M"]:
-    """What each mask counts; masks that are the same share one count, and the mean count is 1.
+    """Weight of each mask; masks that are the same share one weight, and the mean weight is 1.
 
     Args:
-        tree: Of the photo's masks.
-        shares: Of the photo's pixels that each holds.
+        tree: Tree of the photo's masks.
+        shares: Share of the photo's pixels that lie in each mask.
     """
     once = 1 / tree.same.sum(axis=1)
     counts = once / np.log2(2 + PHOTO_AREA * shares)
@@ -203,7 +204,7 @@ def _counts(tree: MaskTree, shares: Float[np.ndarray, "M"]) -> Float[np.ndarray,
 
 
 def _runs(masks: MaskSet) -> tuple[Int[np.ndarray, "_"], Bool[np.ndarray, "M R"]]:
-    """Runs of row-major pixels that lie in the same masks: run of each pixel, masks of each run.
+    """Runs of row-major pixels in the same masks: run of each pixel, and masks of each run.
 
     There are far fewer runs than pixels, and finding them takes a few operations on packed bits.
     """
@@ -220,11 +221,11 @@ def grouped_shares(
 ) -> tuple[
     Float[np.ndarray, "S M"], Float[np.ndarray, "S M"], Float[np.ndarray, "S"], Int[np.ndarray, "S"]
 ]:
-    """The superpoints of which a photo speaks.
+    """Shares of the superpoints on which a photo has an opinion.
 
     Returns:
-        Their mean shares [S, M], the same by how much each mask counts, their trust [S], and which
-        they are, rising.
+        Mean shares [S, M], these times the masks' weights, trust [S], and the superpoints' indices
+        in rising order.
     """
     points, seen, starts = opinion.points.load(), opinion.seen.load(), opinion.starts.load()
     masks, shares, counts = opinion.masks.load(), opinion.shares.load(), opinion.counts.load()
@@ -241,7 +242,7 @@ def grouped_shares(
 @njit(**_options)
 @no_type_check
 def _by_column(starts, columns, weights, run_of, count):
-    """Weights of each of `count` columns by rising pixel, and the run of each pixel."""
+    """Start, pixel runs and weights of each of `count` columns, in rising order of pixels."""
     column_starts = np.zeros(count + 1, np.int64)
     for e in range(starts[-1]):
         column_starts[columns[e] + 1] += 1
@@ -273,7 +274,7 @@ def _seen(chosen, starts, weights):
 def _share(
     columns, starts, runs, weights, seen, list_starts, lists, num_masks, rows, inside, shares
 ):
-    """Count the shares of every point and, where there is room, write them from `rows` on."""
+    """Count the shares of every point and, if there is room, write them from `rows` on."""
     counts = np.zeros(len(columns), np.int64)
     writing = len(inside) > 0
     parts = (len(columns) + PART - 1) // PART
@@ -342,9 +343,9 @@ def _add_edges(row, sources, targets, starts, masks, shares, seen, counts, total
 @njit(parallel=True, **_options)
 @no_type_check
 def _add_groups(shares, counted, trust, which, total, weight):
-    """Add to the lower triangles; every entry is one thread's own.
+    """Add to the lower triangles; only one thread writes each entry.
 
-    A superpoint lies in few of the masks, and along the others there is nothing to add.
+    A superpoint lies in few of the masks; the others add nothing.
     """
     count, num_masks = shares.shape
     by_mask = np.ascontiguousarray(counted.T)
@@ -388,7 +389,7 @@ def _mirror(matrix):
 @njit(**_options)
 @no_type_check
 def _chain(totals, weights):
-    """Nearest-neighbour chain on ratios; both matrices are used up."""
+    """Nearest-neighbour chain on ratios; both matrices are overwritten."""
     count = len(totals)
     alive = np.ones(count, np.bool_)
     ceilings = np.full(count, np.inf)  # Similarity at which each cluster formed.
@@ -406,7 +407,7 @@ def _chain(totals, weights):
         while True:
             top = chain[depth - 1]
             best, best_similarity = -1, -np.inf
-            if depth > 1:  # Prefer going back on ties, so that the chain ends.
+            if depth > 1:  # On ties, prefer going back, so that the chain ends.
                 best = chain[depth - 2]
                 best_similarity = _ratio(totals[top, best], weights[top, best])
             for other in range(count):

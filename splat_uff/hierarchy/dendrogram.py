@@ -1,4 +1,4 @@
-"""A merge tree over the Gaussians and its cuts: every granularity is one of them."""
+"""A merge tree over the Gaussians and its cuts, one for every granularity."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,23 +19,23 @@ class Dendrogram:
 
     @property
     def most_segments(self) -> int:
-        """Number of nodes that hold leaves: no cut by number gives more segments."""
+        """Number of nodes that hold leaves; no cut by number gives more segments."""
         return len(np.unique(self.parents[: self.num_leaves]))
 
 
 def cut(
     tree: Dendrogram, num_segments: int | None = None, *, height: float | None = None
 ) -> Int[np.ndarray, "N"]:
-    """Label each leaf by its segment, of so many segments or of those that form up to a height.
+    """Label each leaf by its segment, in a cut by number of segments or by height.
 
     Cuts are nested: fewer segments, or a greater height, only ever merge segments.
 
     Args:
         tree: Merge tree, for example from `build_hierarchy`.
-        num_segments: How many segments, at least 1; see `cut_into`. Heights of trees of different
-            scenes are not alike, so this is the one to choose by.
-        height: In its place: the segments are the largest subtrees that form at or below this
-            altitude, in the unit of `tree.altitudes`, at least 0.
+        num_segments: Number of segments, at least 1; see `cut_into`. Usually the better choice,
+            since heights of different scenes' trees are not comparable.
+        height: Altitude to cut at instead, in the unit of `tree.altitudes`, at least 0: segments
+            are the largest subtrees that form at or below it.
 
     Returns:
         Segment of each leaf, numbered from 1.
@@ -65,13 +65,13 @@ def cut(
 def cut_into(tree: Dendrogram, num_segments: int) -> Int[np.ndarray, "N"]:
     """Cut into `num_segments` segments by undoing the highest merges.
 
-    Nodes that merge more than two at once, such as the last ones before the leaves, are never
-    undone, so there are at most `tree.most_segments` segments. Of merges at one height the one
-    nearer the root is undone first. Cuts are nested: more segments only ever split.
+    Nodes that hold leaves are never undone, so there are at most `tree.most_segments` segments.
+    Among merges at the same height, the one nearest the root is undone first. Cuts are nested: more
+    segments only ever split.
 
     Args:
         tree: Merge tree.
-        num_segments: How many segments, at least 1; more than there are gives as many as there are.
+        num_segments: Number of segments, at least 1; capped at `tree.most_segments`.
 
     Returns:
         Segment of each leaf, numbered from 1.
@@ -89,7 +89,7 @@ def cut_into(tree: Dendrogram, num_segments: int) -> Int[np.ndarray, "N"]:
 
 
 def cut_nodes(tree: Dendrogram, num_segments: int) -> Int[np.ndarray, "N"]:
-    """As `cut_into`, with the node of the segment that each leaf is in, not its number."""
+    """Node of the segment that each leaf is in, for the same cut as `cut_into`."""
     if num_segments < 1:
         raise InputError(f"num_segments is {num_segments}; a scene has at least 1.")
     undone = np.zeros(len(tree.parents), dtype=bool)
@@ -98,11 +98,11 @@ def cut_nodes(tree: Dendrogram, num_segments: int) -> Int[np.ndarray, "N"]:
 
 
 def height_of(tree: Dendrogram, num_segments: int) -> float:
-    """Height from which on `cut` gives no more than `num_segments` segments.
+    """Lowest height at which `cut` gives no more than `num_segments` segments.
 
     Args:
         tree: Merge tree.
-        num_segments: At least 1.
+        num_segments: Number of segments, at least 1.
 
     Example:
         >>> parents = np.array([4, 4, 5, 5, 6, 6, 6])
@@ -115,7 +115,7 @@ def height_of(tree: Dendrogram, num_segments: int) -> float:
 
 
 def highest_merges(tree: Dendrogram) -> Int[np.ndarray, "M"]:
-    """Nodes whose merge can be undone, the highest first; of equal ones the nearest to the root."""
+    """Nodes whose merge can be undone, the highest first; ties go to the one nearest the root."""
     holders = np.unique(tree.parents[: tree.num_leaves])
     undoable = np.arange(tree.num_leaves, len(tree.parents))
     undoable = undoable[~np.isin(undoable, holders)]
@@ -123,7 +123,7 @@ def highest_merges(tree: Dendrogram) -> Int[np.ndarray, "M"]:
 
 
 def node_sizes(tree: Dendrogram) -> Int[np.ndarray, "T"]:
-    """Number of leaves below each node; a leaf has itself."""
+    """Number of leaves below each node; 1 for a leaf."""
     sizes = np.zeros(len(tree.parents), np.int64)
     sizes[: tree.num_leaves] = 1
     np.add.at(sizes, tree.parents[: tree.num_leaves], 1)
@@ -133,12 +133,12 @@ def node_sizes(tree: Dendrogram) -> Int[np.ndarray, "T"]:
 
 
 def segment_counts(*, fewest: int = 1, most: int, count: int) -> Int[np.ndarray, "K"]:
-    """Distinct numbers of segments, evenly in their logarithm as far as whole numbers allow.
+    """Distinct numbers of segments, spaced evenly in their logarithm as far as integers allow.
 
     Args:
         fewest: First number.
-        most: Last number; fewer than `count` numbers come back when there are not enough.
-        count: How many numbers.
+        most: Last number; if there are not enough integers, fewer than `count` are returned.
+        count: Number of values.
 
     Example:
         >>> segment_counts(most=300, count=10).tolist()
@@ -151,7 +151,7 @@ def segment_counts(*, fewest: int = 1, most: int, count: int) -> Int[np.ndarray,
 
 
 def _top_nodes(tree: Dendrogram, joined: np.ndarray) -> Int[np.ndarray, "N"]:
-    """The node that each leaf reaches going up for as long as nodes are `joined` upwards."""
+    """Node that each leaf reaches by climbing while nodes are `joined` to their parents."""
     nodes = np.arange(len(tree.parents))
     top = np.where(joined, tree.parents, nodes)
     while (top[top] != top).any():

@@ -1,4 +1,4 @@
-"""The graph along which Gaussians are joined: nearest neighbours, in one piece."""
+"""The graph along which Gaussians are joined: nearest neighbours, made connected."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -11,11 +11,11 @@ from splat_uff.geometry.neighbours import find_nearest
 def neighbour_graph(
     points: Float[np.ndarray, "N 3"], *, k: int
 ) -> tuple[Int[np.ndarray, "E"], Int[np.ndarray, "E"]]:
-    """Join each point to its k nearest, and the pieces that remain by their shortest bridges.
+    """Join each point to its k nearest, then join the remaining pieces by their shortest bridges.
 
     Args:
-        points: Centres, at least 1.
-        k: Neighbours of each.
+        points: Centres, at least one.
+        k: Number of neighbours of each point.
 
     Returns:
         Sources and targets of the edges, each undirected edge once; the graph is connected.
@@ -41,7 +41,7 @@ def neighbour_graph(
 def find_outliers(
     points: Float[np.ndarray, "N 3"], *, neighbours: int = 3, reach: float = 6.0
 ) -> Bool[np.ndarray, "N"]:
-    """Points whose third neighbour is more than `reach` times as far as is usual in the scene."""
+    """Whether each point's third neighbour is more than `reach` times the median distance away."""
     if len(points) <= neighbours:
         return np.zeros(len(points), dtype=bool)
     distances, _ = find_nearest(points, points, k=neighbours + 1)
@@ -49,7 +49,7 @@ def find_outliers(
 
 
 def _bridges(points: Float[np.ndarray, "N 3"], piece: Int[np.ndarray, "N"]) -> np.ndarray:
-    """Shortest edge from every piece but the largest to the rest; halves the pieces at least."""
+    """Shortest edge from every piece but the largest to the rest; at least halves the pieces."""
     bridges = []
     order = np.argsort(piece, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(piece))[:-1])

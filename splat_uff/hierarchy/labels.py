@@ -1,8 +1,8 @@
-"""Segments as a camera sees them: every pixel takes the label with the most votes.
+"""Segments in a camera's view: every pixel takes the label with the most votes.
 
-Both ways of docs/method.md ("Labels in a view") are votes. *Blended*: each Gaussian votes with its
-blend weight, which is the argmax of blended one-hot labels. *Nearest*: the five labelled Gaussians
-nearest to the pixel's surface point have one vote each.
+Both methods of docs/method.md ("Labels in a view") are votes. *Blended*: each Gaussian votes with
+its blend weight, which gives the argmax of blended one-hot labels. *Nearest*: the five labelled
+Gaussians nearest to the pixel's surface point have one vote each.
 """
 
 from typing import no_type_check
@@ -18,26 +18,26 @@ from splat_uff.system.errors import InputError
 from splat_uff.system.records import array_record
 
 OPAQUE = 0.5
-"""A pixel with less accumulated opacity than this belongs to no segment."""
+"""Accumulated opacity below which a pixel belongs to no segment."""
 NEAREST_VOTERS = 5
-"""The paper's k_query (docs/method.md, "Labels in a view")."""
+"""Number of nearest voters, the paper's k_query (docs/method.md, "Labels in a view")."""
 NEAREST_REACH = 5e-3
-"""No segment where the squared distance to the last voter exceeds this (normalised scene)."""
+"""Squared distance to the last voter, in the normalised scene, beyond which there is no segment."""
 
 
 @array_record
 class Votes:
-    """Who votes in each pixel of one view, as compressed sparse rows."""
+    """Voters in each pixel of one view, as compressed sparse rows."""
 
     starts: Int[np.ndarray, "R"]
     voters: Int[np.ndarray, "E"]
     weights: Float[np.ndarray, "E"]
     covered: Bool[np.ndarray, "H W"]
-    """Pixels that belong to some segment."""
+    """Whether each pixel belongs to a segment."""
 
 
 def blended_votes(gaussians: Gaussians, camera: Camera) -> Votes:
-    """Every Gaussian votes with its blend weight."""
+    """Votes of every Gaussian with its blend weight."""
     weights = blend_weights(gaussians, camera)
     alpha = np.asarray(weights.sum(axis=1)).reshape(camera.height, camera.width)
     return Votes(weights.indptr, weights.indices, weights.data, alpha >= OPAQUE)
@@ -46,7 +46,7 @@ def blended_votes(gaussians: Gaussians, camera: Camera) -> Votes:
 def expected_depth(
     gaussians: Gaussians, camera: Camera
 ) -> tuple[Float[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
-    """Mean depth (z) of what each pixel blends, in world units, and its accumulated opacity."""
+    """Blended mean depth (z) of each pixel, in world units, and its accumulated opacity."""
     weights = blend_weights(gaussians, camera)
     alpha = np.asarray(weights.sum(axis=1)).ravel()
     _, depths = project(camera, gaussians.means.detach().cpu().numpy().astype(np.float64))
@@ -57,13 +57,13 @@ def expected_depth(
 def surface_points(
     gaussians: Gaussians, camera: Camera
 ) -> tuple[Float[np.ndarray, "P 3"], Float[np.ndarray, "P"]]:
-    """The point of each pixel at the mean depth of what it blends, and its accumulated opacity."""
+    """Point of each pixel at its blended mean depth, and the pixel's accumulated opacity."""
     depth, alpha = (each.ravel() for each in expected_depth(gaussians, camera))
     return unproject(camera, pixel_centres(camera), depth), alpha
 
 
 def nearest_votes(gaussians: Gaussians, camera: Camera, labelled: Bool[np.ndarray, "N"]) -> Votes:
-    """The five nearest `labelled` centres to each pixel's surface point, one vote each."""
+    """Votes of the five `labelled` centres nearest to each pixel's surface point, one each."""
     points, alpha = surface_points(gaussians, camera)
     means = gaussians.means.detach().cpu().numpy().astype(np.float64)
     voters = np.flatnonzero(labelled)
@@ -81,18 +81,18 @@ def nearest_votes(gaussians: Gaussians, camera: Camera, labelled: Bool[np.ndarra
 def label_map(
     gaussians: Gaussians, camera: Camera, labels: Int[np.ndarray, "N"]
 ) -> Int[np.ndarray, "H W"]:
-    """Segment of each pixel that a camera sees, from the segment of each Gaussian.
+    """Label map of what a camera sees, from the segment of each Gaussian.
 
     A pixel takes the label whose Gaussians have the largest sum of blend weights in it. Any
-    labelling of the Gaussians will do, for example a `cut`.
+    labelling of the Gaussians works, for example a `cut`.
 
     Args:
-        gaussians: What is looked at.
-        camera: Where from; the map has its size.
-        labels: One per Gaussian, above 0.
+        gaussians: Gaussians that the camera sees.
+        camera: Camera of the view; the map has its size.
+        labels: Segment of each Gaussian, above 0.
 
     Returns:
-        0 where the Gaussians cover less than half of the pixel's light.
+        Segment of each pixel; 0 if the Gaussians' accumulated opacity there is below one half.
 
     Raises:
         InputError: If there is not one label per Gaussian.
@@ -119,9 +119,9 @@ def label_map(
 
 
 def label_maps(votes: Votes, labels: Int[np.ndarray, "K N"]) -> Int[np.ndarray, "K H W"]:
-    """Label of every pixel for K labellings of the Gaussians at once; 0 is no segment.
+    """Label maps for K labellings of the Gaussians at once; 0 is no segment.
 
-    Of labels with equal votes the one first met wins: the nearest, or the one in front.
+    Among labels with equal votes, the first one wins: the nearest, or the one in front.
     """
     parties, party = _parties(labels.astype(np.int32))
     maps = _count_votes(
@@ -133,9 +133,10 @@ def label_maps(votes: Votes, labels: Int[np.ndarray, "K N"]) -> Int[np.ndarray, 
 def _parties(
     labels: Int[np.ndarray, "K N"],
 ) -> tuple[Int[np.ndarray, "K A"], Int[np.ndarray, "N"]]:
-    """Gaussians of equal labels in all labellings vote as one: their labels, and who is in which.
+    """Parties of Gaussians with equal labels in all labellings, which vote as one.
 
-    Nested cuts of a tree have a few hundred parties.
+    Returns the labels of each party and the party of each Gaussian. Nested cuts of a tree have a
+    few hundred parties.
     """
     columns = np.ascontiguousarray(labels.T)
     numbers: dict[bytes, int] = {}

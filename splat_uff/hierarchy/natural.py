@@ -1,12 +1,12 @@
-"""Natural levels: the few cuts of a tree whose segments last.
+"""Natural levels: the few cuts of a tree whose segments persist.
 
-A segment that is there in many cuts, from high above the heights at which its parts merge, is there
-by itself and not because somebody cut there. Of a segment that merges at height h, with a parent
-that merges at H, 1 - h/H is the share of the way up to H for which it lasts, and with its support
-also that is sure. The persistence of a cut is the mean of support times share over its segments,
-less the mean of that over the cuts around it, as finer segments last longer or shorter in all
-trees. Superpoints are no merges, and are left out. `docs/research/natural-levels.md` has what else
-was tried.
+A segment that exists in many cuts, up to far above the heights at which its parts merge, is there
+by itself and not because of where someone cut. A segment that forms at height h and whose parent
+forms at H persists for the share 1 - h/H of the way up to H; its support says how certain it is.
+The persistence of a cut is the mean of support times share over its segments, minus the mean of
+this over the cuts around it, because finer segments persist longer or shorter in all trees.
+Superpoints are not merges, so they are left out. `docs/research/natural-levels.md` lists the
+alternatives that were tried.
 """
 
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from splat_uff.hierarchy.walk import Walk
 
 MOST_LEVELS = 6
 AROUND = 3.0
-"""A cut is compared with those of a third to three times as many segments."""
+"""Range of a comparison: cuts with a third to three times as many segments."""
 APART = 4 / 3
 """Least ratio between the numbers of segments of two natural levels."""
 
@@ -31,11 +31,11 @@ class NaturalLevel:
 
     segments: int
     height: float
-    """Height from which on there are no more segments than that."""
+    """Lowest height at which there are no more segments than that."""
     persistence: float
-    """Above 0; how much longer its segments last than those of the cuts around it."""
+    """Amount by which its segments persist longer than those of the cuts around it, above 0."""
     support: float | None = None
-    """Mean support of its segments, where it is known."""
+    """Mean support of its segments, if known."""
 
 
 def natural_levels(
@@ -44,12 +44,12 @@ def natural_levels(
     *,
     most_segments: int = 300,
 ) -> list[NaturalLevel]:
-    """At most `MOST_LEVELS` cuts that persist, coarse to fine.
+    """Find at most `MOST_LEVELS` cuts that persist, coarse to fine.
 
     Args:
         tree: Merge tree.
-        support: Of nodes, 0 to 1; as if all were sure unless given.
-        most_segments: Of the finest cut that is looked at.
+        support: Support of each node, 0 to 1; by default, all nodes are taken to be certain.
+        most_segments: Number of segments of the finest cut considered.
 
     Example:
         >>> parents = np.array([8, 8, 8, 9, 9, 10, 10, 11, 12, 12, 13, 13, 14, 14, 14])
@@ -65,7 +65,7 @@ def natural_levels(
         near = (numbers * AROUND >= number) & (numbers <= number * AROUND)
         excess[place] = scores[place] - scores[near].mean()
     heights = np.append(tree.altitudes[merges], 0.0)
-    excess[heights[numbers - 2] == heights[numbers - 1]] = 0  # There is no height for that cut.
+    excess[heights[numbers - 2] == heights[numbers - 1]] = 0  # No height gives that cut.
     levels = []
     for place in np.argsort(-excess, kind="stable"):
         ratios = [max(numbers[place] / n.segments, n.segments / numbers[place]) for n in levels]
@@ -79,7 +79,7 @@ def natural_levels(
 
 
 def describe_levels(hierarchy: Hierarchy, *, most_segments: int) -> list[dict[str, float]]:
-    """The natural levels of a run as `metrics.json` keeps them, see `NaturalLevel`."""
+    """Natural levels of a run in the form of `metrics.json`, see `NaturalLevel`."""
     levels = natural_levels(hierarchy.tree, hierarchy.support, most_segments=most_segments)
     known = (asdict(level) for level in levels)
     return [{name: value for name, value in level.items() if value is not None} for level in known]
@@ -97,7 +97,7 @@ def _mean(
 def _persistences(
     tree: Dendrogram, support: Float[np.ndarray, "T"] | None, most_segments: int
 ) -> Float[np.ndarray, "K"]:
-    """Mean of support times share that lasts, by cut from 2 segments on; 0 where all are groups."""
+    """Mean of support times persisting share, per cut from 2 segments on; 0 if all are groups."""
     walk, merges = Walk(tree), highest_merges(tree)
     above = tree.altitudes[tree.parents]
     lasting = 1 - np.divide(tree.altitudes, above, out=np.ones_like(above), where=above > 0)

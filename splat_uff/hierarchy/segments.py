@@ -1,4 +1,4 @@
-"""Segments of a cut by their size, and their numbers in that order."""
+"""Segments of a cut sorted by size, and their numbers in that order."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ from jaxtyping import Int
 
 
 def largest_first(segments: Int[np.ndarray, "N"]) -> list[int]:
-    """The distinct segments, by how many leaves each has; of equal ones the lower first.
+    """Distinct segments sorted by their number of leaves, largest first; ties by lower number.
 
     Args:
-        segments: Of each leaf, at least 0: nodes of a tree or labels of a cut.
+        segments: Segment of each leaf, at least 0: a node of a tree or a label of a cut.
 
     Example:
         >>> largest_first(np.array([5, 9, 9, 4, 4, 7]))
@@ -22,10 +22,10 @@ def largest_first(segments: Int[np.ndarray, "N"]) -> list[int]:
 
 
 def numbered(segments: Int[np.ndarray, "*_"], order: Sequence[int]) -> Int[np.ndarray, "*_"]:
-    """Number segments from 1 in an order; 0 is any that is not in it.
+    """Number segments from 1 in a given order; those not in it get 0.
 
     Args:
-        segments: At least 0, of whatever has one: leaves, or the pixels of a map.
+        segments: Segment of each leaf, or of each pixel of a map, at least 0.
         order: Distinct segments, for example from `largest_first`.
 
     Example:

@@ -1,14 +1,14 @@
-"""How sure one can be of each node of the tree: a bootstrap over photos and features.
+"""Certainty of each node of the tree: a bootstrap over photos and features.
 
-As for trees of species (Felsenstein 1985): what the tree was built from is drawn again with
-replacement, the tree is built again from that, and the support of a node is the share of these
-trees that have it. Drawn are the photos, each with its bag of masks, and the channels of the
-features. A tree has a node if one of its own has an IoU of at least `SAME` with it, in Gaussians.
-Superpoints stay as they are.
+The method is the one used for phylogenetic trees (Felsenstein 1985): the data from which the tree
+was built are resampled with replacement, the tree is rebuilt, and the support of a node is the
+share of these trees that contain it. The photos, each with its bag of masks, and the channels of
+the features are resampled. A tree contains a node if one of its own has an IoU of at least `SAME`
+with it, in Gaussians. Superpoints stay the same.
 
-What a photo says of two superpoints is computed once and added, as often as the photo was drawn, to
-all resamples: with G superpoints, V photos and B resamples O(B V G^2) time, and O(B G^2) memory, in
-several rounds where that is above `MOST_BYTES`. Nothing depends on the number of threads.
+A photo's opinion on two superpoints is computed once and added, as often as the photo was drawn, to
+all resamples. With G superpoints, V photos and B resamples this takes O(B V G^2) time and O(B G^2)
+memory, in several rounds if that is above `MOST_BYTES`. Nothing depends on the number of threads.
 """
 
 from typing import no_type_check
@@ -22,11 +22,11 @@ from splat_uff.hierarchy.consensus import Consensus, grouped_shares
 from splat_uff.system.records import array_record
 
 STAGE = 3
-"""Number of this stage's stream of random draws."""
+"""Number of this stage's random stream."""
 SAME = 0.75
-"""IoU, in Gaussians, from which on two nodes are one."""
+"""IoU, in Gaussians, from which two nodes count as the same."""
 MOST_BYTES = 512_000_000
-"""Of the similarities in all resamples that are held at a time."""
+"""Memory limit, in bytes, for the similarities of the resamples held at a time."""
 
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 
@@ -44,13 +44,13 @@ def bootstrap_support(
     """Support of each merge of superpoints, from 0 to 1.
 
     Args:
-        consensus: The opinions of all V photos.
+        consensus: Opinions of all V photos.
         vectors: Mean feature of each superpoint.
         group: Superpoint of each point, from 0.
-        share: Weight of the consensus; the rest is that of the features.
-        merges: The tree, as it comes from `merge_by_ratio`.
-        resamples: Number of draws, at least 1.
-        rng: Draws the photos and the channels.
+        share: Weight of the consensus, 0 to 1; the features have the rest.
+        merges: Merges of the tree, from `merge_by_ratio`.
+        resamples: Number of resampled trees, at least 1.
+        rng: Generator that draws the photos and the channels.
     """
     drawn = [
         rng.multinomial(count, np.full(count, 1 / count), size=resamples)
@@ -70,16 +70,16 @@ def shared_nodes(
     photos: Int[np.ndarray, "B V"],
     channels: Int[np.ndarray, "B D"],
 ) -> Float[np.ndarray, "B K"]:
-    """The best IoU, in each of B resamples, of each merge with any node of the resample's tree.
+    """Best IoU, in each of B resamples, of each merge with any node of the resample's tree.
 
     Args:
-        consensus: As for `bootstrap_support`.
-        vectors: As there.
-        group: As there.
-        share: As there.
-        merges: As there.
-        photos: How often each photo is drawn.
-        channels: How often each channel of the features is drawn.
+        consensus: Opinions of all V photos.
+        vectors: Mean feature of each superpoint.
+        group: Superpoint of each point, from 0.
+        share: Weight of the consensus, 0 to 1; the features have the rest.
+        merges: Merges of the tree, from `merge_by_ratio`.
+        photos: Number of times that each photo is drawn.
+        channels: Number of times that each channel of the features is drawn.
     """
     count = len(vectors)
     sizes = np.bincount(group, minlength=count)
@@ -106,26 +106,26 @@ def shared_nodes(
 
 @array_record
 class _Said:
-    """What all V photos say of G superpoints, one photo after the other in flat arrays."""
+    """Opinions of all V photos on G superpoints, photo after photo in flat arrays."""
 
     rows: Int[np.ndarray, "V G"]
-    """Row of a superpoint in a photo; -1 where the photo does not speak of it."""
+    """Row of each superpoint in each photo; -1 if the photo has no opinion on it."""
     spans: Int[np.ndarray, "V 5"]
-    """Where a photo's rows, shares and masks begin, and how many rows and masks it has."""
+    """Offsets of each photo's rows, shares and masks, and its number of rows and of masks."""
     which: Int[np.ndarray, "R"]
-    """Superpoint of each row, in each photo rising."""
+    """Superpoint of each row, in rising order within each photo."""
     trust: Float[np.ndarray, "R"]
-    """How well it is seen, 0 to 1."""
+    """Trust in each row, 0 to 1: how well the superpoint is seen."""
     sums: Float[np.ndarray, "R"]
-    """Sum of its shares, each mask by what it counts."""
+    """Sum of each row's shares, weighted by mask."""
     shares: Float[np.ndarray, "E"]
-    """Of each photo [masks, rows]."""
+    """Shares of each photo, flattened from [masks, rows]."""
     counts: Float[np.ndarray, "M"]
-    """What each mask counts."""
+    """Weight of each mask."""
 
     @staticmethod
     def of(consensus: Consensus, group: Int[np.ndarray, "P"], count: int) -> "_Said":
-        """Ask each photo once; what it says takes 4 bytes a superpoint and mask."""
+        """Collect each photo's opinion, which takes 4 bytes per superpoint and mask."""
         rows = np.full((len(consensus.opinions), count), -1, np.int32)
         spans = np.zeros((len(consensus.opinions), 5), np.int64)
         parts, begin = [], np.zeros(3, np.int64)
@@ -147,7 +147,7 @@ class _Said:
 def _add_photos(
     rows, spans, which, trust, sums, shares, counts, times, vectors, weights, share, alike
 ):
-    """Similarities in all resamples, lower triangles; each row is one thread's own."""
+    """Similarities in all resamples, as lower triangles; only one thread writes each row."""
     count = rows.shape[1]
     for turn in prange((count + 1) // 2):  # A short row and a long one keep all threads busy.
         short = np.int64(turn)
@@ -205,7 +205,7 @@ def _add_row(
 @njit(parallel=True, **_options)
 @no_type_check
 def _chains(alike, sizes):
-    """Average linkage of every resample, from lower triangles; the matrices are used up."""
+    """Average linkage of every resample, from lower triangles; the matrices are overwritten."""
     draws, count = alike.shape[:2]
     lefts = np.empty((draws, count - 1), np.int64)
     rights = np.empty((draws, count - 1), np.int64)
@@ -233,7 +233,7 @@ def _chain(alike, sizes, lefts, rights, similarities):
         while True:
             top = chain[depth - 1]
             best, best_similarity = np.int64(-1), np.float32(-np.inf)
-            if depth > 1:  # Prefer going back on ties, so that the chain ends.
+            if depth > 1:  # On ties, prefer going back, so that the chain ends.
                 best = chain[depth - 2]
                 best_similarity = alike[top, best]
             for k in range(living):
@@ -265,7 +265,7 @@ def _chain(alike, sizes, lefts, rights, similarities):
 @njit(parallel=True, **_options)
 @no_type_check
 def _match(own_order, own_spans, orders, spans, sizes):
-    """Best IoU of every own merge with a merge of every other tree; runs of leaves are nodes."""
+    """Best IoU of each merge with any merge of each other tree; nodes are runs of leaves."""
     draws, count = orders.shape
     best = np.zeros((draws, count - 1))
     for draw in prange(draws):
@@ -278,7 +278,7 @@ def _match(own_order, own_spans, orders, spans, sizes):
             for k in range(start, end):
                 inside[own_order[k]] = sizes[own_order[k]]
                 size += sizes[own_order[k]]
-            for k in range(count):  # Of the first k leaves of the other tree.
+            for k in range(count):  # Sums over the first k leaves of the other tree.
                 shared[k + 1] = shared[k] + inside[orders[draw, k]]
             for other in range(count - 1):
                 left, right = spans[draw, other, 0], spans[draw, other, 2]

@@ -1,4 +1,4 @@
-"""Walking the tree: who is above and below a node, and at which granularities it is a segment."""
+"""Queries on the tree: the nodes above and below a node, and the cuts in which it is a segment."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,22 +13,22 @@ from splat_uff.hierarchy.dendrogram import Dendrogram, highest_merges, node_size
 
 @dataclass(frozen=True)
 class Walk:
-    """A tree prepared for many questions; those about one node take no time that grows with N.
+    """A tree prepared for many queries; the time of those about one node does not grow with N.
 
-    Nodes are those that can be segments: from the root down to the groups that hold leaves, as in
-    `cut_nodes`. What lies below a group has no node of its own here.
+    Its nodes are those that can be segments: from the root down to the groups that hold leaves, as
+    in `cut_nodes`. Nothing below a group has a node here.
     """
 
     tree: Dendrogram
 
     @property
     def root(self) -> int:
-        """The last node."""
+        """Number of the root, which is the last node."""
         return len(self.tree.parents) - 1
 
     @property
     def most_segments(self) -> int:
-        """Of the finest cut."""
+        """Number of segments of the finest cut."""
         return len(self._merges) + 1
 
     @cached_property
@@ -37,15 +37,15 @@ class Walk:
         return node_sizes(self.tree)
 
     def holds(self, node: SupportsIndex) -> bool:
-        """Whether a number is that of a node that can be a segment."""
+        """Whether a number belongs to a node that can be a segment."""
         return self.tree.num_leaves <= int(node) <= self.root and int(node) in self._nodes
 
     def parent(self, node: SupportsIndex) -> int | None:
-        """The node above; None above the root."""
+        """Parent of a node; None for the root."""
         return None if int(node) == self.root else int(self.tree.parents[node])
 
     def ancestors(self, node: SupportsIndex) -> list[int]:
-        """All nodes above, the nearest first and the root last."""
+        """Nodes above a node, from its parent to the root."""
         above, at = [], int(node)
         while at != self.root:
             at = int(self.tree.parents[at])
@@ -53,11 +53,11 @@ class Walk:
         return above
 
     def children(self, node: SupportsIndex) -> list[int]:
-        """The nodes that one splits into, the largest first; none where it is a group."""
+        """Nodes into which a node splits, the largest first; empty for a group."""
         return self._children.get(int(node), [])
 
     def child_towards(self, node: SupportsIndex, leaf: SupportsIndex) -> int | None:
-        """The child that a leaf lies in; None where there is none."""
+        """Child of a node that contains a leaf; None if there is none."""
         children, at = self.children(node), int(self.tree.parents[leaf])
         while at not in children:
             if at == self.root:
@@ -72,7 +72,7 @@ class Walk:
         return first, self._rank.get(int(node), len(self._merges)) + 1
 
     def leaves(self, node: SupportsIndex) -> Int[np.ndarray, "M"]:
-        """The leaves below a node, in no order; a leaf has itself.
+        """Leaves below a node, in no particular order; for a leaf, itself.
 
         Raises:
             ValueError: If there is no such node.
@@ -83,7 +83,7 @@ class Walk:
         return order[start[node] : start[node] + self.sizes[node]]
 
     def cut(self, num_segments: int) -> Int[np.ndarray, "N"]:
-        """As `cut_nodes`, some times faster: it looks at groups, and only at last at leaves.
+        """Same cut as `cut_nodes`, several times faster because it handles leaves only at the end.
 
         Raises:
             ValueError: If `num_segments` is below 1.
@@ -101,10 +101,10 @@ class Walk:
 
     @cached_property
     def colours(self) -> Float[np.ndarray, "T 3"]:
-        """One sRGB colour in [0, 1] for each node, whatever the granularity.
+        """One sRGB colour in [0, 1] for each node, the same at every granularity.
 
-        The largest child has its parent's colour, so a segment that splits keeps its hue where most
-        of it is; the others get new ones, far from it. Leaves have the colour of their group.
+        The largest child has its parent's colour, so the main part of a segment that splits keeps
+        its hue; the other children get new colours, far from it. Leaves have their group's colour.
         """
         lab, srgb = distinct_colours()
         chosen = np.full(len(self.tree.parents), -1)
@@ -149,7 +149,7 @@ class Walk:
 
     @cached_property
     def _spans(self) -> tuple[Int[np.ndarray, "T"], Int[np.ndarray, "N"]]:
-        """Leaves in an order in which those of any node stand together, and where they begin."""
+        """Offset of each node's leaves, and an order in which the leaves of a node are adjacent."""
         parents, sizes = self.tree.parents, self.sizes
         start, filled = np.zeros(len(parents), np.int64), np.zeros(len(parents), np.int64)
         for node in range(self.root - 1, -1, -1):

@@ -1,4 +1,4 @@
-"""The masks of many views, read side by side and held within a budget of memory."""
+"""Masks of many views, read in parallel and held within a memory budget."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ class _Bag:
 
 
 class Bags(Sequence[tuple[MaskSet, MaskTree]]):
-    """The masks of each view and their inclusion tree; read from disk where they do not fit."""
+    """Masks of each view and their inclusion tree, kept on disk if they exceed the budget."""
 
     def __init__(self, bags: Sequence[_Bag]) -> None:
         self._bags = bags
@@ -46,13 +46,13 @@ class Bags(Sequence[tuple[MaskSet, MaskTree]]):
         memory: Memory | None = None,
         threads: int = 4,
     ) -> "Bags":
-        """Read the masks of every view and find their trees.
+        """Read the masks of every view and build their trees.
 
         Args:
-            views: Whose masks.
-            read: Masks of one view.
-            memory: Budget that they count towards; none unless given.
-            threads: Views that are read at a time, at most.
+            views: Views whose masks are read.
+            read: Returns the masks of one view.
+            memory: Memory budget that the masks count towards; unlimited if None.
+            threads: Maximum number of views that are read at a time.
         """
         budget = memory or Memory()
 

@@ -1,7 +1,7 @@
-"""Masks without any weights: nested segments of colour, for trying things out.
+"""Masks without any weights: nested colour segments, for trying things out.
 
-A binary partition tree over the pixels, by the Mumford-Shah energy of their colours, cut at several
-numbers of regions. It knows edges and nothing of objects.
+A binary partition tree over the pixels, by the Mumford-Shah energy of their colours, is cut at
+several numbers of regions. It finds edges, but knows nothing about objects.
 """
 
 import numpy as np
@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float, Int
 from splat_uff.masks.records import MaskSet
 
 REGIONS = (4, 8, 16, 32, 64)
-"""Regions at each granularity, coarse to fine."""
+"""Number of regions at each granularity, coarse to fine."""
 LEAST_PIXELS = 20
-"""Smaller regions are no masks."""
+"""Minimum size of a mask, in pixels; smaller regions are dropped."""
 MOST_SHARE = 0.95
-"""Larger ones neither: they say nothing."""
+"""Maximum share of the image in a mask; larger regions are dropped, as they separate nothing."""
 OPAQUE = 0.5
 
 
@@ -24,7 +24,7 @@ def segment_colours(image: Float[np.ndarray, "H W 4"]) -> MaskSet:
     Source: Guigues, Cocquerez, Le Men, "Scale-sets image analysis", IJCV 2006; built by Higra.
 
     Args:
-        image: RGBA in [0, 1], colour multiplied by alpha; what is transparent is in no mask.
+        image: RGBA in [0, 1], colour multiplied by alpha; transparent pixels are in no mask.
     """
     import higra as hg
 
@@ -38,8 +38,8 @@ def segment_colours(image: Float[np.ndarray, "H W 4"]) -> MaskSet:
     vertex[solid] = np.arange(len(flat))
     sources, targets, lengths = _neighbours(vertex)
     if not solid.all():
-        # One vertex for all that is transparent, with a colour of its own, so that the outline is
-        # an edge. As pixels, they would take ten times as long as the rest.
+        # All transparent pixels share one vertex with its own colour, so that the outline is an
+        # edge. As separate vertices they would take ten times as long as the rest.
         flat = np.concatenate([flat, np.zeros((1, flat.shape[1]))])
     graph = hg.UndirectedGraph(len(flat))  # pyright: ignore[reportAttributeAccessIssue]
     graph.add_edges(sources, targets)
@@ -63,7 +63,7 @@ def segment_colours(image: Float[np.ndarray, "H W 4"]) -> MaskSet:
 def _neighbours(
     vertex: Int[np.ndarray, "H W"],
 ) -> tuple[Int[np.ndarray, "E"], Int[np.ndarray, "E"], Float[np.ndarray, "E"]]:
-    """Pairs of vertices that share sides of pixels, and how many sides."""
+    """Pairs of adjacent vertices, and the number of pixel sides that each pair shares."""
     beside = np.stack([vertex[:, :-1].ravel(), vertex[:, 1:].ravel()])
     below = np.stack([vertex[:-1].ravel(), vertex[1:].ravel()])
     pairs = np.sort(np.concatenate([beside, below], axis=1), axis=0)
@@ -74,14 +74,14 @@ def _neighbours(
 def _never_falling(
     parents: Int[np.ndarray, "T"], altitudes: Float[np.ndarray, "T"]
 ) -> Float[np.ndarray, "T"]:
-    """Raise each node to its highest descendant; scales of energy can dip towards the root."""
+    """Raise each node to its highest descendant, as energy scales can fall towards the root."""
     raised = altitudes.tolist()
-    for node, parent in enumerate(parents[:-1].tolist()):  # Children come before their parents.
+    for node, parent in enumerate(parents[:-1].tolist()):  # Children precede parents.
         raised[parent] = max(raised[parent], raised[node])
     return np.array(raised)
 
 
 def _opponent(colours: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W 3"]:
-    """Lightness and two differences of colour, which count double."""
+    """Lightness and two opponent colours, which are weighted double."""
     red, green, blue = np.moveaxis(colours.astype(np.float64), 2, 0)
     return np.stack([(red + green + blue) / 3, 2 * (red - green), (red + green) - 2 * blue], axis=2)

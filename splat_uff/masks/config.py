@@ -8,32 +8,32 @@ from msgspec import Meta
 from splat_uff.system.setting_types import Count, Natural, Share
 
 MADE_BY = "made_by.json"
-"""In the folder of each view's masks that `splat-uff masks` made: what they were made from."""
+"""File in each view's folder that records what `splat-uff masks` made its masks from."""
 
 
 @dataclass(frozen=True)
 class SamSettings:
-    """Settings of the automatic mask generator, under SAM's own names and with its defaults."""
+    """Settings of SAM's automatic mask generator, with its own names and defaults."""
 
     points_per_side: Annotated[int, Meta(ge=1, le=512)] = 32
-    """Prompts along each side of the image."""
+    """Number of prompts along each side of the image."""
     points_per_batch: Count = 64
-    """Prompts answered at a time; more take more memory."""
+    """Number of prompts processed at a time; more take more memory."""
     pred_iou_thresh: Share = 0.88
-    """Least quality that the model predicts for a mask."""
+    """Least quality, predicted by the model, of a mask that is kept."""
     stability_score_thresh: Share = 0.95
-    """Least overlap of a mask with itself under other thresholds."""
+    """Least overlap of a mask that is kept with itself at a lower and at a higher threshold."""
     stability_score_offset: Annotated[float, Meta(ge=0, le=100)] = 1.0
-    """How far those thresholds are apart."""
+    """Distance of those thresholds from the one in the middle."""
     box_nms_thresh: Share = 0.7
-    """Masks whose boxes overlap more are duplicates."""
+    """Overlap of boxes above which two masks are duplicates."""
     crop_n_layers: Annotated[int, Meta(ge=0, le=8)] = 0
-    """Layers of crops that are prompted as well."""
+    """Number of layers of crops that are prompted in addition to the image."""
     crop_nms_thresh: Share = 0.7
-    """As `box_nms_thresh`, between crops."""
+    """Overlap of boxes above which masks of different crops are duplicates."""
     crop_overlap_ratio: Share = 512 / 1500
-    """How much crops overlap."""
+    """Overlap of the crops in the first layer, as a share of the image's side."""
     crop_n_points_downscale_factor: Count = 1
-    """By how much crops have fewer prompts, layer after layer."""
+    """Factor by which the number of prompts along a side falls with each layer of crops."""
     min_mask_region_area: Natural = 0
-    """Smaller holes and islands are removed; needs OpenCV."""
+    """Size, in pixels, below which holes and islands are removed; above 0 it needs OpenCV."""

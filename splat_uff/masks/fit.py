@@ -1,4 +1,4 @@
-"""Masks brought to the size of the training image, the way round in which its photo was read."""
+"""Fitting masks to the size of the training image and the orientation of its photo."""
 
 import threading
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from splat_uff.system.errors import InputError, argument
 from splat_uff.system.progress import notice
 
 COARSEST = 4
-"""Masks may be so many times as coarse as the training image."""
+"""Maximum factor by which masks may be coarser than the training image."""
 _TURNED, _UNSURE, _COARSE = range(3)
 _SAID = {
     _TURNED: "the masks of {count} were made the other way round, as the photo's EXIF "
@@ -29,10 +29,10 @@ _SAID = {
 
 
 class MaskFit:
-    """Fits masks to their views, and remembers what a person should know; threads may share it."""
+    """Fitting of masks to their views, collecting notices for the user; threads may share it."""
 
     def __init__(self) -> None:
-        """Nothing to say yet."""
+        """Start without notices."""
         self._views: dict[int, dict[str, None]] = {}
         self._lock = threading.Lock()
 
@@ -43,12 +43,12 @@ class MaskFit:
         *,
         straight: bool = False,
     ) -> MaskSet:
-        """Masks of one view, at the size of its image; those left empty are dropped.
+        """Fit the masks of one view to the size of its image, dropping those left empty.
 
         Args:
-            found: Masks and the files that they are from, one after the other.
-            view: Whose masks.
-            straight: Whether they were made of the photo after it was undistorted.
+            found: Pairs of a mask's file and the mask; may be a generator.
+            view: View that the masks belong to.
+            straight: Whether they were made from the undistorted photo.
 
         Raises:
             InputError: If a mask does not fit the photo.
@@ -63,7 +63,7 @@ class MaskFit:
         return MaskSet(array, height, width)
 
     def say(self) -> None:
-        """One line for each thing that was done to the masks of some views."""
+        """Print one notice per kind of change that was made to masks."""
         for kind, views in sorted(self._views.items()):
             count = "1 view" if len(views) == 1 else f"{len(views)} views"
             notice(_SAID[kind].format(count=count, first=min(views)))
@@ -73,7 +73,7 @@ class MaskFit:
     ) -> Bool[np.ndarray, "_ _"]:
         trained = view.camera.height, view.camera.width
         if mask.shape == trained and not has_any_shape(mask.shape, view.shapes):
-            return mask  # Sides of very flat pictures round by more than a pixel of the original.
+            return mask  # The short side of very flat pictures may round by more than a pixel.
         turned = as_photo(mask, path, shapes=view.shapes, other_turn=view.other_turn)
         if turned.shape[0] * COARSEST < trained[0] and turned.shape[1] * COARSEST < trained[1]:
             raise InputError(
@@ -99,14 +99,14 @@ class MaskFit:
 def reduce_mask(
     mask: Bool[np.ndarray, "H W"], view: View, *, straight: bool = False
 ) -> Bool[np.ndarray, "h w"]:
-    """A mask as the training image sees it: undistorted as its photo was, and averaged down.
+    """Reduce a mask to the size of the training image, undistorting it like its photo.
 
-    A pixel of the coarser grid belongs to it where at least one half is covered.
+    A pixel of the coarser grid belongs to the mask if at least half of it is covered.
 
     Args:
-        mask: The way round in which the photo was read.
-        view: Whose mask.
-        straight: Whether it is undistorted already.
+        mask: Mask in the orientation in which the photo was read.
+        view: View that the mask belongs to.
+        straight: Whether the mask is already undistorted.
     """
     height, width = view.camera.height, view.camera.width
     soft = mask.astype(np.float32)
@@ -116,5 +116,5 @@ def reduce_mask(
             soft = found.apply(soft[..., None])[..., 0]
     elif mask.shape == (height, width):
         return mask
-    # Fractional weights round, and must not push a pixel covered exactly to one half below it.
+    # Rounding of fractional weights must not push an exactly half-covered pixel below one half.
     return area_resize(soft, height, width) >= 0.5 - 1e-5

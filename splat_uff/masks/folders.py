@@ -1,4 +1,4 @@
-"""Masks in folders, as Blender-HS keeps them: one binary PNG per mask, one folder per view."""
+"""Masks in folders, as in Blender-HS: one binary PNG per mask, one folder per view."""
 
 from pathlib import Path
 
@@ -18,10 +18,10 @@ from splat_uff.system.memory import Memory
 
 
 def own_folder(capture: Capture, split: str) -> Path:
-    """Where the masks of a split lie in a capture's own folder; it need not exist.
+    """Folder of a split's masks inside a capture's own folder; it need not exist.
 
     Args:
-        capture: Whose folder.
+        capture: Capture whose folder is searched.
         split: `train`, or `val` for the held-out views.
     """
     folder = capture.folder / f"{'train' if split == 'train' else capture.held_out}_seg"
@@ -31,19 +31,19 @@ def own_folder(capture: Capture, split: str) -> Path:
 
 
 def read_masks(capture: Capture, *, split: str = "train", memory: Memory | None = None) -> Bags:
-    """Read the masks in a capture's own folder and find their inclusion tree.
+    """Read the masks in a capture's own folder and build their inclusion trees.
 
-    Masks come from `<split>_seg/<view>/*.png` in lexicographic order of file names, in PartNet's
-    layout from `seg/<number of the view>/`, and are averaged down to the size of the view's image;
-    a pixel stays in a mask of which at least half covers it. Masks left empty are dropped. The tree
-    is always built from the masks as reduced: a stored hierarchy describes the masks at full size,
-    and after reduction a thin child can cover all of its parent, or vanish, so that the stored
-    relation no longer holds.
+    Masks are read from `<split>_seg/<view>/*.png` in lexicographic order of file names, in
+    PartNet's layout from `seg/<number of the view>/`, and averaged down to the size of the view's
+    image; a pixel stays in a mask that covers at least half of it. Masks left empty are dropped.
+    The trees are always built from the reduced masks: a stored hierarchy describes the masks at
+    full size, and reduction can make a thin child cover all of its parent, or vanish, so that the
+    stored relation no longer holds.
 
     Args:
-        capture: As read from the folder that also holds the masks.
-        split: `train`, or `val` for the held-out views; the views of the capture that are read.
-        memory: Budget that the masks count towards.
+        capture: Capture read from the folder that also holds the masks.
+        split: Views whose masks are read: `train`, or `val` for the held-out ones.
+        memory: Memory budget that the masks count towards.
 
     Returns:
         For each view, in the order of the capture, its masks and their tree.
@@ -65,13 +65,13 @@ def write_masks(folder: Path, split: str, name: str, masks: MaskSet) -> None:
     """Write the masks of one view and their tree as Blender-HS does.
 
     Args:
-        folder: Of the capture.
+        folder: Folder of the capture.
         split: `train` or `val`; the masks go to `<split>_seg`, trees to `<split>_seg_hierarchy`.
-        name: Of the view.
-        masks: Numbered with leading zeros, so that lexicographic order is theirs.
+        name: Name of the view.
+        masks: Masks to write; files are numbered with leading zeros, so that they sort in order.
 
     Raises:
-        InputError: If the masks of another view, as of `cam0/000` for `cam0`, lie in the way.
+        InputError: If masks of another view are in the way, such as those of `cam0/000` for `cam0`.
     """
     place = folder / f"{split}_seg" / name
     if place.is_dir() and any(entry.is_dir() for entry in visible_entries(place)):

@@ -1,4 +1,4 @@
-"""The masks of a capture's views, from wherever the user said."""
+"""Masks of a capture's views, from the source that the user chose."""
 
 from pathlib import Path
 
@@ -12,34 +12,34 @@ from splat_uff.system.errors import InputError, argument, worded
 from splat_uff.system.memory import Memory
 
 OWN, CLASSICAL = "", "classical"
-"""Masks in the capture's folder; masks made from colours alone. Anything else is a folder."""
+"""Sources of masks: the capture's own folder, and colours alone. Any other source is a folder."""
 
 
 def mask_origin_of(capture: Capture, source: str) -> str:
-    """Where masks come from: `simulated`, `imported`, `classical` or `none`."""
+    """Origin of the masks: `simulated`, `imported`, `classical` or `none`."""
     if source == CLASSICAL:
         return "classical"
     return "imported" if source else capture.masks
 
 
 def lacks_masks(capture: Capture) -> bool:
-    """Whether a capture's folder has no masks, or only some of those that were being made there."""
+    """Whether a capture's folder has no masks, or an unfinished set made by Segment Anything."""
     return capture.masks == "none" or are_unfinished(capture)
 
 
 def gather_masks(
     capture: Capture, source: str, *, split: str = "train", memory: Memory | None = None
 ) -> Bags:
-    """Masks of every view of a split, and their inclusion trees.
+    """Read or make the masks of every view of a split, and build their inclusion trees.
 
     Args:
-        capture: Whose views.
+        capture: Capture whose views need masks.
         source: `OWN`, `CLASSICAL`, or a folder of masks in any format of `import_masks`.
         split: `train`, or `val` for the held-out views.
-        memory: Budget that the masks count towards.
+        memory: Memory budget that the masks count towards.
 
     Raises:
-        InputError: If there are none, or a file is damaged or does not fit its photo.
+        InputError: If there are no masks, or a file is damaged or does not fit its photo.
     """
     if source == CLASSICAL:
         views = capture.train if split == "train" else capture.val
@@ -57,7 +57,7 @@ def gather_masks(
 
 
 def gather_held_out(capture: Capture, source: str, *, memory: Memory | None = None) -> Bags:
-    """Masks of the held-out views, which a run never sees; empty where there are none."""
+    """Read the masks of the held-out views, which a run never uses; empty if there are none."""
     if not capture.val:
         return Bags([])
     if source == OWN and not own_folder(capture, "val").is_dir():

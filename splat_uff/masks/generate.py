@@ -1,4 +1,4 @@
-"""Segment Anything's automatic masks of every view, on disk, one photo at a time."""
+"""Making the masks of every view with Segment Anything, one photo at a time."""
 
 import dataclasses
 import hashlib
@@ -20,7 +20,7 @@ from splat_uff.system.files import replacing_folder, require_apart, visible_entr
 from splat_uff.system.progress import notice, track
 
 SAMPLED = 1 << 20
-"""Bytes at either end of a checkpoint that its fingerprint looks at."""
+"""Number of bytes at either end of a checkpoint that its fingerprint covers."""
 
 
 def write_sam_masks(
@@ -32,25 +32,25 @@ def write_sam_masks(
     folder: Path | None = None,
     keep: bool = False,
 ) -> int:
-    """Make the masks of all views that have none by the same weights, settings and photo.
+    """Make the masks of all views that lack masks of the same weights, settings and photo.
 
-    Each view's folder appears whole or not at all, so that the same call goes on where one was cut
-    off.
+    Each view's folder appears whole or not at all, so the same call continues after an
+    interruption.
 
     Args:
-        capture: Whose views, at the size at which they are trained on.
-        sam: From `load_sam`.
-        checkpoint: Its weights, for the fingerprint.
-        settings: Of the generator.
-        folder: Where `NAME/000.png` ... go; unless given, `train_seg` and `val_seg` of the capture.
-        keep: Leave all masks that are there, whatever they were made with or by whom.
+        capture: Capture whose views are segmented, at the size that they are trained on.
+        sam: Model, as loaded by `load_sam`.
+        checkpoint: File of the model's weights, for the fingerprint.
+        settings: Settings of the mask generator.
+        folder: Folder for `NAME/000.png` ...; `train_seg` and `val_seg` of the capture if None.
+        keep: Keep all existing masks, whatever made them and with whatever settings.
 
     Returns:
         Number of views whose masks were made.
 
     Raises:
-        InputError: If there are masks from elsewhere in the way, or the masks of two views would
-            be the same files.
+        InputError: If masks from elsewhere are in the way, or the masks of two views would be the
+            same files.
     """
     from segment_anything import SamAutomaticMaskGenerator
 
@@ -82,7 +82,7 @@ def write_sam_masks(
 
 
 def _check_places(jobs: Sequence[tuple[View, Path]]) -> None:
-    """See that no two views have their masks in one place."""
+    """Check that no two views have their masks in the same place."""
     names: dict[Path, list[str]] = {}
     for view, place in jobs:
         if view.name in names.setdefault(place, []):
@@ -97,7 +97,7 @@ def _check_places(jobs: Sequence[tuple[View, Path]]) -> None:
 
 
 def are_unfinished(capture: Capture) -> bool:
-    """Whether masks were being made here, in the capture's own folder, and some views have none."""
+    """Whether `write_sam_masks` was interrupted in the capture's own folder."""
     places = [own_folder(capture, "train") / view.name for view in capture.train]
     places += [own_folder(capture, "val") / view.name for view in capture.val]
     return any((place / MADE_BY).is_file() for place in places) and not all(
@@ -112,10 +112,10 @@ def _key(view: View, weights: str, settings: SamSettings) -> str:
 
 
 def _made_by(place: Path) -> str | None:
-    """The key of masks that are there; None where there are none.
+    """Key of the masks in a folder; None if there are none.
 
     Raises:
-        InputError: If there are masks that were not made here, which are not to be replaced.
+        InputError: If there are masks from elsewhere, which must not be replaced.
     """
     if not place.is_dir() or not visible_entries(place):
         return None
@@ -129,12 +129,12 @@ def _made_by(place: Path) -> str | None:
 
 
 def _as_bytes(view: View) -> UInt8[np.ndarray, "H W 3"]:
-    """The photo over white, as SAM wants it."""
+    """Photo over white in bytes, the input of SAM."""
     return to_bytes(view.composite(np.ones(3)))
 
 
 def _fingerprint(checkpoint: Path) -> str:
-    """Of a file of gigabytes: its length, its beginning and its end."""
+    """Fingerprint of a file of gigabytes: a hash of its length, its beginning and its end."""
     length = checkpoint.stat().st_size
     digest = hashlib.sha256(str(length).encode())
     with checkpoint.open("rb") as file:

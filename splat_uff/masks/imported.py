@@ -1,4 +1,4 @@
-"""Masks of any tool: folders of pictures, label maps, or run-length encoded JSON, one a view."""
+"""Masks from any tool: a folder of pictures, label maps, or run-length encoded JSON per view."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -27,9 +27,9 @@ from splat_uff.system.progress import notice
 
 MOST_JSON = 1 << 30
 MOST_PIXELS = 2**26
-"""Of all levels together in one array of label maps."""
+"""Maximum number of pixels in one array of label maps, all levels together."""
 MOST_WORK = 2 * 10**10
-"""Labels times pixels of one label map."""
+"""Maximum of labels times pixels in one label map."""
 
 
 def import_masks(
@@ -40,31 +40,31 @@ def import_masks(
     alone: bool = False,
     memory: Memory | None = None,
 ) -> Bags:
-    """Read the masks of every view, whatever their format, and find their inclusion trees.
+    """Read the masks of every view, whatever their format, and build their inclusion trees.
 
-    For a view NAME (its file name without ending, with its folders where names repeat), `source`
-    holds one of
+    For a view NAME (its file name without ending, with its folders if names repeat), `source` holds
+    one of
 
-    * `NAME/`: one picture a mask, as `read_mask` takes it;
+    * `NAME/`: one picture per mask, as `read_mask` reads it;
     * `NAME.json`: COCO's run-length encoding, as a list of masks (segment-anything's), or under
       `annotations` (SA-1B's, SAM 2's);
-    * `NAME.npy`: label map [H, W], or several levels [L, H, W]; 0 is no segment, or -1 is, where
-      any array has it, and then 0 is a segment like others;
+    * `NAME.npy`: label map [H, W], or several levels [L, H, W]; 0 is no segment, unless any array
+      has -1, which is then no segment while 0 is an ordinary one;
     * `NAME.png`, and further levels as `NAME_1.png`, `NAME_2.png` ...: label maps, as
-      `read_label_map` takes them.
+      `read_label_map` reads them.
 
     NAME may keep the ending of the photo (`NAME.jpg.png`), and pictures may have any ending. Masks
     have the photo's size times any factor, within a pixel of rounding, and are reduced or enlarged
-    to the training image. Views without masks have an empty bag, and are counted in one line.
+    to the training image. Views without masks have an empty bag; a notice counts them.
 
     Args:
-        source: Folder.
-        capture: Whose views.
+        source: Folder of masks.
+        capture: Capture whose views the masks belong to.
         split: `train`, or `val` for the held-out views.
-        alone: Whether the folder is that of this split. Elsewhere a name that training and held-out
-            views share is that of the training view, and the held-out view's masks are looked for
-            under the path of its photo only, as `val/r_0`.
-        memory: Budget that the masks count towards.
+        alone: Whether the folder is for this split only. Otherwise, a name that a training and a
+            held-out view share means the training view, and the held-out view's masks are only
+            found under the path of its photo, such as `val/r_0`.
+        memory: Memory budget that the masks count towards.
 
     Raises:
         InputError: If no training view has a mask, or a file is damaged or does not fit its photo.
@@ -94,10 +94,10 @@ def import_masks(
 
 
 def _see_coverage(source: Path, views: Sequence[View], bags: Bags) -> None:
-    """Say how many training views have masks, where not all have.
+    """Print a notice on the number of training views without masks, if there are any.
 
     Raises:
-        InputError: If none has.
+        InputError: If no training view has masks.
     """
     without = [view.name for view, count in zip(views, bags.counts, strict=True) if not count]
     if len(without) == len(views):
@@ -116,14 +116,14 @@ def _see_coverage(source: Path, views: Sequence[View], bags: Bags) -> None:
 
 @dataclass(frozen=True)
 class _Reading:
-    """Reads the masks of views from their places."""
+    """Reader of the masks of views."""
 
     places: Places
     lifts: bool
-    """Whether -1 is nothing in label maps, and 0 a label."""
+    """Whether -1 is no segment in label maps, and 0 a label."""
 
     def masks(self, view: View) -> Iterator[tuple[Path, Bool[np.ndarray, "_ _"]]]:
-        """Masks, and the files that they are from."""
+        """Yield the masks of a view, each with its file."""
         place = self.places.of(view)
         if place.folder is not None:
             for path in pictures_in(place.folder):
@@ -139,25 +139,25 @@ class _Reading:
             yield from ((path, mask) for mask in _split(labels, path))
 
     def made_here(self, view: View) -> bool:
-        """Whether `splat-uff masks` made them, of photos that were undistorted already."""
+        """Whether `splat-uff masks` made the masks of a view, from its undistorted photo."""
         place: Place = self.places.of(view)
         return place.folder is not None and (place.folder / MADE_BY).is_file()
 
 
 def _some_of(folder: Path) -> str:
-    """The first names in a folder."""
+    """First names in a folder, for error messages."""
     names = [entry.name + ("/" if entry.is_dir() else "") for entry in visible_entries(folder)]
     return ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])]) or "nothing"
 
 
 def _other_names(capture: Capture, split: str) -> set[str]:
-    """What the masks of the other split's views may be called."""
+    """Possible names of the masks of the other split's views."""
     views = capture.val if split == "train" else capture.train
     return {name for view in views for name in view.mask_names}
 
 
 def _all_places(source: Path, capture: Capture) -> Iterator[Place]:
-    """Where the masks of the views of both splits lie."""
+    """Yield the places of the masks of all views, of both splits."""
     for views, others in ((capture.train, ()), (capture.val, capture.train)):
         left_out = {name for view in (*capture.train, *capture.val) for name in view.mask_names}
         places = Places(source, views, others, left_out | capture.left_out)
@@ -165,7 +165,7 @@ def _all_places(source: Path, capture: Capture) -> Iterator[Place]:
 
 
 def _any_negative(source: Path, capture: Capture) -> bool:
-    """Whether any label map of any view has -1, which then is nothing in all of them."""
+    """Whether any label map of any view has -1, which is then no segment in all of them."""
     for place in _all_places(source, capture):
         found = [path for path in place.levels if states_negative(path)]
         if place.array is not None:
@@ -200,7 +200,7 @@ def _read_encoded(path: Path) -> Iterator[Bool[np.ndarray, "H W"]]:
 
 
 def _read_levels(path: Path) -> Shaped[np.ndarray, "L H W"]:
-    """Levels of label maps, of the type of the file."""
+    """Read levels of label maps; integers keep the type of the file."""
     try:
         mapped = map_array(path)
         if mapped.ndim not in (2, 3) or mapped.dtype.kind not in "iubf":
@@ -223,7 +223,7 @@ def _read_levels(path: Path) -> Shaped[np.ndarray, "L H W"]:
 def _split(
     labels: Shaped[np.ndarray, "H W"], path: Path, lifts: bool = False
 ) -> Iterator[Bool[np.ndarray, "H W"]]:
-    """One mask for each label but nothing, which is 0, or -1 where that `lifts` 0 to a label."""
+    """Yield a mask per label, except for 0, or if `lifts` is set, for -1."""
     known = np.unique(labels)
     if len(known) > MOST_MASKS or len(known) * labels.size > MOST_WORK:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Where the masks of each view lie in a folder, whatever tool wrote them."""
+"""Finding the masks of each view in a folder, whatever tool wrote them."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,36 +12,36 @@ from splat_uff.system.errors import InputError
 from splat_uff.system.files import folded, visible_entries
 
 MOST_MASKS = 10_000
-"""Masks of one view that are read at most."""
+"""Maximum number of masks of one view."""
 _PICTURES = (*IMAGE_ENDINGS, *UNREADABLE_ENDINGS)
 
 
 @dataclass(frozen=True)
 class Place:
-    """The masks of one view: the first of these that is not empty."""
+    """Place of one view's masks: at most one of these is set."""
 
     folder: Path | None = None
-    """Whose pictures are one mask each."""
+    """Folder of pictures, one mask each."""
     encoded: Path | None = None
-    """Run lengths, JSON."""
+    """File of run-length encoded masks, JSON."""
     array: Path | None = None
-    """Label maps, `.npy`."""
+    """File of label maps, `.npy`."""
     levels: tuple[Path, ...] = ()
-    """Label maps as pictures, one a level."""
+    """Pictures of label maps, one per level."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is there."""
+        """Whether the view has no masks."""
         return not (self.folder or self.encoded or self.array or self.levels)
 
 
 class Places:
-    """Finds the masks of views in a folder that is listed once.
+    """Finder of the masks of views in a folder, which is listed only once.
 
-    Names are compared without ending, and without case where nothing has the very name, so
-    `photo.jpg/`, `photo.JPG.png` and `photo.json` all belong to the view `photo`. `photo_1.png` is
-    a further level of `photo.png` only if no photo is called that, and at least half of the views
-    with a label map have that level: phones call duplicates so.
+    Names are compared without ending, and without case if there is no exact match, so `photo.jpg/`,
+    `photo.JPG.png` and `photo.json` all belong to the view `photo`. `photo_1.png` is a further
+    level of `photo.png` only if no photo has that name, as phones use such names for duplicates,
+    and at least half of the views with a label map have that level.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class Places:
 
         Args:
             source: Folder of masks.
-            views: Whose masks to find.
-            others: Views whose names are theirs, and never those of `views`.
-            left_out: Names of photos that are no view's.
+            views: Views whose masks to find.
+            others: Views whose names take precedence over those of `views`.
+            left_out: Names of photos that are not views.
         """
         self._source = source
         self._listed: dict[Path, _Listing] = {}
@@ -68,7 +68,7 @@ class Places:
         self._num_levels = self._count_levels(views)
 
     def of(self, view: View) -> Place:
-        """The masks of a view; an empty place where there are none."""
+        """Place of a view's masks; empty if there are none."""
         for name in self._names[view.name]:
             place = self._named(name)
             if not place.is_empty:
@@ -98,7 +98,7 @@ class Places:
         return Place(levels=tuple(levels))
 
     def _level(self, name: str, number: int) -> Path | None:
-        """A further label map of a view, unless it is that of another photo."""
+        """Find a further label map of a view, unless it belongs to another photo."""
         stem = without_ending(name)
         ending = name[len(stem) :]
         for option in dict.fromkeys((f"{stem}_{number}", f"{name}_{number}")):
@@ -110,13 +110,13 @@ class Places:
         return None
 
     def _entries(self, name: str) -> list[Path]:
-        """What is there under a name, with or without endings."""
+        """Entries with a given name, with or without endings."""
         path = PurePosixPath(name)
         listing = self._list(self._source / path.parent)
         exact = listing.exact.get(path.name, [])
         if exact:
             return exact
-        # What has the very name of another view is not this one's.
+        # An entry with exactly the name of another view belongs to that one.
         return [
             entry
             for entry in listing.folded.get(folded(path.name), [])
@@ -129,7 +129,7 @@ class Places:
         return self._listed[folder]
 
     def _count_levels(self, views: Sequence[View]) -> int:
-        """How many label maps a view has, as most of them do."""
+        """Number of label maps per view; at least half of the views with any have that many."""
         found = [
             next((name for name in self._names[view.name] if _picture(self._entries(name))), None)
             for view in views
@@ -146,7 +146,7 @@ class Places:
 
 @dataclass(frozen=True)
 class _Listing:
-    """The entries of a folder by their names, and by these without their last ending."""
+    """Entries of a folder by name, with and without the last ending."""
 
     exact: dict[str, list[Path]]
     folded: dict[str, list[Path]]
@@ -165,7 +165,7 @@ class _Listing:
 
 
 def _usable_names(views: Sequence[View], others: Sequence[View]) -> dict[str, list[str]]:
-    """What the masks of each view may be called: its name, and what is its alone."""
+    """Usable names of each view's masks: its own name, and those that no other view has."""
     taken = {name for view in others for name in view.mask_names}
     own = {view.name for view in views} | {view.name for view in others}
     counts = Counter(name for view in views for name in view.mask_names)
@@ -180,10 +180,10 @@ def _usable_names(views: Sequence[View], others: Sequence[View]) -> dict[str, li
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures in a folder, one mask each, in lexicographic order of their names.
+    """List the pictures in a folder, one mask each, in lexicographic order of their names.
 
     Raises:
-        InputError: If there are too many.
+        InputError: If there are more than `MOST_MASKS`.
     """
     found = [path for path in visible_entries(folder) if _is_picture(path)]
     if len(found) > MOST_MASKS:
@@ -204,5 +204,5 @@ def _picture(entries: Sequence[Path]) -> Path | None:
 
 
 def _is_picture(path: Path) -> bool:
-    """By its ending; a link that leads nowhere is one that cannot be read."""
+    """Whether a file is a picture, by its ending; a broken link is an unreadable one."""
     return path.suffix.lower() in _PICTURES and not path.is_dir()

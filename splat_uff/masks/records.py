@@ -1,11 +1,11 @@
-"""A bag of 2D masks of one image, one bit a pixel, and the tree of which lies inside which."""
+"""Bag of 2D masks of one image, one bit per pixel, and their inclusion tree."""
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from splat_uff.system.records import array_record
 
-# Bytes of packed pixels that are unpacked at a time, so that large masks stay small in memory.
+# Bytes of packed pixels that are unpacked at a time, to limit the memory for large masks.
 _CHUNK = 4096
 
 
@@ -22,7 +22,7 @@ class MaskSet:
         return len(self.packed)
 
     def __getitem__(self, which: slice) -> "MaskSet":
-        """Some of the masks."""
+        """Slice of the masks."""
         return MaskSet(self.packed[which], self.height, self.width)
 
     @staticmethod
@@ -32,43 +32,43 @@ class MaskSet:
         return MaskSet(np.packbits(masks.reshape(count, height * width), axis=1), height, width)
 
     def unpack(self) -> Bool[np.ndarray, "M H W"]:
-        """All masks as booleans; eight times the memory of the set."""
+        """Unpack all masks to booleans, which take eight times the memory of the set."""
         return self.flat().reshape(len(self), self.height, self.width)
 
     def flat(self) -> Bool[np.ndarray, "M P"]:
-        """As `unpack`, with the pixels of a mask in one row."""
+        """Unpack all masks, with the pixels of each mask in one row."""
         flat = np.unpackbits(self.packed, axis=1, count=self.height * self.width)
         return flat.astype(bool)
 
     def at(self, pixels: Int[np.ndarray, "P"]) -> Bool[np.ndarray, "M P"]:
-        """Which masks contain which flattened pixels, without unpacking the rest."""
+        """Whether each mask contains each of some flattened pixels, without unpacking the rest."""
         return (self.packed[:, pixels >> 3] >> (7 - (pixels & 7)).astype(np.uint8)) & 1 != 0
 
 
 @array_record
 class Regions:
-    """The pieces that the borders of all masks cut an image into: pixels in the same masks."""
+    """Regions that the borders of all masks divide an image into: pixels in the same masks."""
 
     members: Bool[np.ndarray, "M R"]
-    """Which region lies in which mask."""
+    """Whether each region lies in each mask."""
     of_pixel: Int[np.ndarray, "P"]
     """Region of each flattened pixel."""
 
     @property
     def sizes(self) -> Int[np.ndarray, "R"]:
-        """Pixels of each region."""
+        """Number of pixels of each region."""
         return np.bincount(self.of_pixel, minlength=self.members.shape[1])
 
     @staticmethod
     def of(masks: MaskSet) -> "Regions":
-        """Find them; exact, and quick where neighbouring pixels are mostly in the same masks."""
+        """Find the regions; exact, and fast if neighbouring pixels are mostly in the same masks."""
         count, pixels = len(masks), masks.height * masks.width
         if count == 0 or pixels == 0:
             return Regions(np.zeros((count, min(pixels, 1)), bool), np.zeros(pixels, np.int32))
         keys, starts, last = [], [], None
         for first in range(0, masks.packed.shape[1], _CHUNK):
             bits = np.unpackbits(masks.packed[:, first : first + _CHUNK], axis=1)
-            bits = bits[:, : pixels - 8 * first]  # What fills the last byte is no pixel.
+            bits = bits[:, : pixels - 8 * first]  # Padding of the last byte is no pixel.
             key = np.packbits(bits, axis=0)
             new = np.ones(key.shape[1], bool)
             new[1:] = (key[:, 1:] != key[:, :-1]).any(axis=0)
@@ -89,6 +89,6 @@ class MaskTree:
     """Inclusion of the masks of one image (docs/method.md, "Masks")."""
 
     inside: Bool[np.ndarray, "M M"]
-    """Row is inside column, strictly: the diagonal and equal masks are False."""
+    """Whether row is strictly inside column: False on the diagonal and for equal masks."""
     same: Bool[np.ndarray, "M M"]
-    """Pairs of masks that count as one and the same; the diagonal is True."""
+    """Whether row and column count as the same mask; True on the diagonal."""

@@ -1,8 +1,8 @@
-"""Run-length encoded masks of COCO, which Segment Anything and SAM 2 write.
+"""Run-length encoded masks in COCO's format, which Segment Anything and SAM 2 write.
 
-Runs go down the columns, 0s first. `counts` is a list of numbers, or COCO's text for one: five bits
-a character above 48, the sixth says that more follow, and from the third number on only the
-difference to the number two before is written.
+Runs go down the columns, 0s first. `counts` is a list of numbers, or COCO's text for such a list:
+each character, minus 48, holds five bits; a sixth bit says that more follow. After the third
+number, only the difference to the number two before is written.
 """
 
 from typing import Any
@@ -14,10 +14,10 @@ from splat_uff.capture.images import MAX_PIXELS
 
 
 def decode_rle(record: Any) -> Bool[np.ndarray, "H W"]:
-    """One mask from `{"size": [height, width], "counts": ...}`.
+    """Decode one mask from `{"size": [height, width], "counts": ...}`.
 
     Raises:
-        ValueError: If it is no such record, or its runs do not fill the mask exactly.
+        ValueError: If the record has another form, or its runs do not fill the mask exactly.
     """
     if not isinstance(record, dict) or not isinstance(record.get("size"), list):
         raise ValueError("no size and counts")

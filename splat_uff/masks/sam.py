@@ -1,4 +1,4 @@
-"""Segment Anything: the model, from a checkpoint that the user has."""
+"""Segment Anything: loading the model from the user's checkpoint."""
 
 import zipfile
 from pathlib import Path
@@ -10,15 +10,15 @@ SamModel = Literal["vit_h", "vit_l", "vit_b"]
 
 
 def load_sam(checkpoint: Path, model: SamModel, *, device: str = "cpu") -> Any:
-    """Build a model of `segment_anything` and load its weights, none of them unpickled.
+    """Build a model of `segment_anything` and load its weights, without unpickling any objects.
 
     Args:
         checkpoint: File of weights, for example `sam_vit_h_4b8939.pth`.
-        model: Which of the three models they belong to.
-        device: Where it computes.
+        model: Model that the weights belong to.
+        device: Device to compute on: `cpu` or `cuda`.
 
     Raises:
-        InputError: If the file is missing, damaged, or of another model.
+        InputError: If the file is missing or damaged, or belongs to another model.
     """
     if not checkpoint.is_file():
         raise InputError(f"no checkpoint {checkpoint}; download the weights of Segment Anything.")
@@ -29,7 +29,7 @@ def load_sam(checkpoint: Path, model: SamModel, *, device: str = "cpu") -> Any:
         # Files in torch's old format cannot be mapped into memory.
         mapped = zipfile.is_zipfile(checkpoint)
         weights = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # Zip, pickle and torch each raise what they like.
+    except Exception as error:  # Zip, pickle and torch each raise their own errors.
         raise InputError(
             f"{checkpoint} is no checkpoint of weights ({reason_of(error)}); download it again."
         ) from None

@@ -1,4 +1,4 @@
-"""Which masks of an image lie inside which (docs/method.md, "Masks")."""
+"""Inclusion tree of the masks of an image (docs/method.md, "Masks")."""
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -10,14 +10,14 @@ from splat_uff.masks.records import MaskSet, MaskTree, Regions
 def build_tree(masks: MaskSet, *, p_in: float = 0.95, p_iou: float = 0.85) -> MaskTree:
     """Find which masks lie inside which, and which are the same.
 
-    A is inside B when |A∩B| / |A| > `p_in` and IoU(A, B) < `p_iou`; from `p_iou` on the two are the
-    same mask. The smaller of two can lie inside the larger only, so `inside` has no cycles whatever
-    the thresholds. An empty mask is inside nothing and the same as itself alone.
+    A is inside B when |A∩B| / |A| > `p_in` and IoU(A, B) < `p_iou`; from `p_iou` on, the two are
+    the same mask. Only a smaller mask can lie inside a larger one, so `inside` has no cycles,
+    whatever the thresholds. An empty mask is inside no other, and the same only as itself.
 
     Args:
         masks: Masks of one image.
         p_in: Share of the child that its parent must contain.
-        p_iou: Intersection over union from which two masks count as one.
+        p_iou: Intersection over union at or above which two masks count as one.
     """
     overlap = _intersections(masks)
     area = overlap.diagonal()
@@ -31,17 +31,17 @@ def build_tree(masks: MaskSet, *, p_in: float = 0.95, p_iou: float = 0.85) -> Ma
 
 
 def minimal_parents(inside: Bool[np.ndarray, "M M"]) -> Bool[np.ndarray, "M M"]:
-    """Keep of each mask's parents those with no other parent on the way: a transitive reduction.
+    """Keep only the parents of each mask with no other parent in between: a transitive reduction.
 
-    Containment up to a tolerance is not transitive, so a parent is dropped when any chain of
-    masks leads to it, also where the masks of the chain are not all inside it.
+    Containment up to a tolerance is not transitive, so a parent is dropped when any chain of masks
+    leads to it, even if not all masks of the chain are inside it.
 
     Args:
-        inside: Row is inside column, without cycles, as in `MaskTree`.
+        inside: Whether row is inside column, without cycles, as in `MaskTree`.
     """
     reachable = inside
     while True:
-        # Each round doubles the chains that are followed.
+        # Each round doubles the length of the chains that are followed.
         further = reachable | _compose(reachable, reachable)
         if (further == reachable).all():
             return inside & ~_compose(inside, reachable)
@@ -55,10 +55,10 @@ def _compose(
 
 
 def _intersections(masks: MaskSet) -> Int[np.ndarray, "M M"]:
-    """Pixels shared by every two masks.
+    """Number of pixels shared by every two masks.
 
-    A sparse product, as a region lies in few of the masks. A dense one would hand each view to the
-    threads of BLAS, which stall each other when several views are at work.
+    The product is sparse, as a region lies in few of the masks. A dense one would run on the
+    threads of BLAS, which stall each other when several views are processed at once.
     """
     regions = Regions.of(masks)
     members = sparse.csr_matrix(regions.members, dtype=np.int64)

@@ -26,16 +26,16 @@ from splat_uff.run.open import Run
 from splat_uff.system.files import replacing
 
 VIEWS = 4
-"""Held-out views on the sheets."""
+"""Number of held-out views on the sheets."""
 NAMES = ("fine", "medium", "coarse")
-"""Of the granularities that fit the true levels best."""
+"""Names of the granularities that fit the true levels best."""
 AXES_INCHES = (5.0, 3.3)
-"""Width and least height of the axes of a figure."""
+"""Width and minimum height of a figure's axes, in inches."""
 FONT_POINTS = 8
 NAME_INCHES = 1.5 * FONT_POINTS / 72
-"""Distance between two names, one above the other."""
+"""Distance between the names of two lines, in inches."""
 TOP = 1.02
-"""Of the axes, whose values lie in [0, 1]."""
+"""Upper limit of the axes, for values in [0, 1]."""
 DARK = "#222"
 STYLES = ("-", "--", ":", "-.")
 COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#4a5568", "#975a16")
@@ -43,28 +43,28 @@ COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#4a5568", "#9
 
 @dataclass(frozen=True)
 class LineEnd:
-    """The last point of a line, where its name stands."""
+    """Last point of a line, beside which its name is written."""
 
     name: str
     place: float
-    """On the horizontal axis."""
+    """Position on the horizontal axis."""
     height: float
-    """On the vertical axis, in [0, 1]."""
+    """Position on the vertical axis, in [0, 1]."""
     colour: str
 
 
 def write_segments(
     path: Path, run: Run, truths: Sequence[GroundTruth], cuts: dict[str, int]
 ) -> None:
-    """Sheet of true segments at three levels and of ours at three granularities.
+    """Write a sheet of true segments at three levels and of ours at three granularities.
 
-    A segment has one colour in all views, and its largest part keeps it from coarse to fine.
+    A segment has the same colour in all views, and its largest part keeps it from coarse to fine.
 
     Args:
-        path: Where the PNG goes.
-        run: A finished run.
-        truths: Of its held-out views.
-        cuts: For each level the cut that fits it best, by its place among the cuts.
+        path: PNG file to write.
+        run: Finished run.
+        truths: Ground truth of its held-out views.
+        cuts: Index of the cut that fits each level best.
     """
     config = run.provenance.settings.evaluate
     every = make_cuts(run.hierarchy, config)
@@ -94,13 +94,13 @@ def write_features(
     distilled: Float[np.ndarray, "N C"],
     dense: Sequence[Float[np.ndarray, "_ _ C"]],
 ) -> None:
-    """Sheet of features as colours: ours, those of DFF, and those it was distilled from.
+    """Write a sheet of features as colours: ours, DFF's, and those DFF was distilled from.
 
     Args:
-        path: Where the PNG goes.
-        run: A finished run.
+        path: PNG file to write.
+        run: Finished run.
         distilled: Dense features, distilled into its Gaussians.
-        dense: The dense features of the held-out views; empty where they are not known.
+        dense: Dense features of the held-out views; empty if they are unknown.
     """
     colours = {
         "ours (PCA)": gaussian_colours(run.features, run.hierarchy),
@@ -124,21 +124,21 @@ def write_features(
 
 
 def draw_by_views(path: Path, by_views: Sequence[dict[str, float]], ours: dict[str, float]) -> None:
-    """Write Figure 7, see `by_views_figure`, as a PNG at `path`."""
+    """Write Figure 7 (see `by_views_figure`) as a PNG to `path`."""
     _save(path, by_views_figure(by_views, ours))
 
 
 def draw_consistency(path: Path, methods: dict[str, dict[str, Any]]) -> None:
-    """Write VC by angle, see `consistency_figure`, as a PNG at `path`."""
+    """Write VC by angle (see `consistency_figure`) as a PNG to `path`."""
     _save(path, consistency_figure(methods))
 
 
 def by_views_figure(by_views: Sequence[dict[str, float]], ours: dict[str, float]) -> Figure:
-    """Figure 7: NC of SAM3D by the number of views whose masks are lifted, and ours beside it.
+    """Draw Figure 7: NC of SAM3D against the number of views whose masks are lifted, and our NC.
 
     Args:
-        by_views: NC in [0, 1] by level and as `mean`, of the masks of the first 1, 2 ... views.
-        ours: NC of our own run by the same names.
+        by_views: NC in [0, 1] by level, and `mean`, of the masks of the first 1, 2 ... views.
+        ours: NC of our own run, under the same names.
     """
     shown = (*LEVELS, "mean")
     figure, axes = _figure(len(shown) + 1)
@@ -158,16 +158,16 @@ def by_views_figure(by_views: Sequence[dict[str, float]], ours: dict[str, float]
 
 
 def consistency_figure(methods: dict[str, dict[str, Any]]) -> Figure:
-    """VC by angle, one line for each method that has any.
+    """Draw VC against the angle, with one line for each method that has VC.
 
     Args:
-        methods: Scores by the name of the method; read here is `vc` by degrees.
+        methods: Scores by name of the method; only `vc`, by degrees, is used.
     """
     known = [(name, scores["vc"]) for name, scores in methods.items() if scores.get("vc")]
     figure, axes = _figure(len(known))
     ends = []
     for index, (name, found) in enumerate(known):
-        # More methods than colours: the colours come again with another kind of line.
+        # If there are more methods than colours, colours repeat with another line style.
         again, place = divmod(index, len(COLOURS))
         colour, style = COLOURS[place], STYLES[again % len(STYLES)]
         angles = [int(angle) for angle in VC_ANGLES if angle in found]
@@ -187,19 +187,19 @@ def consistency_figure(methods: dict[str, dict[str, Any]]) -> Figure:
 def spread_apart(
     heights: Sequence[float], gap: float, *, low: float = 0.0, high: float = 1.0
 ) -> list[float]:
-    """Heights for names beside the ends of lines: in the order of the lines, none on another.
+    """Heights for names beside the ends of lines: in the order of the lines, without overlaps.
 
-    The names move as little as that allows, in the sense of least squares.
+    The names move as little as possible, in the least squares sense.
 
     Args:
-        heights: Of the ends.
-        gap: Least distance between two names.
-        low: Least height of a name.
-        high: Greatest height of a name; there is room for all between the two.
+        heights: Heights of the ends.
+        gap: Minimum distance between two names.
+        low: Minimum height of a name.
+        high: Maximum height of a name; the range must have room for all names.
     """
     order = np.argsort(heights, kind="stable")
     steps = gap * np.arange(len(order))
-    # Names a gap apart are the same as heights that do not fall once the gaps are taken out.
+    # Names are a gap apart exactly if their heights, with the gaps subtracted, never fall.
     level = isotonic_regression(np.asarray(heights, np.float64)[order] - steps).x
     placed = np.empty(len(order))
     placed[order] = np.clip(level, low, max(high - steps.max(initial=0), low)) + steps
@@ -207,7 +207,7 @@ def spread_apart(
 
 
 def _figure(num_names: int) -> tuple[Figure, Axes]:
-    """Axes of a fixed place in a figure that is as tall as its names need."""
+    """Axes at a fixed position, in a figure tall enough for its names."""
     tall = max(num_names * NAME_INCHES, AXES_INCHES[1])
     size = (AXES_INCHES[0] + 1, tall + 1)
     figure = Figure(figsize=size, dpi=150)
@@ -238,7 +238,7 @@ def _name_lines(figure: Figure, axes: Axes, ends: Sequence[LineEnd]) -> None:
 
 def _save(path: Path, figure: Figure) -> None:
     with replacing(path) as temporary:
-        # The names lie outside of the axes: the picture becomes as wide as they need.
+        # The names lie outside the axes, so the picture grows to fit them.
         figure.savefig(temporary, format="png", bbox_inches="tight")
 
 
@@ -255,7 +255,7 @@ def _true_cuts(truths: Sequence[GroundTruth]) -> list[Int[np.ndarray, "P"]]:
 def _paint_dense(
     maps: Sequence[Float[np.ndarray, "H W C"]], truths: Sequence[GroundTruth | None]
 ) -> list[Float[np.ndarray, "H W 3"]]:
-    """Dense features of the foreground as colours, by the same directions in all views."""
+    """Dense features of the foreground as colours, with the same PCA for all views."""
     solid = [
         np.ones(each.shape[:2], bool) if truth is None else truth.objects > 0
         for each, truth in zip(maps, truths, strict=True)

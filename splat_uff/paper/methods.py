@@ -1,4 +1,4 @@
-"""Every method that the paper compares, run on the Gaussians of one finished run and scored."""
+"""All methods that the paper compares, run on the Gaussians of one finished run and scored."""
 
 import hashlib
 import json
@@ -48,32 +48,32 @@ from splat_uff.system.progress import notice
 from splat_uff.training.frozen import FrozenScene, frozen_scene, refit
 
 SOURCES = 20
-"""Views whose masks SAM3D lifts, as in the paper."""
+"""Number of views whose masks SAM3D lifts, as in the paper."""
 PROMPTED = 50
-"""Training views, evenly spaced, that SAM3D may prompt."""
+"""Maximum number of training views, evenly spaced, that SAM3D prompts."""
 LIFT_STAGE = 6
-"""Number of the stream that draws the views whose masks are lifted."""
+"""Number of the random stream that draws the views whose masks are lifted."""
 
 Scores = dict[str, Any]
-"""Of one method: `nc`, `nc_standard_errors`, `nc_fixed`, `si`, `vc` by degrees, `seconds`; what is
-known."""
+"""Scores of one method, as far as they are known: `nc`, `nc_standard_errors`, `nc_fixed`, `si`,
+`vc` by degrees, `seconds`."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What the comparison is made with, besides the run."""
+    """Inputs of the comparison besides the run."""
 
     features: Path | None = None
-    """Folder of feature maps; colour and gradient statistics stand in for them."""
+    """Folder of feature maps; if None, colour and gradient statistics are used."""
     sam_checkpoint: Path | None = None
-    """Weights of Segment Anything, to put the clicks to it; the given masks stand in for it."""
+    """Weights of Segment Anything, to be prompted with the clicks; if None, the given masks are."""
     sam_model: SamModel = "vit_h"
     sources: int = SOURCES
-    """Views whose masks SAM3D lifts."""
+    """Number of views whose masks SAM3D lifts."""
 
 
 class Comparison:
-    """The methods on one run; each is run once, and its scores are kept in a folder."""
+    """Comparison of the methods on one run; each runs once, and its scores are stored."""
 
     def __init__(self, run: Run, choices: Choices, folder: Path) -> None:
         self.run, self.choices, self.folder = run, choices, folder
@@ -92,10 +92,10 @@ class Comparison:
         if checkpoint is not None and not checkpoint.is_file():
             raise InputError(f"no checkpoint {checkpoint}; pass the weights of Segment Anything.")
         if choices.features is not None:
-            _ = self.maps  # What is damaged is said before the first method runs.
+            _ = self.maps  # Report damaged files before the first method runs.
 
     def kept(self, name: str, make: Callable[[], Scores], *inputs: object) -> Scores:
-        """Scores from their file, or made now; `inputs` are what they depend on beyond the run."""
+        """Read scores from their file, or make them; they depend on the run and on `inputs`."""
         path = self.folder / "scores" / f"{name}.json"
         key = f"{self.key} {__version__} {inputs}"
         try:
@@ -113,7 +113,7 @@ class Comparison:
 
     @cached_property
     def scene(self) -> FrozenScene:
-        """The Gaussians, the training photos and their masks."""
+        """Gaussians, training photos and their masks."""
         return frozen_scene(self.run)
 
     @cached_property
@@ -125,7 +125,7 @@ class Comparison:
 
     @cached_property
     def rotated(self) -> dict[int, list[RotatedView]]:
-        """The rotated twins of the held-out views, by degrees; none without true depth."""
+        """Rotated twins of the held-out views, by degrees; empty without true depth."""
         capture = self.run.capture
         if read_depths(capture) is None:
             return {}
@@ -133,13 +133,13 @@ class Comparison:
         return {degrees: found for degrees, found in twins.items() if found is not None}
 
     def warps(self, degrees: int) -> list[Warp]:
-        """As published, from the held-out views to their rotated twins."""
+        """Warps of the held-out views to their rotated twins, as published."""
         depths = read_depths(self.run.capture) or []
         published = [depth.published for depth in depths]
         return warp_views(self.run.capture.val, published, self.rotated[degrees], as_published=True)
 
     def ours(self) -> Scores:
-        """The run as it is, in full."""
+        """Full scores of the run itself."""
 
         def make() -> Scores:
             return self._evaluate(self.run.hierarchy, self.settings)
@@ -147,7 +147,7 @@ class Comparison:
         return self.kept("ours", make, "with all ceilings")
 
     def negatives(self) -> Scores:
-        """The run's own settings with one and with four negatives for each positive."""
+        """Scores with the run's own settings and one or four negatives per positive."""
 
         def make() -> Scores:
             found = {}
@@ -160,10 +160,10 @@ class Comparison:
         return self.kept("negatives", make)
 
     def papers_recipe(self) -> Scores:
-        """The paper's recipe: `published`, cut at its own distances, and cut up to the root.
+        """Scores of the paper's recipe: `published`, cut at its own distances, and `1` and `4`.
 
-        `1` and `4`, by the negatives for each positive, are cut evenly in height up to the root:
-        the paper's distances leave features that reach beyond them in crumbs.
+        The latter, named by their negatives per positive, are cut evenly in height up to the root:
+        at the paper's distances, features that reach beyond them stay in small fragments.
         """
         settings = self.recipe
         to_root = replace(settings, evaluate=replace(settings.evaluate, highest_cut=0.0))
@@ -181,11 +181,11 @@ class Comparison:
 
     @property
     def recipe(self) -> TrainConfig:
-        """The run's settings with the paper's recipe for features, tree and labels."""
+        """Settings of the run, with the paper's recipe for features, tree and labels."""
         return read_settings(recipe_file("paper"), self.settings)
 
     def sam(self) -> Scores:
-        """Point prompts in each view: put to SAM, or to the masks that were given."""
+        """Scores of point prompts in each view, answered by SAM or by the given masks."""
         capture, choices = self.run.capture, self.choices
         if choices.sam_checkpoint is not None:
             checkpoint = choices.sam_checkpoint
@@ -212,14 +212,14 @@ class Comparison:
         return self.kept("SAM, given masks", score)
 
     def sam3d(self) -> Scores:
-        """Masks of some views lifted into 3D; `by_views` has NC for the first 1, 2 ... of them.
+        """Scores of masks lifted to 3D; `by_views` has NC for the first 1, 2 ... source views.
 
-        Where there are fewer views, fewer are lifted.
+        If there are fewer training views than sources, all are lifted.
         """
         return self.kept("SAM3D", self._sam3d, self.choices.sources)
 
     def dense(self) -> Scores:
-        """LSeg: the dense features of each view, not distilled; empty where views have none."""
+        """Scores of LSeg: dense features of each view, not distilled; empty if views have none."""
         if not self.maps.val:
             return {}
 
@@ -235,7 +235,7 @@ class Comparison:
         return self.kept("2D features", make, self._maps_key())
 
     def distilled(self) -> Scores:
-        """DFF: `rendered`, `surface`, and LeRF as `scales`, the best for each level."""
+        """Scores of DFF, `rendered` and `surface`, and of LeRF, `scales`: the best per level."""
 
         def make() -> Scores:
             features, seconds = self.distilled_features()
@@ -250,7 +250,7 @@ class Comparison:
         return self.kept("DFF", make, self._maps_key())
 
     def distilled_features(self) -> tuple[Float[np.ndarray, "N D"], float]:
-        """Dense features distilled into the Gaussians, and how long that took."""
+        """Dense features distilled into the Gaussians, and the seconds that took."""
         path, key = self.folder / "dff_features.npz", f"{self.key} {self._maps_key()}"
         if path.is_file():
             arrays = read_arrays(path)
@@ -277,8 +277,8 @@ class Comparison:
         return evaluation.metrics
 
     def _fit(self, settings: TrainConfig, *, full: bool = False) -> tuple[Scores, float]:
-        """Features and tree by other settings on the same Gaussians, and the seconds of both."""
-        _ = self.scene.largest_weights  # Photos are rendered before the clock starts.
+        """Scores of features and tree refitted with other settings, and the seconds that took."""
+        _ = self.scene.largest_weights  # Rendered before the clock starts.
         _, self._last, seconds = refit(self.scene, settings)
         return self._evaluate(self._last, settings, full=full), seconds
 
@@ -332,7 +332,7 @@ class Comparison:
         return self._query(views, rotated)
 
     def _best_scale(self, features: Float[np.ndarray, "N D"]) -> Scores:
-        """For each level the scale whose NC is best."""
+        """Scores of each level at the scale whose NC is best for it."""
         covering, injectivity, fixed, chosen = {}, {}, {}, {}
         found = []
         for scale in self.maps.scales:
@@ -386,7 +386,7 @@ class Comparison:
 
 
 def _key(run: Run) -> str:
-    """Of the Gaussians, the tree and the capture of a run."""
+    """Fingerprint of the Gaussians, the tree and the provenance of a run."""
     digest = hashlib.sha256(repr(run.provenance).encode())
     for tensor in run.gaussians.tensors().values():
         digest.update(tensor.numpy().tobytes())
@@ -395,12 +395,12 @@ def _key(run: Run) -> str:
 
 
 def _everywhere(features: Float[np.ndarray, "H W D"]) -> DenseView:
-    """2D features know no background: every pixel has some."""
+    """View of 2D features, which cover every pixel, as they have no background."""
     return DenseView.of(features, np.ones(features.shape[:2], bool))
 
 
 def _brief(metrics: Scores) -> Scores:
-    """What the tables show of a whole evaluation."""
+    """Scores of a full evaluation that the tables show."""
     names = ("nc", "nc_standard_errors", "nc_fixed", "si", "vc", "nc_ceiling", "ratios")
     return {name: metrics[name] for name in names if name in metrics}
 

@@ -1,4 +1,4 @@
-"""The paper's tables with the figures of one scene, as Markdown; the published ones stand below."""
+"""The paper's tables for one scene, in Markdown, with the published figures below."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,23 +17,23 @@ from splat_uff.report.tables import (
 )
 
 PUBLISHED_NEGATIVES = {"1": 0.709, "4": 0.720}
-"""NC mean by negatives for each positive; He et al., ECCV 2024."""
+"""Mean NC by the number of negatives per positive; He et al., ECCV 2024."""
 PUBLISHED_SLOWDOWN = 43
-"""How much longer four negatives take in the paper, in percent."""
+"""Extra time that four negatives take in the paper, in percent."""
 CEILING = "ceiling, true labels"
-"""Among the methods: what the Gaussians could score if each bore its true label."""
+"""Name of the ceiling among the methods: the scores if each Gaussian carried its true label."""
 NONE = "–"  # noqa: RUF001
 
 Rows = Sequence[Sequence[str]]
 
 
 def write_page(record: dict[str, Any], pictures: dict[str, str]) -> str:
-    """The page of all tables and figures.
+    """Write the page of all tables and figures, in Markdown.
 
     Args:
-        record: The content of `paper.json`.
-        pictures: Files beside the page: `segments`, `features` and, where there
-            is something to show, `consistency` and `by views`.
+        record: Contents of `paper.json`.
+        pictures: Picture files beside the page, by name: `segments`, `features` and, if available,
+            `consistency` and `by views`.
     """
     methods = record["methods"]
     pictures = {name: f"![{name}]({file})" for name, file in pictures.items()}
@@ -79,7 +79,7 @@ def write_page(record: dict[str, Any], pictures: dict[str, str]) -> str:
 
 
 def covering_table(methods: dict[str, Any]) -> str:
-    """NC by level of every method and with one cut a level, their shares, SI, and seconds."""
+    """Table of every method's NC by level and with one cut per level, shares, SI and seconds."""
     ceiling = methods.get(CEILING, {})
     lines = []
     for name, scores in methods.items():
@@ -108,7 +108,7 @@ def covering_table(methods: dict[str, Any]) -> str:
 
 
 def consistency_table(methods: dict[str, Any]) -> str:
-    """VC by angle of every method that can be asked from two sides."""
+    """Table of VC by angle, for every method that has scores in rotated views."""
     lines = []
     for name, scores in methods.items():
         found = scores.get("vc") or {}
@@ -140,7 +140,7 @@ def consistency_table(methods: dict[str, Any]) -> str:
 
 
 def variants_table(methods: dict[str, Any]) -> str:
-    """NC by level of the ways to read distilled features."""
+    """Table of NC by level, for each way to read distilled features."""
     named = {row.name: row for row in PUBLISHED}
     names = {
         "DFF, rendered": named["LSeg + DFF, rendered"],
@@ -161,7 +161,7 @@ def variants_table(methods: dict[str, Any]) -> str:
 
 
 def negatives_table(negatives: dict[str, dict[str, Any]]) -> str:
-    """NC and seconds of one and of four negatives for each positive."""
+    """Table of NC and seconds with one and with four negatives per positive."""
     lines = []
     for name, found in negatives.items():
         one, four = found["1"], found["4"]
@@ -183,7 +183,7 @@ def negatives_table(negatives: dict[str, dict[str, Any]]) -> str:
 
 
 def by_views_table(by_views: list[dict[str, float]]) -> str:
-    """NC of the masks of the first so many views."""
+    """Table of NC against the number of views whose masks are used."""
     count = len(by_views)
     shown = sorted({1, 2, 3, 5, 10, 15, 20, count} & set(range(1, count + 1)))
     lines = [
@@ -194,7 +194,7 @@ def by_views_table(by_views: list[dict[str, float]]) -> str:
 
 
 def summary_table(methods: dict[str, Any]) -> Table:
-    """NC, NC with one cut a level and VC at 10 degrees of all methods, for the terminal."""
+    """Table for the terminal: NC, NC with one cut per level and VC at 10 degrees of all methods."""
     table = Table(title="NC by level, and VC at 10°", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("")
     for column in (*COLUMNS, "one cut", "VC 10°", "seconds"):
@@ -214,12 +214,12 @@ def summary_table(methods: dict[str, Any]) -> Table:
 
 
 def _mean(scores: dict[str, Any], name: str) -> float | None:
-    """Mean over the levels of one score of a method, where it is known."""
+    """Mean over the levels of one score of a method, if it is known."""
     return scores[name]["mean"] if name in scores else None
 
 
 def _share(scores: dict[str, Any], ceiling: dict[str, Any], name: str) -> float | None:
-    """One score of a method as a share of the ceiling's."""
+    """Score of a method as a share of the ceiling's, if both are known."""
     own, bound = _mean(scores, name), _mean(ceiling, name)
     return own / bound if own is not None and bound else None
 

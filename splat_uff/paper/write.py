@@ -1,4 +1,4 @@
-"""From a finished run to `paper.md`, its pictures and `paper.json`."""
+"""Writing `paper.md`, its pictures and `paper.json` for a finished run."""
 
 import time
 from pathlib import Path
@@ -25,21 +25,21 @@ def write_paper(
 ) -> dict[str, Any]:
     """Run every method on the Gaussians of a run, and write the paper's tables and figures.
 
-    Each method's scores are kept in `output/scores`, so that a second call, or one after a kill,
-    runs only what is missing or was made from something else.
+    Each method's scores are stored in `output/scores`, so a second call, or one after an
+    interruption, runs only methods whose scores are missing or outdated.
 
     Args:
         path: Folder of a finished run whose capture has ground truth.
-        output: Where `paper.md`, `paper.json` and the pictures go.
-        choices: What the baselines are made with.
-        data: Capture that the run is to be of; whichever it is of unless given.
+        output: Folder for `paper.md`, `paper.json` and the pictures.
+        choices: Inputs of the baselines.
+        data: Capture that the run must belong to; any if None.
 
     Returns:
-        The content of `paper.json`.
+        Contents of `paper.json`.
 
     Raises:
-        InputError: If there is no finished run, no ground truth, or a file is missing or damaged,
-            or another process writes into `output`.
+        InputError: If there is no finished run or no ground truth, a file is missing or damaged, or
+            another process is writing to `output`.
     """
     run = open_run(path, finished=True)
     if data is not None and Path(run.provenance.data) != data.resolve():
@@ -53,7 +53,7 @@ def write_paper(
 
 
 def _write(comparison: Comparison, output: Path) -> dict[str, Any]:
-    """Score, draw and write; the content of `paper.json`."""
+    """Score, draw and write; return the contents of `paper.json`."""
     run = comparison.run
     ours = comparison.ours()
     recipe = comparison.papers_recipe()
@@ -81,7 +81,7 @@ def _write(comparison: Comparison, output: Path) -> dict[str, Any]:
 
 
 def _methods(comparison: Comparison, ours: Scores, recipe: Scores) -> dict[str, Scores]:
-    """Scores by the name of the method, in the order of the tables."""
+    """Scores by name of the method, in the order of the tables."""
     distilled = comparison.distilled()
     seconds = {"seconds": distilled["seconds"]}
     prompted = comparison.choices.sam_checkpoint is not None
@@ -105,7 +105,7 @@ def _methods(comparison: Comparison, ours: Scores, recipe: Scores) -> dict[str, 
 
 
 def _draw(comparison: Comparison, record: dict[str, Any], output: Path) -> dict[str, str]:
-    """Draw all pictures; their files by name."""
+    """Draw all pictures; return their files by name."""
     run, methods = comparison.run, record["methods"]
     pictures = {"segments": "segments.png", "features": "features.png"}
     cuts = methods["ours"]["nc_fixed_cuts"]

@@ -1,4 +1,4 @@
-"""The one seam for devices: everything that looks through a camera calls `rasterization`."""
+"""The single place where devices differ: all rendering goes through `rasterization`."""
 
 import torch
 from jaxtyping import Float
@@ -29,10 +29,10 @@ def rasterize(
     Differentiable in the means, quats, scales, opacities and values.
 
     Args:
-        gaussians: What is looked at.
-        camera: Where from; the render has its size.
-        values: One row per Gaussian, any number of channels.
-        eps2d: Blur in pixels squared.
+        gaussians: Gaussians to render.
+        camera: Camera of the view; the render has its size.
+        values: One row per Gaussian, with any number of channels.
+        eps2d: Blur, in pixels squared.
     """
     return _render(gaussians, camera, values, eps2d=eps2d)
 
@@ -43,13 +43,13 @@ def render_colours(
     """Composite the colours of the Gaussians, with spherical harmonics up to `degree`.
 
     Args:
-        gaussians: What is looked at.
-        camera: Where from; the render has its size.
-        degree: All that are stored unless given.
-        eps2d: Blur in pixels squared.
+        gaussians: Gaussians to render.
+        camera: Camera of the view; the render has its size.
+        degree: Highest degree to use; the stored degree by default.
+        eps2d: Blur, in pixels squared.
 
     Raises:
-        ValueError: If `degree` asks for more than is stored.
+        ValueError: If `degree` is above the stored degree.
     """
     degree = gaussians.sh_degree if degree is None else degree
     return _render(gaussians, camera, _coefficients(gaussians), sh_degree=degree, eps2d=eps2d)
@@ -58,7 +58,7 @@ def render_colours(
 def render_colours_and_depth(
     gaussians: Gaussians, camera: Camera, *, degree: int | None = None
 ) -> Render:
-    """As `render_colours`, with blended depth (z, not divided by alpha) as a fourth channel."""
+    """Composite colours, with blended depth (z, not divided by alpha) as a fourth channel."""
     degree = gaussians.sh_degree if degree is None else degree
     coefficients = _coefficients(gaussians)
     return _render(gaussians, camera, coefficients, sh_degree=degree, render_mode="RGB+D")
@@ -69,7 +69,7 @@ def _coefficients(gaussians: Gaussians) -> Float[Tensor, "N K 3"]:
 
 
 def _render(gaussians: Gaussians, camera: Camera, colours: Tensor, **settings) -> Render:
-    # gsplat's kernels take float32; ours profit from poses in full precision.
+    # gsplat's kernels take float32; ours benefit from poses in full precision.
     like = {"dtype": torch.float32 if colours.is_cuda else torch.float64, "device": colours.device}
     image, alphas, meta = rasterization(
         gaussians.means,

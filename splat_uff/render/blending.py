@@ -1,9 +1,9 @@
 """Front-to-back alpha blending of 2D Gaussians, forward and backward.
 
-Pixels are handled 4x4 at a time, one lane each. For such a block the list of (Gaussian, alpha) is
-made first and the channels come after. The backward pass makes the list again and walks it back to
-front; it writes one row of sums per (Gaussian, tile) and adds up the rows of a Gaussian
-afterwards: no atomics, so the result does not depend on the number of threads.
+Pixels are handled in blocks of 4x4, one lane each. For each block, the list of (Gaussian, alpha) is
+made first and the channels are blended after. The backward pass makes the list again and traverses
+it back to front; it writes one row of sums per (Gaussian, tile) and then adds up the rows of each
+Gaussian. There are no atomics, so the result does not depend on the number of threads.
 """
 
 from typing import no_type_check
@@ -67,13 +67,14 @@ def blend_forward(
     """Composite the values of the Gaussians into an image.
 
     Args:
-        means2d, conics, opacities, extents: float32 [n, ...], as `project_forward` makes them.
+        means2d, conics, opacities, extents: float32 [n, ...], results of `project_forward`.
         values: float32 [R, C].
-        rows: int32 [n], row of `values` of each Gaussian.
-        tile_starts, entries: As `bin_into_tiles` makes them.
-        tile_size: Pixels along the side of a tile.
+        rows: int32 [n], row of `values` for each Gaussian.
+        tile_starts, entries: Results of `bin_into_tiles`.
+        tile_size: Side of a tile, in pixels.
         image: float32 [height, width, C], receives the blended values.
         alphas: float32 [height, width], receives the accumulated opacity.
+        threads: Number of threads among which the tiles are divided.
     """
     height, width, channels = image.shape
     padded = (channels + 3) // 4 * 4
@@ -82,8 +83,8 @@ def blend_forward(
     pixel_x, pixel_y = pixels_of_a_block()
     stretch = (tiles + threads - 1) // threads
     for turn in prange(stretch * threads):
-        # Tiles are dealt to the threads like cards: a parallel loop hands each thread one stretch
-        # of turns, and none should get the busy middle of the image alone.
+        # Tiles are dealt to the threads like cards: a parallel loop gives each thread one stretch
+        # of turns, and no thread should get the busy middle of the image alone.
         tile = (turn % stretch) * threads + turn // stretch
         if tile >= tiles:
             continue
@@ -141,24 +142,25 @@ def blend_backward(
     tile_starts, entries, slots, slot_starts, tile_size,
     v_image, v_alphas, absolute, v_values, threads,
 ):  # fmt: skip
-    """Gradients of `blend_forward` for the gradients of its image and of its alphas.
+    """Gradients of `blend_forward`, given the gradients of its image and of its alphas.
 
-    With B the light from behind a Gaussian, as it arrives there, the gradient of its alpha is
-    T (c - B) in each channel, and to the next Gaussian in front arrives B + alpha (c - B); the
-    gradient of the accumulated opacity acts like a background of colour -v_alphas.
+    If B is the light that arrives at a Gaussian from behind, the gradient of its alpha is T (c - B)
+    in each channel, and B + alpha (c - B) arrives at the next Gaussian in front; the gradient of
+    the accumulated opacity acts like a background of colour -v_alphas.
 
     Args:
-        means2d, conics, opacities, extents, values, rows, tile_starts, entries, tile_size: As given
-            to `blend_forward`.
-        slots, slot_starts: As `bin_into_tiles` makes them.
+        means2d, conics, opacities, extents, values, rows, tile_starts, entries, tile_size: Inputs
+            of `blend_forward`.
+        slots, slot_starts: Results of `bin_into_tiles`.
         v_image: float32 [height, width, C].
         v_alphas: float32 [height, width].
         absolute: Whether to sum absolute gradients, too.
         v_values: float32 [R, C], to which the gradients of the values are added.
+        threads: Number of threads among which the tiles are divided.
 
     Returns:
-        v_means2d [n, 2], v_conics [n, 3], v_opacities [n], and the sums of the absolute gradients
-        of means2d over pixels [n, 2] (AbsGS, Ye et al. 2024), 0 if not asked for.
+        v_means2d [n, 2], v_conics [n, 3], v_opacities [n], and the sums over pixels of the absolute
+        gradients of means2d [n, 2] (AbsGS, Ye et al. 2024), 0 unless `absolute`.
     """
     height, width, channels = v_image.shape
     padded = 4 if channels <= 4 else (channels + 7) // 8 * 8

@@ -1,4 +1,4 @@
-"""What a camera sees over a white background, as photos show it."""
+"""Rendering over a white background, as in the photos."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ WHITE = np.ones(3)
 
 
 def render_over_white(gaussians: Gaussians, camera: Camera) -> Float[np.ndarray, "H W 3"]:
-    """The colours in [0, 1] that a camera sees as a photo shows them, opaque photos included.
+    """Render colours in [0, 1] over white, as in a photo; also for opaque photos.
 
     Gaussians appear as they were fitted, whatever the size of the image (`Fineness`).
     """
@@ -27,10 +27,10 @@ def render_over_white(gaussians: Gaussians, camera: Camera) -> Float[np.ndarray,
 def blend_over_white(
     colours: Float[np.ndarray, "N C"], gaussians: Gaussians, camera: Camera
 ) -> Float[np.ndarray, "H W C"]:
-    """One colour in [0, 1] per Gaussian as a camera sees it, the Gaussians as they were fitted.
+    """Render one colour in [0, 1] per Gaussian over white, with Gaussians as they were fitted.
 
-    Of one colouring a view, this takes a quarter of the time that its blend weights take, and none
-    of their memory: up to 2 GB at 2048 pixels a side.
+    For a single colouring of a view, this takes a quarter of the time of its blend weights, and
+    none of their memory, which is up to 2 GB at 2048 pixels a side.
     """
     fineness = Fineness.of(gaussians, camera)
     values = gaussians.means.new_tensor(colours)

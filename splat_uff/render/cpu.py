@@ -1,7 +1,7 @@
-"""The CPU side of the seam: numba kernels wrapped for autograd, and blend weights as a matrix."""
+"""Rendering on the CPU: numba kernels wrapped for autograd, and blend weights as a matrix."""
 
 # pyright: reportCallIssue=false
-# Tuples of arrays are spread over the parameters of kernels, and pyright cannot count them.
+# Tuples of arrays are unpacked into the parameters of kernels, and pyright cannot count them.
 
 import math
 from dataclasses import dataclass
@@ -22,12 +22,13 @@ from splat_uff.render.tiles import bin_into_tiles, drop_unfinite
 from splat_uff.system.records import array_record
 
 NEAR, FAR, EPS2D, TILE = 0.01, 1e10, 0.3, 16
-"""gsplat's defaults: depths between which Gaussians are drawn; blur and size of a tile, pixels."""
+"""gsplat's defaults: nearest and farthest drawn depth, blur in pixels squared, and side of a tile
+in pixels."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What all images of one call have in common, and how Gaussians are drawn into them."""
+    """Settings shared by all images of one call: their size and the way Gaussians are drawn."""
 
     width: int
     height: int
@@ -55,7 +56,7 @@ def rasterize_on_cpu(
     render_mode: str,
     absgrad: bool,
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """`rasterization` for tensors on the CPU, their shapes checked; see there."""
+    """Run `rasterization` on CPU tensors whose shapes have been checked; see its docstring."""
     threads = _follow_torch_threads()
     batch, count, cameras = means.shape[:-2], means.shape[-2], viewmats.shape[-3]
     sets = math.prod(batch)
@@ -136,12 +137,12 @@ def pixel_weights(
     """Blend weights of a camera as compressed sparse rows.
 
     Args:
-        gaussians: On the CPU.
-        camera: Where from.
-        eps2d: Blur in pixels squared.
+        gaussians: Gaussians on the CPU.
+        camera: Camera of the view.
+        eps2d: Blur, in pixels squared.
 
     Returns:
-        Row starts, int64 [H * W + 1]; Gaussians, int32, front to back in a row; weights, float32.
+        Row starts, int64 [H * W + 1]; Gaussians, int32, front to back per row; weights, float32.
     """
     threads = _follow_torch_threads()
     width, height = camera.width, camera.height
@@ -167,10 +168,10 @@ def pixel_weights(
 
 
 class _Project(torch.autograd.Function):
-    """Instances of all Gaussians in all images, in `shape`; only those seen if it is None.
+    """Instances of all Gaussians in all images, in `shape`; only visible ones if it is None.
 
-    Returns what `project_forward` does, then which instances these are, and the row that each
-    instance has among them, -1 if it is not seen.
+    Returns the results of `project_forward`, then the indices of these instances, and the row of
+    each instance among them, -1 if it is not visible.
     """
 
     @staticmethod
@@ -239,17 +240,17 @@ class _Harmonics(torch.autograd.Function):
 
 @array_record
 class _Plan:
-    """What of a call is no tensor with gradients: which Gaussians go into which tile."""
+    """Data of a call without gradients, above all the Gaussians in each tile."""
 
     frame: Frame
     tile_size: int
     starts: list[int]
-    """Where each image's instances begin, and their number."""
+    """Index of each image's first instance, then the number of instances."""
     boxes: np.ndarray
     rows: np.ndarray
-    """Row of `values` of each instance."""
+    """Row of `values` for each instance."""
     binned: list[tuple[np.ndarray, ...]]
-    """As `bin_into_tiles` returns them, per image."""
+    """Result of `bin_into_tiles` for each image."""
     absgrad: bool
     threads: int
 
@@ -297,7 +298,7 @@ class _Blend(torch.autograd.Function):
         v_means2d, v_conics, v_opacities, absolute = joined
         shape = means2d.shape
         if plan.absgrad:
-            means2d.absgrad = absolute.reshape(shape)  # Where gsplat's density schedule looks.
+            means2d.absgrad = absolute.reshape(shape)  # gsplat's density schedule reads it here.
         return (
             v_means2d.reshape(shape),
             v_conics.reshape(*shape[:-1], 3),
@@ -308,7 +309,7 @@ class _Blend(torch.autograd.Function):
 
 
 def _flat(means2d: Tensor, conics: Tensor, opacities: Tensor, plan: _Plan) -> tuple:
-    """What `splat_uff.render.blending` wants of the instances, one row each."""
+    """Inputs of `splat_uff.render.blending`, one row per instance."""
     rows = (_array(means2d).reshape(-1, 2), _array(conics).reshape(-1, 3), _array(opacities))
     return (*rows[:2], rows[2].reshape(-1), plan.boxes)
 
@@ -323,14 +324,14 @@ def _ids(instances: Tensor, sets: int, cameras: int, count: int) -> tuple[Tensor
 
 
 def _set_rows(instances: Tensor, cameras: int, count: int) -> Tensor:
-    """Which of all Gaussians, set after set, each instance is an image of."""
+    """Index of each instance's Gaussian among those of all sets."""
     return instances // (cameras * count) * count + instances % count
 
 
 def _tile_meta(
     binned: list[tuple[np.ndarray, ...]], starts: list[int], shape: tuple[int, ...] | None
 ) -> dict[str, Tensor]:
-    """The tiles as gsplat lists them: how many a Gaussian, and each tile's Gaussians by depth."""
+    """The tiles in gsplat's form: number per Gaussian, and each tile's Gaussians by depth."""
     per_gaussian = np.concatenate([np.diff(tiles[3]) for tiles in binned])
     entries = [tiles[1] + start for tiles, start in zip(binned, starts, strict=False)]
     before = np.cumsum([0] + [len(tiles[1]) for tiles in binned])
@@ -344,12 +345,12 @@ def _tile_meta(
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    """The tensor's memory as a C-ordered float32 array."""
+    """View the tensor's memory as a C-ordered float32 array."""
     return tensor.detach().to(torch.float32).contiguous().numpy()
 
 
 def _doubles(tensor: Tensor) -> np.ndarray:
-    """The tensor as a C-ordered float64 array."""
+    """Convert the tensor to a C-ordered float64 array."""
     return tensor.detach().double().contiguous().numpy()
 
 

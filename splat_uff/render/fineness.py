@@ -1,11 +1,11 @@
-"""Images at another size than the one that Gaussians were fitted at.
+"""Images of another size than the one to which Gaussians were fitted.
 
-gsplat blurs every Gaussian by a fixed part of a pixel (`eps2d`), and the fit relies on it. In an
-image of half the size the same part of a pixel is twice as wide in the scene: thin things grow fat
-and cover what lies behind them. So that Gaussians look as they were fitted,
+gsplat blurs every Gaussian by a fixed fraction of a pixel (`eps2d`), and the fit relies on it. In
+an image of half the size, the same fraction of a pixel is twice as wide in the scene: thin objects
+thicken and cover what lies behind them. To make Gaussians look as they were fitted,
 
 * the blur keeps its size in the scene: `eps2d` grows with the square of the size of the image;
-* where pixels are larger than the fitted ones, a finer image is made and averaged over each pixel.
+* if pixels are larger than the fitted ones, a finer image is rendered and averaged over each pixel.
 """
 
 import math
@@ -19,25 +19,25 @@ from splat_uff.render.cpu import EPS2D
 from splat_uff.render.records import Gaussians
 
 NEAR_ENOUGH = 1.25
-"""Ratio of focal lengths up to which pixels count as one size: cameras of one capture differ."""
+"""Ratio of focal lengths up to which pixels count as equal in size: cameras of a capture differ."""
 MOST_FINER = 4
-"""Largest number of rows of the finer image to one of the camera's, to bound time and memory."""
+"""Most rows of the finer image per row of the camera's, to bound time and memory."""
 
 
 @dataclass(frozen=True)
 class Fineness:
-    """How to look through a camera at Gaussians so that they appear as fitted."""
+    """Resolution and blur with which a camera shows Gaussians as they were fitted."""
 
     camera: Camera
-    """Of the finer image, the field of view unchanged."""
+    """Camera of the finer image, with the same field of view."""
     factor: int
-    """Rows and columns of that image to one of the camera's."""
+    """Rows and columns of the finer image per row and column of the original."""
     eps2d: float
-    """Blur in that image, pixels squared."""
+    """Blur in the finer image, in pixels squared."""
 
     @staticmethod
     def of(gaussians: Gaussians, camera: Camera) -> "Fineness":
-        """Compare the pixels of a camera with those that Gaussians were fitted to."""
+        """Compare the pixels of a camera with those to which the Gaussians were fitted."""
         ratio = gaussians.fitted_focal / camera.focal
         if ratio == 0 or 1 / NEAR_ENOUGH <= ratio <= NEAR_ENOUGH:
             return Fineness(camera, 1, EPS2D)
@@ -46,7 +46,7 @@ class Fineness:
         return Fineness(finer, factor, EPS2D * (factor / ratio) ** 2)
 
     def averaging(self) -> csr_matrix:
-        """Matrix that takes the pixels of the finer image to those of the camera, row-major."""
+        """Matrix that averages the finer image's pixels into the camera's, row-major."""
         rows, columns = np.mgrid[: self.camera.height, : self.camera.width] // self.factor
         pixels = (rows * (self.camera.width // self.factor) + columns).ravel()
         weights = np.full(pixels.size, self.factor**-2, np.float32)

@@ -1,6 +1,7 @@
 """View-dependent colour: real spherical harmonics up to degree 3, forward and backward.
 
-Bases and constants are those of 3DGS files (Sloan 2008, "Stupid Spherical Harmonics Tricks").
+The basis and its constants are those of 3DGS files (Sloan 2008, "Stupid Spherical Harmonics
+Tricks").
 """
 
 import math
@@ -21,19 +22,19 @@ _options = {"cache": True, "error_model": "numpy"}
 @njit(parallel=True, **_options)
 @no_type_check
 def harmonics_forward(means, coefficients, centres, degree, sets, instances, rows):
-    """Colours of the Gaussians as the cameras see them, at least 0.
+    """Colours of the Gaussians as seen by the cameras, clamped to at least 0.
 
     Args:
-        means: float32 [sets * N, 3], world.
-        coefficients: float32 [sets * N, K, 3], or [I * N, K, 3] where every image has its own.
+        means: float32 [sets * N, 3], in the world.
+        coefficients: float32 [sets * N, K, 3], or [I * N, K, 3] if every image has its own.
         centres: float64 [I, 3], positions of the cameras.
-        degree: Degree to evaluate, at most what the coefficients hold and at most 3.
+        degree: Degree to evaluate, at most that of the coefficients and at most 3.
         sets: Number of sets of Gaussians.
-        instances: int64 [P], of which the colour is wanted; see `splat_uff.render.projection`.
-        rows: int32 [I * N], row of each instance among those, -1 if it is not seen.
+        instances: int64 [P], instances to colour; see `splat_uff.render.projection`.
+        rows: int32 [I * N], row of each instance among those, -1 if it is not visible.
 
     Returns:
-        float32 [P, 3], 0 where not seen.
+        float32 [P, 3], 0 for instances that are not visible.
     """
     total, wanted, terms = len(means), len(instances), (degree + 1) ** 2
     count, cameras = total // sets, len(centres) // sets
@@ -63,8 +64,8 @@ def harmonics_backward(means, coefficients, centres, degree, sets, rows, colours
     """Gradients of `harmonics_forward`.
 
     Args:
-        means, coefficients, centres, degree, sets, rows: As given to `harmonics_forward`.
-        colours: float32 [P, 3], as returned.
+        means, coefficients, centres, degree, sets, rows: Inputs of `harmonics_forward`.
+        colours: float32 [P, 3], its result.
         v_colours: float32 [P, 3].
 
     Returns:
@@ -116,11 +117,11 @@ def harmonics_backward(means, coefficients, centres, degree, sets, rows, colours
 
 
 def basis_values(directions: np.ndarray, degree: int) -> np.ndarray:
-    """Values of the basis functions above degree 0, as files order them.
+    """Values of the basis functions above degree 0, in the order of 3DGS files.
 
     Args:
         directions: float64 [P, 3], unit vectors from a camera to what it sees.
-        degree: 1 to 3.
+        degree: Degree to evaluate, 1 to 3.
 
     Returns:
         float64 [P, (degree + 1)**2 - 1].
@@ -143,7 +144,7 @@ def _direction(means, n, centre):
 @njit(**_options)
 @no_type_check
 def _fill_basis(x, y, z, degree, basis, slopes):
-    """Values of the basis functions beyond the first, and their slopes in x, y and z."""
+    """Fill in the values of the basis functions after the first, and their slopes in x, y and z."""
     a = 0.4886025119029199
     basis[0], basis[1], basis[2] = -a * y, a * z, -a * x
     slopes[:, :] = 0.0

@@ -1,15 +1,15 @@
 """Vectors of float32 for numba kernels: sixteen pixels, or eight channels, in one value.
 
-Left to itself the compiler keeps what a block of pixels computes in memory; as values of these
-types it stays in registers. They are what C and Rust call portable vectors: LLVM splits or widens
-them into whatever the processor has, so a kernel is written once for SSE, AVX2, AVX-512 and NEON.
+By default, the compiler keeps the intermediate values of a block of pixels in memory; as values of
+these types they stay in registers. C and Rust call them portable vectors: LLVM splits or widens
+them to fit the processor, so a kernel is written once for SSE, AVX2, AVX-512 and NEON.
 
-In compiled code: `+ - * /` and comparisons between lanes, or lanes and a float32; `&` and `|`
-between masks; and the functions below. Nothing here can be called from plain Python.
+Compiled code can use `+ - * /` and comparisons between lanes, or between lanes and a float32; `&`
+and `|` between masks; and the functions below. Nothing here can be called from plain Python.
 """
 
 # pyright: reportOptionalCall=false, reportCallIssue=false
-# numba and llvmlite carry no types of their own, and what is inferred of them is not so.
+# numba and llvmlite have no type annotations, and the types inferred for them are wrong.
 
 import operator
 from typing import Any
@@ -24,7 +24,7 @@ _FLOAT, _BIT, _INT = ir.FloatType(), ir.IntType(1), ir.IntType(32)
 
 
 class Lanes(types.Type):
-    """`width` float32 side by side."""
+    """A vector of `width` float32 values."""
 
     def __init__(self, width: int) -> None:
         self.width = width
@@ -32,7 +32,7 @@ class Lanes(types.Type):
 
 
 class Mask(types.Type):
-    """`width` truth values side by side."""
+    """A vector of `width` truth values."""
 
     def __init__(self, width: int) -> None:
         self.width = width
@@ -52,7 +52,7 @@ class _MaskModel(models.PrimitiveModel):
 
 
 def _broadcast(builder: Any, value: Any, width: int) -> Any:
-    """A scalar in every lane; lanes as they are."""
+    """Copy a scalar to every lane; return lanes unchanged."""
     if isinstance(value.type, ir.VectorType):
         return value
     kind = ir.VectorType(value.type, width)
@@ -63,7 +63,7 @@ def _broadcast(builder: Any, value: Any, width: int) -> Any:
 
 
 def _width_of(args: tuple[types.Type, ...]) -> int | None:
-    """Width of an operation on lanes, or on lanes and a float32; None for others."""
+    """Width of an operation on lanes, or on lanes and a float32; None for other operands."""
     widths = {arg.width for arg in args if isinstance(arg, Lanes)}
     fits = all(isinstance(arg, Lanes) or arg == types.float32 for arg in args)
     return widths.pop() if fits and len(widths) == 1 else None
@@ -175,9 +175,9 @@ def _filler(width: int) -> Any:
 
 
 load16, load8, load4 = _loader(16), _loader(8), _loader(4)
-"""load(array, start): the lanes that begin at `start` of a flat float32 array."""
+"""load(array, start): load the lanes from `start` on from a flat float32 array."""
 fill16, fill8 = _filler(16), _filler(8)
-"""fill(value): the same float32 in every lane."""
+"""fill(value): put the same float32 into every lane."""
 
 
 @intrinsic
@@ -196,7 +196,7 @@ def store(typingctx, array, start, lanes):
 
 @intrinsic
 def select(typingctx, mask, chosen, other):
-    """Lanes of `chosen` where the mask is set, else of `other`; either may be a float32."""
+    """Take lanes of `chosen` if the mask is set, else of `other`; either may be a float32."""
     width = _width_of((chosen, other))
     width = mask.width if width is None else width
 
@@ -220,10 +220,10 @@ def any_of(typingctx, mask):
 
 @intrinsic
 def fused(typingctx, one, two, added):
-    """`one * two + added`, rounded once where the processor can.
+    """Compute `one * two + added`, rounded once if the processor supports it.
 
-    Written out, since a compiler that is free to fuse does so here and there as it inlines: then a
-    kernel just compiled and the same one from the cache round differently.
+    Fusing is explicit because a compiler that is free to fuse does so inconsistently as it inlines:
+    a freshly compiled kernel and the same one from the cache would then round differently.
     """
     width = _width_of((one, two, added))
     if width is None:
@@ -259,7 +259,7 @@ def magnitude(typingctx, lanes):
 def sums_of_eight(typingctx, v0, v1, v2, v3, v4, v5, v6, v7):
     """Sum of each of eight values of 8 or 16 lanes, as eight lanes.
 
-    Halving them all together takes a third of the steps of eight sums one by one.
+    Halving them all at once takes a third of the steps of eight separate sums.
     """
     kinds = (v0, v1, v2, v3, v4, v5, v6, v7)
 
@@ -283,10 +283,10 @@ def sums_of_four(typingctx, v0, v1, v2, v3):
 
 
 def _sum_quarters(builder: Any, values: Any, width: int) -> list[Any]:
-    """Four vectors to one of eight lanes: four sums of one half, then of the other."""
+    """Reduce each four vectors to one of eight lanes: four sums of one half, then of the other."""
     if width == 16:
         values = [_add_picked(builder, v, v, list(range(8)), list(range(8, 16))) for v in values]
-    # Pairs within each group of four lanes, as the shuffles of processors work.
+    # Pairs within each group of four lanes, which is how processors shuffle.
     even = [0, 2, 8, 10, 4, 6, 12, 14]
     odd = [index + 1 for index in even]
     for _ in range(2):
@@ -296,7 +296,7 @@ def _sum_quarters(builder: Any, values: Any, width: int) -> list[Any]:
 
 
 def _add_picked(builder: Any, one: Any, two: Any, first: list[int], second: list[int]) -> Any:
-    """Lanes `first` of `one` and `two` side by side, plus their lanes `second`."""
+    """Add lanes `first` of `one` and `two`, side by side, to their lanes `second`."""
     picked = (
         builder.shuffle_vector(one, two, ir.Constant(ir.VectorType(_INT, len(index)), index))
         for index in (first, second)

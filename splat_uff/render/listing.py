@@ -1,6 +1,6 @@
-"""What a block of 4x4 pixels blends: which Gaussians, front to back, with which weights.
+"""Lists of the Gaussians that a block of 4x4 pixels blends, front to back, with their weights.
 
-Semantics are gsplat's: alpha = min(0.999, opacity * exp(-sigma)), skipped below 1/255; a pixel
+The semantics are gsplat's: alpha = min(0.999, opacity * exp(-sigma)), skipped below 1/255; a pixel
 stops before its transmittance would fall to 1e-4; pixel centres are at +0.5.
 """
 
@@ -12,25 +12,25 @@ from numba import njit, prange
 from splat_uff.render.lanes import any_of, fill16, fused, load16, select, store
 
 BLOCK_WIDTH, BLOCK_HEIGHT = 4, 4
-"""Pixels along the sides of a block: tiles are multiples of it."""
+"""Sides of a block in pixels; tiles are multiples of it."""
 LANES = BLOCK_WIDTH * BLOCK_HEIGHT
 
 _f = np.float32
 ZERO, HALF, ONE = _f(0), _f(0.5), _f(1)
 ALPHA_MIN, ALPHA_MAX, TRANSMITTANCE_MIN = _f(1 / 255), _f(0.999), _f(1e-4)
 NEVER = _f(2)
-"""More than any alpha: what a pixel that is done would have to see."""
+"""Threshold above any alpha, for pixels that are finished."""
 
 # exp(-sigma) on [0, ln(255)] is p(sigma / 8)**8, p of degree 5 (Chebyshev fit, error 4e-8).
 # Parameters are stored such that the quadratic form gives sigma / 8.
-EIGHTH_MAX = _f(5.5413 / 8)  # A hair beyond: there alpha is below 1/255 for any opacity.
+EIGHTH_MAX = _f(5.5413 / 8)  # Slightly beyond, where alpha is below 1/255 for any opacity.
 E0, E1, E2, E3, E4, E5 = (
     _f(c) for c in (0.99999993, -0.99999291, 0.49988725, -0.1659942, 0.03980829, -0.00586878)
 )
 
 # Columns of a Gaussian gathered for a tile: centre, conic / (16, 8, 16), opacity.
 X, Y, XX, XY, YY, OPACITY, PARAMETERS = 0, 1, 2, 3, 4, 5, 6
-# One row of the list of a block.
+# Columns of one row in a block's list.
 WEIGHT, ALPHA, LIST_ROW = 0, LANES, 2 * LANES
 _options = {
     "cache": True,
@@ -45,17 +45,19 @@ def list_weights(
     means2d, conics, opacities, extents, tile_starts, entries, tile_size, width, height,
     pixel_starts, indices, weights, threads,
 ):  # fmt: skip
-    """Count the blend weights of every pixel and, where there is room, write them.
+    """Count the blend weights of every pixel and, if there is room, write them.
 
     Call it once with empty `indices` to count, then with room for the running sum of the counts.
 
     Args:
-        means2d, conics, opacities, extents, tile_starts, entries, tile_size: As above.
-        width: Of the image, pixels.
-        height: Of the image, pixels.
-        pixel_starts: int64 [height * width + 1], where each pixel's weights go.
+        means2d, conics, opacities, extents, tile_starts, entries, tile_size: Inputs of
+            `blend_forward`.
+        width: Image width in pixels.
+        height: Image height in pixels.
+        pixel_starts: int64 [height * width + 1], index of each pixel's first weight.
         indices: int32, receives the Gaussian of each weight, front to back; or empty.
         weights: float32, receives the weights; or empty.
+        threads: Number of threads among which the tiles are divided.
 
     Returns:
         Number of weights of each pixel, int64 [height * width].
@@ -106,7 +108,7 @@ def list_weights(
 @njit(**_options)
 @no_type_check
 def pixels_of_a_block():
-    """Centres of the pixels of a block, lane by lane: x, and y."""
+    """Centres of a block's pixels, lane by lane: x and y."""
     x, y = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
     for lane in range(LANES):
         x[lane], y[lane] = _f(lane % BLOCK_WIDTH) + HALF, _f(lane // BLOCK_WIDTH) + HALF
@@ -116,7 +118,7 @@ def pixels_of_a_block():
 @njit(**_options)
 @no_type_check
 def gather(means2d, conics, opacities, extents, entries, first, length, boxes, parameters):
-    """The Gaussians of a tile side by side in memory."""
+    """Copy the Gaussians of a tile into contiguous memory."""
     for k in range(length):
         n = entries[first + k]
         boxes[k, 0] = means2d[n, 0] - extents[n, 0]
@@ -134,12 +136,12 @@ def gather(means2d, conics, opacities, extents, entries, first, length, boxes, p
 @njit(**_options)
 @no_type_check
 def list_candidates(boxes, x, y, chosen):
-    """List the Gaussians whose box reaches a block, front to back; returns how many."""
+    """List the Gaussians whose box reaches a block, front to back; returns their number."""
     left, top = _f(x) + HALF, _f(y) + HALF
     right, bottom = left + _f(BLOCK_WIDTH - 1), top + _f(BLOCK_HEIGHT - 1)
     count = 0
     for k in range(len(boxes)):
-        chosen[count] = k  # Without a branch, which would be guessed wrong too often.
+        chosen[count] = k  # Avoids a branch, which would be mispredicted too often.
         count += (
             (boxes[k, 0] <= right)
             & (boxes[k, 1] >= left)
@@ -155,20 +157,20 @@ def list_hits(parameters, at_x, at_y, right, bottom, candidates, chosen, listed)
     """List what a block of pixels blends, front to back.
 
     Args:
-        parameters: As `_gather` makes them.
+        parameters: Parameters of the tile's Gaussians, from `gather`.
         at_x, at_y: Pixel centres.
-        right, bottom: Where the image or the tile ends.
-        candidates: How many of `chosen` to look at.
-        chosen: Candidates, of which those that are blended are kept.
-        listed: Receives weight and alpha of each.
+        right, bottom: End of the tile or image, in pixels.
+        candidates: Number of entries of `chosen` to consider.
+        chosen: Candidates; the blended ones are moved to its front.
+        listed: Receives the weight and alpha of each blended Gaussian.
 
     Returns:
-        Length of the list, and the accumulated opacity: summed up, since 1 - T would lose the
-        digits of what is nearly transparent.
+        Length of the list, and the accumulated opacity, summed up because 1 - T would lose digits
+        in nearly transparent pixels.
     """
     trans, opaque = fill16(ONE), fill16(ZERO)
     within = (at_x < _f(right)) & (at_y < _f(bottom))
-    least = select(within, fill16(ALPHA_MIN), NEVER)  # What a pixel has to see of a Gaussian.
+    least = select(within, fill16(ALPHA_MIN), NEVER)  # Least alpha that a pixel blends.
     hits = 0
     for candidate in range(candidates):
         k = chosen[candidate]

@@ -1,12 +1,12 @@
-"""From 3D Gaussians to 2D ones, forward and backward, one fused loop each (Zwicker et al. 2002).
+"""Projection of 3D to 2D Gaussians, forward and backward in a fused loop (Zwicker et al. 2002).
 
 The covariance of a Gaussian is M Mᵀ with M = R diag(s). A camera with rotation Q and projection
 Jacobian J sees (J Q M)(J Q M)ᵀ + eps2d I, so only the 2x3 matrix A = J Q M is ever needed.
 Semantics follow gsplat 1.5: J is evaluated at a point clamped to 1.3 times the field of view, and a
 Gaussian ends where its alpha falls to 1/255. Arithmetic is float64 in registers.
 
-Several cameras are several images of the same N Gaussians, and a batch is several such sets: image
-i looks at set i // cameras. "Instance" i * N + n is Gaussian n of its set, as image i sees it.
+Several cameras give several images of the same N Gaussians, and a batch consists of several such
+sets: image i shows set i // cameras. "Instance" i * N + n is Gaussian n of its set in image i.
 """
 
 import math
@@ -16,9 +16,9 @@ import numpy as np
 from numba import njit, prange
 
 ALPHA_MIN = 1.0 / 255.0
-"""Blending skips fainter contributions, so a Gaussian ends where its alpha falls to this."""
+"""Alpha at which a Gaussian ends, because blending skips fainter contributions."""
 PART = 1024
-"""Gaussians that are worked on together; sums over all are taken part by part, in order."""
+"""Gaussians per unit of parallel work; sums over all are taken part by part, in order."""
 
 _options = {"cache": True, "error_model": "numpy"}
 
@@ -32,26 +32,26 @@ def project_forward(
     """Project all Gaussians into all images.
 
     Args:
-        means: float32 [sets * N, 3], world.
+        means: float32 [sets * N, 3], in the world.
         quats: float32 [sets * N, 4], wxyz, normalised here.
         scales: float32 [sets * N, 3].
         opacities: float32 [sets * N].
         viewmats: float64 [I, 4, 4], camera from world, OpenCV axes.
-        Ks: float64 [I, 3, 3], pixels.
+        Ks: float64 [I, 3, 3], in pixels.
         sets: Number of sets of Gaussians; I is a multiple of it.
         width: Image width in pixels.
         height: Image height in pixels.
-        eps2d: Added to both variances in pixels squared.
+        eps2d: Blur added to both variances, in pixels squared.
         near: Nearest depth that is drawn.
         far: Farthest depth that is drawn.
-        radius_clip: Gaussians of at most this half size in pixels are not drawn.
-        antialiased: Whether to dim Gaussians by what `eps2d` widens them (Yu et al. 2024, Mip-
-            Splatting).
+        radius_clip: Half size in pixels up to which Gaussians are not drawn.
+        antialiased: Whether to dim Gaussians by as much as `eps2d` widens them (Yu et al. 2024,
+            Mip-Splatting).
 
     Returns:
         For each instance, float32: means2d [P, 2], conics [P, 3] (inverse 2D covariance: xx, xy,
         yy), depths [P], dimmed opacities [P], and extents [P, 2]: half the size of the box around
-        the ellipse on which alpha is 1/255. All but opacities are 0 if not seen.
+        the ellipse on which alpha is 1/255. All but opacities are 0 for invisible instances.
     """
     images = len(viewmats)
     count, cameras = len(means) // sets, images // sets
@@ -111,12 +111,12 @@ def project_backward(
     means, quats, scales, opacities, viewmats, Ks, sets, width, height, eps2d, antialiased, rows,
     v_means2d, v_conics, v_depths, v_dimmed,
 ):  # fmt: skip
-    """Gradients of `project_forward` for the gradients of what it returns.
+    """Gradients of `project_forward`, given the gradients of its results.
 
     Args:
-        means, quats, scales, opacities, viewmats, Ks, sets, width, height, eps2d, antialiased: As
-            given to `project_forward`.
-        rows: int32 [P], row of the gradients that belongs to each instance, -1 for none.
+        means, quats, scales, opacities, viewmats, Ks, sets, width, height, eps2d, antialiased:
+            Inputs of `project_forward`.
+        rows: int32 [P], row of each instance in the gradients, -1 for none.
         v_means2d, v_conics, v_depths, v_dimmed: float32 [rows, ...].
 
     Returns:
@@ -131,10 +131,10 @@ def project_backward(
     parts = (total + PART - 1) // PART
     v_viewmats = np.zeros((parts, images, 4, 4))
     for part in prange(parts):
-        # Cameras outside: a slice of an array costs more than the arithmetic on one Gaussian.
+        # Cameras are the outer loop: slicing an array costs more than the math for one Gaussian.
         for image in range(images):
             viewmat, K, v_viewmat = viewmats[image], Ks[image], v_viewmats[part, image]
-            first = image // cameras * count  # Of the Gaussians that this image is of.
+            first = image // cameras * count  # First Gaussian of this image's set.
             start, end = max(first, part * PART), min(first + count, total, (part + 1) * PART)
             for n in range(start, end):
                 row = rows[image * count + n - first]
@@ -242,12 +242,12 @@ def _pull_back(
     vk = 2 * (i * (g02 + g20) + j * (g12 + g21) - 2 * k * (g00 + g11) + w * (g10 - g01))
     along = vw * w + vi * i + vj * j + vk * k
     if w == 0 and i == 0 and j == 0 and k == 0:
-        length = math.inf  # No direction in which to turn it.
+        length = math.inf  # There is no direction in which to turn it.
     v_quats[n, 0] += (vw - along * w) / length
     v_quats[n, 1] += (vi - along * i) / length
     v_quats[n, 2] += (vj - along * j) / length
     v_quats[n, 3] += (vk - along * k) / length
-    # To the point in the camera: through its pixel, its depth, and J.
+    # Gradient of the point in camera axes: through its pixel, its depth, and J.
     v_u, v_v = float(v_means2d[row, 0]), float(v_means2d[row, 1])
     v_x = fx / z * v_u
     v_y = fy / z * v_v
@@ -298,7 +298,7 @@ def _to_camera(means, viewmat, n):
 @njit(**_options)
 @no_type_check
 def _unit_quat(quats, n):
-    """Unit quaternion of Gaussian n, and the length it is stored with."""
+    """Unit quaternion of Gaussian n, and its stored length."""
     w, i, j, k = float(quats[n, 0]), float(quats[n, 1]), float(quats[n, 2]), float(quats[n, 3])
     length = max(math.sqrt(w * w + i * i + j * j + k * k), 1e-12)
     return w / length, i / length, j / length, k / length, length
@@ -318,7 +318,7 @@ def _rotation(w, i, j, k):
 @njit(**_options)
 @no_type_check
 def _clamped(K, width, height, x, y, z):
-    """The point at which J is evaluated, and whether each coordinate is left as it is."""
+    """Point at which J is evaluated, and whether each coordinate stays unclamped."""
     fx, fy = K[0, 0], K[1, 1]
     margin_x, margin_y = 0.15 * width / fx, 0.15 * height / fy
     slope_x, slope_y = x / z, y / z

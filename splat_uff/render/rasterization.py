@@ -38,53 +38,53 @@ def rasterization(
     channel_chunk: int = 32,
     **others: Any,
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """Rasterize N Gaussians into the images of C cameras, on whatever device they live.
+    """Rasterize N Gaussians into the images of C cameras, on the device of the tensors.
 
-    Signature, semantics and results are those of `gsplat.rasterization` 1.5; on CUDA it is what
-    runs. Differentiable in everything but `Ks`. Leading `...` axes, in all tensors alike, are
+    Signature, semantics and results are those of `gsplat.rasterization` 1.5, which is called on
+    CUDA. Differentiable in everything but `Ks`. Leading `...` axes, the same in all tensors, are
     batches: sets of Gaussians with cameras of their own.
 
     Args:
-        means: Centres, world units. [..., N, 3]
+        means: Centres, in world units. [..., N, 3]
         quats: Rotations, wxyz, of any length. [..., N, 4]
-        scales: Standard deviations along the rotated axes, world units. [..., N, 3]
+        scales: Standard deviations along the rotated axes, in world units. [..., N, 3]
         opacities: Opacity at the centre, 0 to 1. [..., N]
-        colors: Any number D of channels, [..., N, D], or for each camera, [..., C, N, D]. With
+        colors: Values in any number D of channels, [..., N, D], or per camera, [..., C, N, D]. With
             `sh_degree`, spherical harmonics: [..., N, K, 3] or [..., C, N, K, 3].
         viewmats: Camera from world, OpenCV axes (+x right, +y down, +z forward). [..., C, 4, 4]
-        Ks: Intrinsics in pixels, pixel centres at half-integers. [..., C, 3, 3]
-        width: Of the images, pixels.
-        height: Of the images, pixels.
-        near_plane: Gaussians nearer than this depth are not drawn.
-        far_plane: Nor those beyond this one.
-        radius_clip: Nor those of at most this half size in pixels.
-        eps2d: Added to the variances in the image, pixels squared.
+        Ks: Intrinsics in pixels, with pixel centres at half-integers. [..., C, 3, 3]
+        width: Width of the images, in pixels.
+        height: Height of the images, in pixels.
+        near_plane: Depth below which Gaussians are not drawn.
+        far_plane: Depth beyond which Gaussians are not drawn.
+        radius_clip: Half size in pixels up to which Gaussians are not drawn.
+        eps2d: Blur added to the variances in the image, in pixels squared.
         sh_degree: Degree of the spherical harmonics to evaluate, at most 3 on the CPU.
         packed: Whether `meta` lists only the Gaussians that each camera sees.
-        tile_size: Pixels along the side of a tile; on the CPU a multiple of 4.
+        tile_size: Side of a tile in pixels; on the CPU a multiple of 4.
         backgrounds: Colours behind everything. [..., C, D]
-        render_mode: "RGB" is `colors`; "D" is accumulated depth and "ED" expected depth (z), alone
-            or as a last channel behind the colours.
-        sparse_grad: Sparse gradients; on CUDA only.
+        render_mode: "RGB" renders `colors`; "D" renders accumulated depth and "ED" expected depth
+            (z), alone or as the last channel after the colours.
+        sparse_grad: Whether gradients are sparse; on CUDA only.
         absgrad: Whether the backward pass leaves sums of absolute gradients in
             `meta["means2d"].absgrad` (AbsGS, Ye et al. 2024).
-        rasterize_mode: "antialiased" dims Gaussians by what `eps2d` widens them (Yu et al. 2024,
-            Mip-Splatting).
-        channel_chunk: Channels that CUDA kernels take at once; the CPU's take any number.
-        **others: Further parameters of gsplat's; on the CPU each must have gsplat's default.
+        rasterize_mode: "classic", or "antialiased" to dim Gaussians by as much as `eps2d` widens
+            them (Yu et al. 2024, Mip-Splatting).
+        channel_chunk: Channels that CUDA kernels process at once; the CPU's take any number.
+        **others: Further gsplat parameters; on the CPU each must have gsplat's default.
 
     Returns:
         Images [..., C, height, width, X], accumulated opacities [..., C, height, width, 1], and
-        `meta`, a dictionary with gsplat's keys but `isect_ids`: `means2d` (keeps its gradient after
-        `retain_grad()`), `radii`, `depths`, `conics`, `opacities`, each [..., C, N, ...], or
+        `meta`, a dictionary with gsplat's keys except `isect_ids`: `means2d` (keeps its gradient
+        after `retain_grad()`), `radii`, `depths`, `conics`, `opacities`, each [..., C, N, ...], or
         [nnz, ...] if packed; `batch_ids`, `camera_ids` and `gaussian_ids` [nnz] if packed, else
         None; `tiles_per_gauss`, `flatten_ids`, `isect_offsets`, `tile_width`, `tile_height`,
         `tile_size`, `width`, `height`, `n_batches`, `n_cameras`.
 
     Raises:
         ValueError: If shapes or values do not fit.
-        NotImplementedError: If a parameter asks for what the CPU kernels do not do; the message
-            names it and what to do instead.
+        NotImplementedError: If a parameter needs something that the CPU kernels cannot do; the
+            message names it and the alternative.
 
     Example:
         >>> import torch
@@ -139,7 +139,7 @@ _OTHERS: dict[str, tuple[Any, str]] = {
     "rolling_shutter": (None, "render with one pose per image"),
     "viewmats_rs": (None, "render with one pose per image"),
 }
-"""gsplat's other parameters: their defaults, and what to do on a CPU instead of changing them."""
+"""Default of each further gsplat parameter, and what to do on a CPU instead of changing it."""
 
 
 def _check_supported(

@@ -1,4 +1,4 @@
-"""The Gaussians that a camera looks at, and what it gets to see."""
+"""Records of the Gaussians that a camera sees, and of the resulting render."""
 
 from collections.abc import Mapping
 from dataclasses import field, fields, replace
@@ -14,7 +14,7 @@ class Gaussians:
     """N Gaussians; every field is named after what is *stored*, as in a 3DGS file."""
 
     means: Float[Tensor, "N 3"]
-    """Centres, world units."""
+    """Centres, in world units."""
     quats: Float[Tensor, "N 4"]
     """Rotations, wxyz, of any positive length."""
     log_scales: Float[Tensor, "N 3"]
@@ -23,17 +23,17 @@ class Gaussians:
     sh0: Float[Tensor, "N 1 3"]
     """Spherical harmonics of degree 0; colour is 0.5 + 0.2821 * sh0."""
     shN: Float[Tensor, "N K 3"]
-    """The higher degrees; K is (degree + 1)**2 - 1 and may be 0."""
+    """Spherical harmonics of higher degrees; K is (degree + 1)**2 - 1 and may be 0."""
     fitted_focal: float = field(default=0.0, kw_only=True)
-    """Focal length, in pixels, of the photos that they were fitted to; 0 if unknown.
+    """Focal length, in pixels, of the photos to which they were fitted; 0 if unknown.
 
-    They are right for pixels of that size: each was blurred by a fixed part of one when it was
-    fitted. `blend_weights` looks at them so, whatever the size of its camera.
+    They are correct for pixels of that size, since each was blurred by a fixed fraction of a pixel
+    during the fit. `blend_weights` accounts for this, whatever the size of its camera.
     """
 
     @staticmethod
     def of(tensors: Mapping[str, Tensor]) -> "Gaussians":
-        """Put the stored tensors together by name."""
+        """Create Gaussians from the stored tensors by name."""
         return Gaussians(*(tensors[each.name] for each in fields(Gaussians) if not each.kw_only))
 
     def __len__(self) -> int:
@@ -41,7 +41,7 @@ class Gaussians:
 
     @property
     def scales(self) -> Float[Tensor, "N 3"]:
-        """Standard deviations along the rotated axes, world units."""
+        """Standard deviations along the rotated axes, in world units."""
         return self.log_scales.exp()
 
     @property
@@ -51,38 +51,38 @@ class Gaussians:
 
     @property
     def sh_degree(self) -> int:
-        """Degree of the spherical harmonics stored."""
+        """Degree of the stored spherical harmonics."""
         return int((self.shN.shape[1] + 1) ** 0.5) - 1
 
     def tensors(self) -> dict[str, Tensor]:
-        """The stored fields by name."""
+        """Stored fields by name."""
         return {each.name: getattr(self, each.name) for each in fields(self) if not each.kw_only}
 
     def detach(self) -> "Gaussians":
-        """The same numbers, cut off from any graph."""
+        """Return the same values, detached from any autograd graph."""
         return replace(self, **{name: each.detach() for name, each in self.tensors().items()})
 
     def subset(self, chosen: Bool[Tensor, "N"] | Int[Tensor, "M"]) -> "Gaussians":
-        """The chosen Gaussians, in order."""
+        """Return the chosen Gaussians, in order."""
         return replace(self, **{name: each[chosen] for name, each in self.tensors().items()})
 
     def moved(self, means: Float[Tensor, "N 3"]) -> "Gaussians":
-        """The same Gaussians around other centres."""
+        """Return the Gaussians with other centres."""
         return replace(self, means=means)
 
 
 @array_record
 class Render:
-    """What one camera sees of per-Gaussian values."""
+    """Render of per-Gaussian values by one camera."""
 
     values: Float[Tensor, "H W C"]
-    """Blended values, not divided by `alpha`; nothing is composited behind them."""
+    """Blended values, not divided by `alpha` and without a background."""
     alpha: Float[Tensor, "H W"]
-    """Accumulated opacity: the blend weights of a pixel sum to this."""
+    """Accumulated opacity, the sum of a pixel's blend weights."""
     means2d: Float[Tensor, "1 N 2"]
     """Projected centres in pixels; the density schedule reads their gradient.
 
-    The first axis is gsplat's axis of cameras: gradients are kept only on its own tensor.
+    The first axis is gsplat's camera axis: gradients are kept only on its own tensor.
     """
     radii: Int[Tensor, "1 N 2"]
-    """Half extents in pixels of what is drawn of each Gaussian; 0 for those not seen."""
+    """Half extents of each Gaussian as drawn, in pixels; 0 for invisible ones."""

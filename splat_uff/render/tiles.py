@@ -1,4 +1,4 @@
-"""Which Gaussians touch which tile, front to back."""
+"""Lists of the Gaussians that touch each tile, front to back."""
 
 from typing import no_type_check
 
@@ -13,22 +13,22 @@ _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 def bin_into_tiles(means2d, extents, depths, width, height, tile_size):
     """List the visible Gaussians of each tile, nearest first.
 
-    One global stable sort by depth, then a counting sort into tiles: linear in the entries, and
-    equal depths keep the order of their indices.
+    One global stable sort by depth is followed by a counting sort into tiles. The time is linear in
+    the number of entries, and equal depths keep the order of their indices.
 
     Args:
-        means2d: float32 [N, 2], pixels.
-        extents: float32 [N, 2], half sizes of what is drawn, 0 if not seen.
+        means2d: float32 [N, 2], in pixels.
+        extents: float32 [N, 2], half sizes as drawn, 0 for invisible Gaussians.
         depths: float32 [N].
         width: Image width in pixels.
         height: Image height in pixels.
-        tile_size: Pixels along the side of a tile.
+        tile_size: Side of a tile, in pixels.
 
     Returns:
-        tile_starts: int64 [tiles + 1], where each row-major tile begins in `entries`.
+        tile_starts: int64 [tiles + 1], index in `entries` of each row-major tile's first entry.
         entries: int32 [E], Gaussian of each entry.
         slots: int64 [E], position of each entry among the entries sorted by Gaussian.
-        slot_starts: int64 [N + 1], where each Gaussian begins among them.
+        slot_starts: int64 [N + 1], position of each Gaussian's first entry among these.
     """
     count = means2d.shape[0]
     tiles_x, tiles_y = -(-width // tile_size), -(-height // tile_size)
@@ -38,7 +38,7 @@ def bin_into_tiles(means2d, extents, depths, width, height, tile_size):
     for n in range(count):
         spans[n, 1] = -1
         if extents[n, 0] > 0:
-            # A pixel counts when its centre, at +0.5, lies within the extent (maybe infinite).
+            # A pixel counts if its centre, at +0.5, lies within the extent (possibly infinite).
             x, y, reach_x, reach_y = means2d[n, 0], means2d[n, 1], extents[n, 0], extents[n, 1]
             left = int(max(0.0, np.ceil(x - reach_x - 0.5)))
             right = int(min(width - 1.0, np.floor(x + reach_x - 0.5)))
@@ -74,7 +74,7 @@ def bin_into_tiles(means2d, extents, depths, width, height, tile_size):
 @njit(parallel=True, **_options)
 @no_type_check
 def drop_unfinite(extents, values, rows):
-    """Extents [n, 2], 0 where a row of values is not finite: it would spoil what is near it."""
+    """Extents [n, 2] with 0 for Gaussians of non-finite values, which would spoil those nearby."""
     kept = extents.copy()
     for n in prange(len(rows)):
         for c in range(values.shape[1]):
@@ -86,7 +86,7 @@ def drop_unfinite(extents, values, rows):
 @njit(**_options)
 @no_type_check
 def _front_to_back(depths, spans):
-    """Visible Gaussians by depth: a stable radix sort, 11 bits at a time.
+    """Sort the visible Gaussians by depth with a stable radix sort, 11 bits at a time.
 
     Positive floats order like the integers that share their bits.
     """

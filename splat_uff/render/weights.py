@@ -14,17 +14,17 @@ from splat_uff.render.records import Gaussians
 def blend_weights(gaussians: Gaussians, camera: Camera) -> csr_matrix:
     """Blend weights W [H * W, N] of one view; a blended image of values F is `W @ F`.
 
-    Row-major pixels; rows sum to the accumulated opacity. Gaussians appear as they were fitted,
-    whatever the size of the camera's pixels (`Fineness`): where those are larger than the fitted
-    ones, weights are means over the pixels of a finer image, else those of a row run from front to
-    back. The numba kernel makes them wherever the Gaussians live: it is done once a view, and
-    gsplat has no documented call for it.
+    Pixels are row-major, and each row sums to the accumulated opacity. Gaussians appear as they
+    were fitted, whatever the size of the camera's pixels (`Fineness`): if these are larger than the
+    fitted ones, weights are means over the pixels of a finer image; otherwise the weights in a row
+    are ordered front to back. The numba kernel computes them on any device: this is done once per
+    view, and gsplat has no documented call for it.
     """
     on_cpu = replace(gaussians, **{name: each.cpu() for name, each in gaussians.tensors().items()})
     fineness = Fineness.of(gaussians, camera)
     starts, indices, weights = pixel_weights(on_cpu, fineness.camera, eps2d=fineness.eps2d)
     if starts[-1] <= np.iinfo(np.int32).max:
-        starts = starts.astype(np.int32)  # One index type for both, or SciPy widens the larger.
+        starts = starts.astype(np.int32)  # If the index types differ, SciPy widens the larger.
     shape = (fineness.camera.height * fineness.camera.width, len(gaussians))
     matrix = csr_matrix((weights, indices, starts), shape=shape, copy=False)
     return matrix if fineness.factor == 1 else csr_matrix(fineness.averaging() @ matrix)

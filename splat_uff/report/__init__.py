@@ -1,1 +1,1 @@
-"""The report of a run: tables, curves and pictures, on one page and in one overview."""
+"""The report of a run: tables, curves and pictures, on one page and in one overview image."""

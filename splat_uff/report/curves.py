@@ -1,4 +1,4 @@
-"""Training curves: read from the run's log, drawn as inline SVG."""
+"""Training curves, read from the run's log and drawn as inline SVG."""
 
 import io
 import json
@@ -15,35 +15,35 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from splat_uff.system.errors import InputError
 
 Curves = dict[str, dict[str, np.ndarray]]
-"""Per stage, equally long arrays by name, always with `step`; NaN where a line had no figure."""
+"""Arrays of equal length by stage and name, always with `step`; NaN marks a missing figure."""
 
 WIDTH, HEIGHT = 380, 210
 LEFT, RIGHT, TOP, BOTTOM = 50, 18, 40, 26
 """Margins of a chart around its axes, in SVG units, which are matplotlib's points."""
 MOST_POINTS = 300
-"""Longer curves are averaged to this many points, about one for each unit of width."""
+"""Points to which longer curves are averaged, about one for each unit of width."""
 MOST_TICKS = 8
-"""Of a logarithmic axis, whose numbers then stand clear of each other."""
+"""Most ticks on a logarithmic axis, so that their numbers do not overlap."""
 LOG_RATIO = 15
-"""Positive values that span more than this factor are drawn on a logarithmic axis."""
+"""Ratio of positive values above which the axis is logarithmic."""
 COLOURS = {"#1b1f24": "text", "#626b76": "soft", "#dfe3e8": "line", "#2563c9": "accent"}
-"""Colours that are drawn with, and the variables of the page that take their place."""
+"""Colours used in drawing, and the page's variables that replace them."""
 TEXT, SOFT, LINE, ACCENT = COLOURS
 GROUPS = ("title", "facts", "raw", "line", "end")
-"""Parts of a chart that the page's style knows by these names."""
+"""Names of the parts of a chart, used by the page's style."""
 
 
 def read_log(path: Path) -> Curves:
-    """Read `log.jsonl`: one JSON object a line, each with `stage`, `step` and some figures.
+    """Read `log.jsonl`: one JSON object per line, each with `stage`, `step` and some figures.
 
-    A run that was killed leaves its last line cut short, and one that was resumed repeats the
-    steps since its checkpoint. Unreadable lines are skipped; of repeated steps the last counts.
+    A run that was killed leaves its last line cut short, and one that was resumed repeats the steps
+    since its checkpoint. Unreadable lines are skipped; the last record of a repeated step counts.
 
     Args:
-        path: The log; the lines of a stage are in the order in which they were written.
+        path: Log to read; the lines of a stage are in the order in which they were written.
 
     Returns:
-        The figures of each stage, ordered by step.
+        Figures of each stage, ordered by step.
 
     Raises:
         InputError: If there is no such file.
@@ -59,7 +59,7 @@ def read_log(path: Path) -> Curves:
         except (ValueError, KeyError, TypeError):
             continue
         while steps and next(reversed(steps)) >= step:
-            steps.popitem()  # Training went back to a checkpoint: what followed never happened.
+            steps.popitem()  # Training went back to a checkpoint, so later steps do not count.
         steps[step] = {
             name: float(value)
             for name, value in record.items()
@@ -71,13 +71,13 @@ def read_log(path: Path) -> Curves:
 def draw_curve(title: str, steps: Float[np.ndarray, "S"], values: Float[np.ndarray, "S"]) -> str:
     """Draw one curve as an SVG element that follows the colours of the page.
 
-    Values that are not finite are left out. The axis is logarithmic where positive values span
-    more than a factor of `LOG_RATIO`. The same values give the same text.
+    Values that are not finite are left out. The axis is logarithmic if positive values span more
+    than a factor of `LOG_RATIO`. The same values give the same text.
 
     Args:
         title: Heading of the chart, escaped here.
         steps: Position of each value on the horizontal axis, rising.
-        values: What to draw.
+        values: Values to draw.
     """
     finite = np.isfinite(values)
     steps, values = steps[finite].astype(np.float64), values[finite].astype(np.float64)
@@ -96,19 +96,19 @@ def draw_curve(title: str, steps: Float[np.ndarray, "S"], values: Float[np.ndarr
     _write(figure, 29, facts, SOFT, 11.5)
     x, y = _thinned(steps), _thinned(values)
     if len(y) > 30:
-        # Smoothed as it is seen, so that a logarithmic axis averages logarithms.
+        # Smoothed in axis coordinates, so that a logarithmic axis averages logarithms.
         axes.plot(x, y, color=ACCENT, linewidth=1, clip_on=False, gid="raw")
         to_axis = axes.yaxis.get_transform()
         y = to_axis.inverted().transform(_smoothed(to_axis.transform(y)))
     axes.plot(x, y, color=ACCENT, linewidth=2, clip_on=False, gid="line")
-    # A dot, as a line with round ends and no length: a marker would be a shape with an id.
+    # The dot is a line with round ends and no length: a marker would be a shape with an id.
     end = {"linewidth": 6, "solid_capstyle": "round"}
     axes.plot(x[[-1, -1]], y[[-1, -1]], color=ACCENT, clip_on=False, gid="end", **end)
     return _inline(figure, title)
 
 
 def _write(figure: Figure, below: float, text: str, colour: str, size: float) -> None:
-    """Write a line at the left edge, its foot so many points below the upper one."""
+    """Write a line of text at the left edge, with its baseline `below` points from the top."""
     figure.text(
         0, 1 - below / HEIGHT, text, color=colour, fontsize=size, parse_math=False,
         gid="title" if colour == TEXT else "facts",
@@ -116,20 +116,20 @@ def _write(figure: Figure, below: float, text: str, colour: str, size: float) ->
 
 
 def _scale(axes: Axes, steps: Float[np.ndarray, "S"], values: Float[np.ndarray, "S"]) -> None:
-    """Fit the axes to what they show, and draw their numbers and the lines behind it."""
+    """Fit the axes to the values, and draw their tick labels and grid lines."""
     low, high = float(values.min()), float(values.max())
     axes.set_xlim(steps[0], steps[-1])
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     if low > 0 and high > LOG_RATIO * low:
         axes.set_yscale("log")
-        # Round values stand between the powers of ten where there are few of these.
+        # If there are few powers of ten, round values are added between them.
         between = (1, 2, 5) if high < 100 * low else (1, 3) if high < 1000 * low else (1,)
         axes.yaxis.set_major_locator(LogLocator(subs=between, numticks=MOST_TICKS))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.set_ylim(low, high)
     else:
         size = max(abs(low), abs(high))
-        if high - low <= 1e-9 * size:  # A level line lies in the middle.
+        if high - low <= 1e-9 * size:  # A flat line is drawn in the middle.
             low, high = low - (0.05 * size or 0.05), high + (0.05 * size or 0.05)
         ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
         axes.set_yticks(ticks)
@@ -143,10 +143,10 @@ def _scale(axes: Axes, steps: Float[np.ndarray, "S"], values: Float[np.ndarray, 
 
 
 def _inline(figure: Figure, title: str) -> str:
-    """A figure as an SVG element for the middle of a page.
+    """Convert a figure to an SVG element for inclusion in a page.
 
-    What matplotlib writes is a file of its own: names of namespaces, rules of style and ids would
-    reach out into the page.
+    matplotlib writes a standalone file, whose namespaces, style rules and ids would affect the rest
+    of the page.
     """
     written = io.BytesIO()
     silent = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -154,7 +154,7 @@ def _inline(figure: Figure, title: str) -> str:
         {
             "svg.fonttype": "none",
             "svg.hashsalt": "splat-uff",
-            "font.sans-serif": ["DejaVu Sans"],  # To measure by; the page sets its own.
+            "font.sans-serif": ["DejaVu Sans"],  # For measuring only; the page sets its own.
         }
     ):
         figure.savefig(written, format="svg", metadata=silent)

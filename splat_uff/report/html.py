@@ -1,4 +1,4 @@
-"""`report.html`: one self-contained page that shows what a run has found."""
+"""`report.html`: one self-contained page that shows the results of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,13 +41,13 @@ STAGE_TITLES = {"gaussians": "Geometry", "features": "Features"}
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the report as one HTML page that asks nothing of the network.
+    """Write the report as one HTML page that loads nothing from the network.
 
     Every name that comes from a file is escaped, so a folder called `<script>` is only text.
 
     Args:
-        path: Where the page goes; an existing one is replaced.
-        report: What to show; parts without content are left out.
+        path: File to write; an existing one is replaced.
+        report: Content of the report; parts without content are left out.
     """
     metrics = report.metrics
     angles = [f"{angle}°" for angle in VC_ANGLES]
@@ -71,7 +71,7 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def natural_marks(report: Report) -> dict[int, int]:
-    """By the segments of each natural level, the place on the slider that is nearest in ratio."""
+    """Slider place nearest, in ratio, to each natural level, by the level's number of segments."""
     segments = np.log(np.maximum(report.num_segments[::-1], 1))  # Coarse is on the left.
     return {
         int(level["segments"]): int(np.abs(segments - np.log(level["segments"])).argmin())
@@ -87,24 +87,24 @@ class _ScoreTable:
 
 @array_record
 class _Slider:
-    """A slider over all granularities; without scripts, the middle one stays."""
+    """A slider over all granularities; without scripts, the page shows the middle one."""
 
     numbers: Sequence[int]
-    """Segments at each place, from coarse on the left to fine on the right."""
+    """Number of segments at each place, from coarse on the left to fine on the right."""
     shown: int
-    """Place at which it stands at first."""
+    """Initial place of the slider."""
     levels: Sequence[dict[str, Any]]
-    """Natural levels, as in `metrics.json`."""
+    """Natural levels, in the form of `metrics.json`."""
     marks: Sequence[int]
-    """Places nearest to them."""
+    """Place nearest to each natural level."""
     stacks: Sequence[tuple[str, list[Float[np.ndarray, "H W 3"]]]]
-    """Names of views, each with a picture for every place."""
+    """Name of each view with its pictures, one for every place."""
 
 
 def _template(name: str) -> Any:
-    """A template of this folder, whose names are escaped and none of which may be unknown."""
+    """Load a template; it escapes its values and fails on unknown names."""
     environment = Environment(
-        loader=PackageLoader("splat_uff.evaluate"),
+        loader=PackageLoader("splat_uff.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -129,7 +129,7 @@ def _made_by(report: Report) -> list[str]:
 
 
 def _figures(metrics: dict[str, Any]) -> list[tuple[str, str]]:
-    """Names and values of the figures at the top of the page."""
+    """Names and values of the key figures at the top of the page."""
     figures = []
     if "nc" in metrics:
         figures.append(("NC mean", f"{metrics['nc']['mean']:.3f}"))
@@ -177,7 +177,7 @@ def _charts(curves: Curves) -> list[tuple[str, list[str]]]:
 
 
 def _shares_of_longest(stages: list[tuple[str, float]]) -> list[tuple[str, float, float]]:
-    """Stages and their seconds, each with its share of the seconds of the longest."""
+    """Stages and their seconds, each with its share of the longest stage's seconds."""
     longest = max((seconds for stage, seconds in stages if stage != "total"), default=0) or 1
     return [(stage, seconds, seconds / longest) for stage, seconds in stages]
 

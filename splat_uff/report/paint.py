@@ -1,4 +1,4 @@
-"""Colours for segments that stay put from one granularity to the next."""
+"""Colours for segments that stay the same from one granularity to the next."""
 
 from collections.abc import Sequence
 
@@ -9,21 +9,21 @@ from splat_uff.hierarchy.colours import LOOKAHEAD, distinct_colours, furthest
 from splat_uff.hierarchy.segments import largest_first
 
 NONE_COLOUR = np.array([1.0, 1.0, 1.0])
-"""Label 0: the white of the page, so that pictures of labels look cut out like the photos."""
+"""Colour of label 0: the page's white, so that label maps look cut out like the photos."""
 
 
 def nested_colours(cuts: Sequence[Int[np.ndarray, "N"]]) -> list[Float[np.ndarray, "_ 3"]]:
-    """Choose one colour a segment for a nested set of cuts, the same in every view.
+    """Choose one colour per segment for a nested set of cuts, the same in every view.
 
     From coarse to fine, the largest child keeps its parent's colour and the others get new ones,
     far from their parent and siblings. A segment that does not split therefore never changes.
 
     Args:
-        cuts: Segment of each leaf, counted from 1 with 0 for none, from fine to coarse. Where a
-            fine segment straddles coarse ones, the one that holds most of it is its parent.
+        cuts: Segment of each leaf, counted from 1 with 0 for none, from fine to coarse. If a fine
+            segment straddles coarse ones, its parent is the one that holds most of it.
 
     Returns:
-        For each cut a table of sRGB colours in [0, 1] indexed by label; row 0 is `NONE_COLOUR`.
+        For each cut, a table of sRGB colours in [0, 1] indexed by label; row 0 is `NONE_COLOUR`.
 
     Example:
         >>> fine, coarse = nested_colours([np.array([1, 2, 2, 3]), np.array([1, 1, 1, 2])])
@@ -39,7 +39,7 @@ def nested_colours(cuts: Sequence[Int[np.ndarray, "N"]]) -> list[Float[np.ndarra
         chosen = np.full(len(sizes), -1)
         parents = _parents(cut, coarser) if coarser is not None else np.zeros_like(sizes)
         families: dict[int, list[int]] = {}
-        # Large segments choose first, so that the colours easiest to tell apart cover most.
+        # Large segments choose first, so that the most distinct colours cover the largest area.
         for label in largest_first(cut):
             if label == 0:
                 continue
@@ -60,19 +60,19 @@ def nested_colours(cuts: Sequence[Int[np.ndarray, "N"]]) -> list[Float[np.ndarra
 def paint(
     labels: Int[np.ndarray, "H W"], colours: Float[np.ndarray, "_ 3"]
 ) -> Float[np.ndarray, "H W 3"]:
-    """Picture of a label map, with a table of colours from `nested_colours`."""
+    """Colour a label map with a table from `nested_colours`."""
     return colours[labels]
 
 
 def feature_colours(features: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N 3"]:
     """Show features as colours: their three main directions of variation are R, G and B.
 
-    Each direction is scaled so that its 2nd to 98th percentiles fill [0, 1], and points to where
-    its largest loading is positive, so equal features always have equal colours.
+    Each direction is scaled so that its 2nd to 98th percentiles fill [0, 1], and signed so that its
+    largest loading is positive, so equal features always have equal colours.
 
     Args:
-        features: One vector a row, of any length; rows may be Gaussians or pixels. Leave the
-            background out, or it takes one of the three directions for itself.
+        features: One vector per row, of any length; rows may be Gaussians or pixels. Leave out the
+            background, which would take up one of the three directions.
 
     Returns:
         sRGB colours in [0, 1]; mid grey for directions that do not vary.
@@ -95,10 +95,10 @@ def feature_colours(features: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N 
 
 
 def _parents(fine: Int[np.ndarray, "N"], coarse: Int[np.ndarray, "N"]) -> Int[np.ndarray, "_"]:
-    """The coarse label that holds most leaves of each fine label."""
+    """Coarse label that holds most leaves of each fine label."""
     base = int(coarse.max(initial=0)) + 1
     joint, counts = np.unique(fine.astype(np.int64) * base + coarse, return_counts=True)
     joint = joint[np.argsort(counts, kind="stable")]
     parents = np.zeros(int(fine.max(initial=0)) + 1, np.int64)
-    parents[joint // base] = joint % base  # Of repeated indices the last, the largest, stays.
+    parents[joint // base] = joint % base  # For repeated indices, the last and largest wins.
     return parents

@@ -1,4 +1,4 @@
-"""Pictures of a run: the record of what they show, and the overview in one PNG."""
+"""Pictures of a run: records of their content, and the overview as one PNG."""
 
 import base64
 import io
@@ -19,47 +19,47 @@ from splat_uff.system.files import replacing
 from splat_uff.system.records import array_record
 
 TILE = 200
-"""Width in pixels of one picture of the overview."""
+"""Width of one picture in the overview, in pixels."""
 GAP, MARGIN, TITLE_HEIGHT = 8, 20, 46
 LARGEST_TITLE, SMALLEST_TITLE = 17, 8
-"""Pixels of the font of titles."""
+"""Font sizes of titles, in pixels."""
 
 
 @array_record
 class ReportView:
-    """What is shown of one held-out view; all pictures have the size of the photo."""
+    """Pictures of one held-out view, all of the photo's size."""
 
     name: str
     photo: Float[np.ndarray, "H W 3"]
-    """sRGB in [0, 1], best composited over white, as labels are."""
+    """Photo, sRGB in [0, 1], preferably composited over white like the labels."""
     rendering: Float[np.ndarray, "H W 3"]
     features: Float[np.ndarray, "H W 3"]
     """Features as colours, see `feature_colours`."""
     labels: Int[np.ndarray, "L H W"]
     """Segments at L granularities, from fine to coarse; 0 is none."""
     objects: Int[np.ndarray, "_ _"] | None = None
-    """True objects, where there is ground truth."""
+    """True objects, if there is ground truth."""
     collections: Int[np.ndarray, "_ _"] | None = None
-    """True collections, which give the parts of one thing related colours."""
+    """True collections, which give related colours to the parts of one thing."""
 
 
 @array_record
 class Report:
-    """Everything that `write_report` and `write_overview` show."""
+    """Content of the page by `write_report` and of the picture by `write_overview`."""
 
     scene: str
     metrics: dict[str, Any]
-    """The content of `metrics.json`, as `score_table` reads it."""
+    """Content of `metrics.json`, as for `score_table`."""
     views: tuple[ReportView, ...]
-    """The first four are shown."""
+    """Views, of which the first four are shown."""
     colours: tuple[Float[np.ndarray, "_ 3"], ...]
-    """A table of colours for each of the L granularities, from `nested_colours`."""
+    """Table of colours for each of the L granularities, from `nested_colours`."""
     masks: str
     """Origin of the 2D masks: `simulated`, `imported` or `none`."""
     curves: Curves = field(default_factory=dict)
-    """From `read_log`."""
+    """Training curves, from `read_log`."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """The run's configuration; names are joined by dots: `gaussians.steps`."""
+    """Settings of the run, with names joined by dots: `gaussians.steps`."""
 
     def __post_init__(self) -> None:
         for view in self.views:
@@ -71,15 +71,15 @@ class Report:
 
     @property
     def num_segments(self) -> tuple[int, ...]:
-        """Segments at each granularity, from fine to coarse."""
+        """Number of segments at each granularity, from fine to coarse."""
         return tuple(len(table) - 1 for table in self.colours)
 
     @property
     def shown(self) -> dict[str, int]:
         """Names of up to three granularities, coarse to fine, and their places.
 
-        The extremes are left out where there are many: two segments say little, and hundreds are
-        hard to look at.
+        If there are many, the extremes are left out: two segments show little, and hundreds are
+        hard to read.
         """
         last = len(self.colours) - 1
         if last < 2:
@@ -94,13 +94,13 @@ class Picture:
 
     title: str
     pixels: Float[np.ndarray, "H W 3"]
-    """sRGB in [0, 1]."""
+    """Colours, sRGB in [0, 1]."""
     is_flat: bool = False
-    """Whether it shows segments, whose edges are to stay sharp when it is enlarged."""
+    """Whether it shows segments, whose edges must stay sharp when enlarged."""
 
 
 def view_pictures(report: Report) -> list[list[Picture]]:
-    """The pictures of each shown view, in the order in which they are read."""
+    """Pictures of each shown view, in reading order."""
     views = report.views[:4]
     rows = []
     for view, truth in zip(views, _paint_truth(views), strict=True):
@@ -122,8 +122,8 @@ def write_overview(path: Path, report: Report) -> None:
     """Write one PNG with a row for each of up to four views and a titled column for each picture.
 
     Args:
-        path: Where the PNG goes; an existing one is replaced.
-        report: What to show.
+        path: File to write; an existing one is replaced.
+        report: Report whose views are shown.
 
     Raises:
         InputError: If the report has no views.
@@ -135,11 +135,11 @@ def write_overview(path: Path, report: Report) -> None:
 
 
 def write_sheet(path: Path, rows: Sequence[Sequence[Picture]]) -> None:
-    """Write one PNG with a row of pictures for each view, and one titled column for each title.
+    """Write one PNG with a row of pictures for each view and a column for each title.
 
     Args:
-        path: Where the PNG goes; an existing one is replaced.
-        rows: At least one, of at least one picture; the first gives a row its height.
+        path: File to write; an existing one is replaced.
+        rows: Rows of pictures, at least one of each; the first picture of a row sets its height.
     """
     titles = list(dict.fromkeys(picture.title for row in rows for picture in row))
     heights = [_height_at(row[0].pixels, TILE) for row in rows]
@@ -162,16 +162,16 @@ def write_sheet(path: Path, rows: Sequence[Sequence[Picture]]) -> None:
 
 
 def segments_in_words(number: int) -> str:
-    """`1 segment`, `2 segments`."""
+    """Write a number of segments in words: `1 segment`, `2 segments`."""
     return f"{number} segment{'' if number == 1 else 's'}"
 
 
 def data_uri(picture: Float[np.ndarray, "H W 3"]) -> str:
-    """A picture as a `data:` address that holds its PNG."""
+    """Encode a picture as a `data:` URI that holds its PNG."""
     pixels = to_bytes(picture).astype(np.int64)
     codes, places = np.unique(pixels @ [1 << 16, 1 << 8, 1], return_inverse=True)
     if len(codes) <= 256:
-        # Flat colours take a third of the room with a palette, and lose nothing.
+        # With a palette, flat colours take a third of the space and stay exact.
         image = Image.fromarray(places.reshape(pixels.shape[:2]).astype(np.uint8))
         image.putpalette([int(code) >> shift & 255 for code in codes for shift in (16, 8, 0)])
     else:
@@ -197,7 +197,7 @@ def _paint_truth(views: tuple[ReportView, ...]) -> list[Float[np.ndarray, "H W 3
 
 
 def _title_font(titles: Sequence[str]) -> Any:
-    """The font of the titles, as large as lets each stand over its own column."""
+    """Font of the titles, as large as possible with each title fitting its column."""
     sizes = range(LARGEST_TITLE, SMALLEST_TITLE, -1)
     fonts = (ImageFont.load_default(size=size) for size in sizes)
     fitting = (font for font in fonts if all(font.getlength(title) <= TILE for title in titles))

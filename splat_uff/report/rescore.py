@@ -1,4 +1,4 @@
-"""Scoring a finished run again, in full."""
+"""Rescoring of a finished run, in full."""
 
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from splat_uff.system.progress import notice
 
 
 def score_run(path: Path) -> dict[str, Any]:
-    """Score a finished run again, in full, and keep the scores in its metrics and its report.
+    """Score a finished run again, in full, and store the scores in its metrics and its report.
 
-    What else `metrics.json` holds, as the seconds of the training, stays as it is. Where the folder
-    cannot be written, or another process writes into it, a notice says that nothing was kept.
+    Other content of `metrics.json`, such as the seconds of the training, is unchanged. If the
+    folder cannot be written, or another process is writing to it, a notice says that the scores
+    were not stored.
 
     Returns:
-        As `metrics.json`.
+        The metrics, in the form of `metrics.json`.
 
     Raises:
         InputError: If there is no finished run, or its files or capture are missing or damaged.
@@ -52,13 +53,13 @@ def score_run(path: Path) -> dict[str, Any]:
 def _rescored(
     known: dict[str, Any], provenance: Provenance, evaluation: Evaluation
 ) -> dict[str, Any]:
-    """Metrics of a run with new scores in place of the old ones; all else as it was."""
+    """Metrics of a run with new scores in place of the old ones and the rest unchanged."""
     scores = {"scene": provenance.scene, "masks": provenance.masks, **evaluation.metrics}
     return scores | {name: value for name, value in known.items() if name not in scores}
 
 
 def _draw_again(run: Run, evaluation: Evaluation, metrics: dict[str, Any]) -> None:
-    """Write the report of a finished run anew, where the run still has what it shows."""
+    """Rewrite the report of a finished run, if the run still has the data that it shows."""
     try:
         _ = run.features
     except InputError as error:

@@ -26,13 +26,13 @@ Figures = tuple[float | None, float | None, float | None, float | None]
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """NC of one method; None where it is not known."""
+    """Scores of one method, such as its NC; None for unknown values."""
 
     name: str
     values: Figures
-    """As in `COLUMNS`."""
+    """Score in each column, such as those of `COLUMNS`."""
     errors: Figures = (None, None, None, None)
-    """Standard errors over views."""
+    """Standard error of each score over views."""
     is_context: bool = False
     """Whether the row is a published figure, from other scenes and masks."""
 
@@ -43,7 +43,7 @@ PUBLISHED = (
     ScoreRow("LSeg + DFF, rendered", (0.164, 0.427, 0.839, 0.477), is_context=True),
     ScoreRow("LSeg + DFF, on surfaces", (0.082, 0.286, 0.666, 0.345), is_context=True),
 )
-"""He et al., ECCV 2024, and its supplement."""
+"""Published NC, from He et al., ECCV 2024, and its supplement."""
 
 
 PUBLISHED_VC = {
@@ -52,16 +52,16 @@ PUBLISHED_VC = {
     "SAM3D": (0.724, 0.601, 0.578, 0.539),
     "LSeg": (0.536, 0.522, 0.510, 0.498),
 }
-"""VC by angle; He et al., ECCV 2024, Table 5."""
+"""Published VC by angle, from He et al., ECCV 2024, Table 5."""
 VC_ANGLES = ("10", "45", "90", "135")
 
 
 def consistency_rows(metrics: dict[str, Any]) -> list[ScoreRow]:
-    """VC of a run by angle, mean over the three levels, and the paper's; empty where unknown.
+    """VC of a run by angle, as means over the three levels, and the paper's; empty if unknown.
 
     Args:
-        metrics: The content of `metrics.json`. Read here: `vc` by degrees, each with `published`
-            and, where exact depth is known, `exact`; `vc_ceiling`, of true labels, likewise;
+        metrics: Content of `metrics.json`. Read here: `vc` by degrees, each with `published` and,
+            if exact depth is known, `exact`; `vc_ceiling`, that of true labels, in the same form;
             `ratios`.
     """
     if not metrics.get("vc"):
@@ -88,13 +88,13 @@ def consistency_rows(metrics: dict[str, Any]) -> list[ScoreRow]:
 
 
 def score_rows(metrics: dict[str, Any]) -> list[ScoreRow]:
-    """NC of a run, of its input masks and of the paper; empty where there is no ground truth.
+    """NC of a run, of its input masks and of the paper; empty without ground truth.
 
     Args:
-        metrics: The content of `metrics.json`. Read here: `nc` and `nc_masks`, each with
-            `objects`, `collections`, `scene`, `mean`; `nc_standard_errors` of the same names;
-            `nc_fixed`, `nc_ceiling` and `nc_fixed_ceiling`; `num_cuts`; `masks`, the origin of the
-            masks. All may be missing.
+        metrics: Content of `metrics.json`. Read here: `nc` and `nc_masks`, each with `objects`,
+            `collections`, `scene`, `mean`; `nc_standard_errors` with the same names; `nc_fixed`,
+            `nc_ceiling` and `nc_fixed_ceiling`; `num_cuts`; `masks`, the origin of the masks. All
+            may be missing.
     """
     if "nc" not in metrics:
         return []
@@ -123,12 +123,12 @@ def score_rows(metrics: dict[str, Any]) -> list[ScoreRow]:
 
 
 def fact_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
-    """What else is known of a run, as names and formatted values.
+    """Further facts about a run, as names and formatted values.
 
     Args:
-        metrics: The content of `metrics.json`. Read here: `psnr` in dB, `ssim`,
-            `num_gaussians`, `num_segments`, `natural_levels`, `peak_memory_gb`, `seconds` by stage.
-            All may be missing.
+        metrics: Content of `metrics.json`. Read here: `psnr` in dB, `ssim`, `num_gaussians`,
+            `num_segments`, `natural_levels`, `peak_memory_gb`, `seconds` by stage. All may be
+            missing.
     """
     rows = []
     if "psnr" in metrics:
@@ -165,10 +165,10 @@ def second_rows(metrics: dict[str, Any]) -> list[tuple[str, float]]:
 
 
 def score_table(metrics: dict[str, Any]) -> RenderableType:
-    """The scores of a run for the terminal: NC with the paper's figures below, then the facts.
+    """Table of a run's scores for the terminal: NC above the paper's figures, then the facts.
 
     Args:
-        metrics: The content of `metrics.json`, as for `score_rows` and `fact_rows`.
+        metrics: Content of `metrics.json`, as for `score_rows` and `fact_rows`.
     """
     parts: list[RenderableType] = []
     rows = score_rows(metrics)
@@ -199,24 +199,24 @@ def score_table(metrics: dict[str, Any]) -> RenderableType:
 
 
 def mask_origin(masks: str) -> str:
-    """How to name the origin of 2D masks to a reader."""
+    """Name of the origin of 2D masks, for a reader."""
     return MASK_ORIGINS.get(masks, f"{masks} masks" if masks else "masks")
 
 
 def format_count(number: int) -> str:
-    """A whole number with a space between thousands."""
+    """Format a whole number with spaces between thousands."""
     return f"{number:,}".replace(",", " ")
 
 
 def format_score(value: float | None, error: float | None = None) -> str:
-    """A score to 3 decimals with its standard error, or a dash."""
+    """Format a score to 3 decimals with its standard error, or a dash."""
     if value is None:
         return "–"  # noqa: RUF001
     return f"{value:.3f}" if error is None else f"{value:.3f} ± {error:.3f}"
 
 
 def _shares(scores: Figures, bounds: Figures) -> Figures:
-    """Scores as shares of what bounds them."""
+    """Scores as shares of their upper bounds."""
     objects, collections, scene, mean = (
         score / bound if score is not None and bound else None
         for score, bound in zip(scores, bounds, strict=True)
@@ -237,7 +237,7 @@ def _score_table(title: str, columns: tuple[str, ...], rows: list[ScoreRow]) -> 
     for row, following in zip(rows, [*rows[1:], rows[-1]], strict=True):
         style = "dim" if row.is_context else "bold" if row is rows[0] else None
         errors = row.errors
-        if columns == COLUMNS:  # Of levels, the error of their mean is enough.
+        if columns == COLUMNS:  # For levels, only the error of the mean is shown.
             errors = (None, None, None, row.errors[-1])
         scores = (format_score(*pair) for pair in zip(row.values, errors, strict=True))
         cells = [Text(score.replace(" ", "") if columns != COLUMNS else score) for score in scores]

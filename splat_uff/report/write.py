@@ -1,4 +1,4 @@
-"""From a run and its scores to the report."""
+"""The report of a run, made from its files and its scores."""
 
 from typing import Any
 
@@ -19,18 +19,18 @@ from splat_uff.run.open import Run
 from splat_uff.settings import flatten
 
 VIEWS = 4
-"""Held-out views that are shown."""
+"""Number of held-out views that are shown."""
 WIDEST = 800
-"""Pixels of the longer side of what is shown."""
+"""Longer side of the pictures shown, in pixels."""
 
 
 def write_report(run: Run, evaluation: Evaluation, metrics: dict[str, Any]) -> None:
     """Write the report page and the overview picture of a run.
 
     Args:
-        run: Its held-out views are shown, or training views where none is held out.
-        evaluation: Scores and cuts.
-        metrics: The whole of `metrics.json`, which is written only after this.
+        run: Run whose held-out views are shown, or training views if none are held out.
+        evaluation: Scores and cuts of the run.
+        metrics: Full content of `metrics.json`, which is written only after this.
 
     Raises:
         InputError: If the features of the run are missing or damaged.
@@ -54,7 +54,7 @@ def write_report(run: Run, evaluation: Evaluation, metrics: dict[str, Any]) -> N
 def _show(
     run: Run, view: View, colours: Float[np.ndarray, "N 3"], evaluation: Evaluation
 ) -> ReportView:
-    """What the report shows of a view."""
+    """Make the pictures of one view for the report."""
     camera = scored_camera(view)
     rows, columns = reduced_size(camera.height, camera.width, WIDEST)
     config, camera = run.provenance.settings.evaluate, camera.resized(columns, rows)
@@ -75,14 +75,14 @@ def _show(
 def gaussian_colours(
     features: Float[np.ndarray, "N D"], hierarchy: Hierarchy
 ) -> Float[np.ndarray, "N 3"]:
-    """Features as colours, by the directions in which those that shape the tree vary."""
+    """Features as colours, along the main directions of those that shape the tree."""
     colours = np.full((len(features), 3), 0.5)
     colours[hierarchy.shaping] = feature_colours(features[hierarchy.shaping])
     return colours
 
 
 def _enlarge(labels: Int[np.ndarray, "K h w"], height: int, width: int) -> Int[np.ndarray, "K H W"]:
-    """Label maps at the size of the photo, by the nearest pixel."""
+    """Scale label maps to the size of the photo, taking the nearest pixel."""
     rows = (np.arange(height) * labels.shape[1]) // height
     columns = (np.arange(width) * labels.shape[2]) // width
     return labels[:, rows][:, :, columns].astype(np.int32)

@@ -1,1 +1,1 @@
-"""The run folder: what is where, what it was made with, how it is begun and opened."""
+"""The run folder: its files, the settings it was made with, and how to begin and open a run."""

@@ -1,4 +1,4 @@
-"""Whether a run may be begun in a folder, or gone on with, and keeping others out meanwhile."""
+"""Checks that a run may begin or continue in a folder, and its lock against other processes."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,16 +16,16 @@ from splat_uff.system.lock import folder_lock, require_unlocked
 
 
 def claim_folder(folder: Path, *, resume: bool, overwrite: bool) -> RunFolder:
-    """See that a run may go into a folder, before any work is done for it.
+    """Check that a run may use a folder, before any work is done for it.
 
     Args:
-        folder: Where the run goes.
-        resume: Go on with a run that was cut off; without one, begin.
-        overwrite: Begin again where a run stands already.
+        folder: Folder of the run.
+        resume: Continue an interrupted run; if there is none, begin a new one.
+        overwrite: Replace a run that is already in the folder.
 
     Raises:
-        InputError: If something stands there that must not be replaced unasked, or another process
-            writes into it.
+        InputError: If the folder holds something that must not be replaced without being asked to,
+            or another process is writing to it.
     """
     if resume and overwrite:
         raise InputError(
@@ -40,18 +40,18 @@ def claim_folder(folder: Path, *, resume: bool, overwrite: bool) -> RunFolder:
 def start_run(
     run: RunFolder, provenance: Provenance, *, resume: bool, overwrite: bool
 ) -> Iterator[None]:
-    """Begin an opened run or go on with it, and keep other processes out until the block ends.
+    """Begin or continue a claimed run, and keep other processes out until the block ends.
 
     Args:
-        run: As `claim_folder` returns it.
-        provenance: What it is made from.
-        resume: Go on with a run that was cut off; without one, begin.
-        overwrite: Begin again where a run stands already.
+        run: Run folder from `claim_folder`.
+        provenance: Settings and inputs of the run.
+        resume: Continue an interrupted run; if there is none, begin a new one.
+        overwrite: Replace a run that is already in the folder.
 
     Raises:
-        InputError: If the folder cannot be written, or another process writes into it or has
-            written there since it was claimed, or the run that is to be gone on with was made
-            from something else.
+        InputError: If the folder cannot be written, another process is writing to it or has written
+            to it since it was claimed, or the run to continue was made from other inputs or
+            settings.
     """
     with ExitStack() as held:
         try:
@@ -77,7 +77,7 @@ def _judge_folder(folder: Path, *, resume: bool, overwrite: bool) -> RunFolder:
     try:
         read_provenance(run)
     except InputError as error:
-        # It may be the configuration of anything else, which --overwrite must not touch.
+        # It may be some other program's configuration, which --overwrite must not touch.
         raise InputError(
             f"{folder} holds no whole run; pass another {argument('output')} ({error})"
         ) from None
@@ -95,7 +95,7 @@ def _judge_folder(folder: Path, *, resume: bool, overwrite: bool) -> RunFolder:
 
 
 def _begin(run: RunFolder, provenance: Provenance, *, overwrite: bool) -> None:
-    """Write what a run is made from, or see that it is as it was."""
+    """Write the provenance of a new run, or check that it is unchanged."""
     if run.config.is_file() and not overwrite:
         differences = _differences(read_provenance(run), provenance)
         if differences:
@@ -105,25 +105,25 @@ def _begin(run: RunFolder, provenance: Provenance, *, overwrite: bool) -> None:
                 f"{argument('overwrite', True)} or another {argument('output')}."
             )
         for leftover in run.path.glob(".*-????????.*"):
-            leftover.unlink()  # What a kill left half-written.
+            leftover.unlink()  # Half-written when the run was killed.
         return
     import tomli_w
 
     _clear(run)
     record = msgspec.to_builtins(provenance)
-    # At the top of the file, so that one that is cut off after any line can be told.
+    # At the top of the file, so that a file cut off after any line is recognised.
     record = {"num_settings": len(flatten(record["settings"])), **record}
     with replacing(run.config) as temporary:
         temporary.write_text(tomli_w.dumps(record), encoding="utf-8")
 
 
 def _is_taken(folder: Path) -> bool:
-    """Whether there is anything but hidden files, which desktops put everywhere."""
+    """Whether the folder holds anything but hidden files, which desktops put everywhere."""
     return folder.is_dir() and bool(visible_entries(folder))
 
 
 def _clear(run: RunFolder) -> None:
-    """Remove the files of a run and no others; the one that says it is finished goes first."""
+    """Remove the files of a run and no others, beginning with the one that marks it as finished."""
     files = (
         run.metrics,
         run.gaussians,
@@ -140,7 +140,7 @@ def _clear(run: RunFolder) -> None:
 
 
 def _differences(was: Provenance, now: Provenance) -> list[str]:
-    """Settings that differ, as `name = old (now new)`."""
+    """List settings that differ, as `name = old (now new)`."""
     old, new = (flatten(msgspec.to_builtins(each)) for each in (was, now))
     return [
         f"{name} = {old.get(name)} (now {new.get(name)})"

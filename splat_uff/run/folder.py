@@ -1,4 +1,4 @@
-"""The files of a run."""
+"""Paths of the files of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,67 +6,67 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where each file of a run is, whether it is there or not."""
+    """Paths of a run's files, whether or not they exist."""
 
     path: Path
 
     @property
     def config(self) -> Path:
-        """Provenance as TOML."""
+        """Provenance of the run, as TOML."""
         return self.path / "config.toml"
 
     @property
     def gaussians(self) -> Path:
-        """Standard 3DGS columns, in our normalised world."""
+        """Gaussians in standard 3DGS columns, in our normalised world."""
         return self.path / "gaussians.ply"
 
     @property
     def original(self) -> Path:
-        """The file of Gaussians fitted elsewhere, as it was given, where one was."""
+        """Unchanged file of Gaussians fitted elsewhere, if one was passed."""
         return self.path / "original.ply"
 
     @property
     def features(self) -> Path:
-        """`features` [N, D] and `largest_weights` [N]."""
+        """Arrays `features` [N, D] and `largest_weights` [N]."""
         return self.path / "features.npz"
 
     @property
     def hierarchy(self) -> Path:
-        """`parents`, `altitudes`, `num_leaves`, `shaping`, `source_from_world`, and where it was
-        computed `support`."""
+        """Arrays `parents`, `altitudes`, `num_leaves`, `shaping`, `source_from_world` and, if
+        computed, `support`."""
         return self.path / "hierarchy.npz"
 
     @property
     def names(self) -> Path:
-        """Names that people gave to nodes of the tree, where they did."""
+        """Names that people gave to nodes of the tree, if any."""
         return self.path / "names.json"
 
     @property
     def metrics(self) -> Path:
-        """Scores; written last, so a run that has it is finished."""
+        """Scores; written last, so a run with this file is finished."""
         return self.path / "metrics.json"
 
     @property
     def report(self) -> Path:
-        """One page to look at."""
+        """Report of the run, as an HTML page."""
         return self.path / "report.html"
 
     @property
     def overview(self) -> Path:
-        """One picture to look at."""
+        """Overview of the run, as one picture."""
         return self.path / "overview.png"
 
     @property
     def log(self) -> Path:
-        """One JSON object per line: stage, step and figures."""
+        """Training log, with one JSON object per line: stage, step and figures."""
         return self.path / "log.jsonl"
 
     @property
     def checkpoints(self) -> Path:
-        """States of stages, while the run is not finished."""
+        """Folder of the stages' saved states, until the run is finished."""
         return self.path / "checkpoint"
 
     @property
     def finished(self) -> bool:
-        """Whether the run has come to its end."""
+        """Whether the run is finished."""
         return self.metrics.is_file()

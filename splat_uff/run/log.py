@@ -1,4 +1,4 @@
-"""The log of a run: one JSON object a line."""
+"""The log of a run, with one JSON object per line."""
 
 import json
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from splat_uff.system.files import replacing
 
 
 def write_log(run: RunFolder, stage: str) -> Callable[..., None]:
-    """A function that appends one stage's figures to the run's log.
+    """Return a function that appends one stage's figures to the run's log.
 
-    A stage that was killed has logged steps beyond its last checkpoint and takes them again; its
-    first line takes the place of those.
+    A stage that was killed may have logged steps beyond its last checkpoint, which it will repeat;
+    its first new line replaces these.
     """
     begun = False
 
@@ -29,7 +29,7 @@ def write_log(run: RunFolder, stage: str) -> Callable[..., None]:
 
 
 def _forget_steps(path: Path, stage: str, step: int) -> None:
-    """Remove the lines of a stage from a step on, and what a kill left half-written."""
+    """Remove the lines of a stage from a step on, and any line that a kill left half-written."""
     lines = path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else []
 
     def is_kept(line: str) -> bool:

@@ -1,4 +1,4 @@
-"""Names that people give to nodes of a tree, kept beside it."""
+"""Names that people give to nodes of a tree, stored beside it."""
 
 import json
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ MOST_BYTES = 1 << 24
 
 
 def tidy_name(text: str) -> str:
-    """What is kept of a name that was typed: one line, no control characters, not too long."""
+    """Clean up a typed name: one line, no control characters, at most `LONGEST` characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:LONGEST]
 
 
 def read_names(run: RunFolder) -> dict[int, str]:
-    """Names by node; none where nobody gave any.
+    """Read names by node; empty if there are none.
 
     Raises:
         InputError: If the file is damaged.
@@ -36,6 +36,6 @@ def read_names(run: RunFolder) -> dict[int, str]:
 
 
 def write_names(run: RunFolder, names: Mapping[int, str]) -> None:
-    """Keep names by node."""
+    """Write names by node."""
     ordered = {str(node): names[node] for node in sorted(names)}
     write_json(run.names, {"names": ordered})

@@ -1,4 +1,4 @@
-"""A run as a library sees it: its Gaussians, its tree, and what both say of any view."""
+"""A run as a library object: its Gaussians, its tree, and renders and label maps of any view."""
 
 import threading
 from contextlib import AbstractContextManager
@@ -40,25 +40,26 @@ MOST_PARTS = 10_000
 
 @array_record
 class Run:
-    """A run that has its tree: the Gaussians, the tree over them, and the way back to the capture.
+    """A run with its tree: the Gaussians, the tree over them, and the transform to the capture.
 
-    Capture, features and metrics are read when first asked for.
+    Capture and features are read on first use, metrics on each use.
     """
 
     folder: RunFolder
-    """Where its files are."""
+    """Folder of the run's files."""
     provenance: Provenance
-    """What it was made from."""
+    """Settings and inputs of the run."""
     gaussians: Gaussians
-    """In our normalised world."""
+    """Gaussians in our normalised world."""
     hierarchy: Hierarchy
-    """The tree; its leaves are the Gaussians, in their order."""
+    """Tree whose leaves are the Gaussians, in the same order."""
     source_from_world: Float[np.ndarray, "4 4"]
-    """From our world to the frame of the capture; scale and translation only."""
+    """Similarity from our world to the frame of the capture; scale and translation only."""
     original_from_source: Float[np.ndarray, "4 4"] = field(default_factory=lambda: np.eye(4))
-    """From the frame of the capture to that of the splats' own file, where they came from one."""
+    """Similarity from the frame of the capture to that of the splats' file, if they came from one.
+    """
     known_capture: Capture | None = field(default=None, repr=False)
-    """The capture, where it is at hand already."""
+    """Capture of the run, if it has already been read."""
 
     @property
     def files_from_world(self) -> Float[np.ndarray, "4 4"]:
@@ -67,10 +68,10 @@ class Run:
 
     @cached_property
     def capture(self) -> Capture:
-        """The photos and cameras that it was trained on.
+        """Photos and cameras on which the run was trained.
 
         Raises:
-            InputError: If the capture is not where it was, or damaged.
+            InputError: If the capture has moved or is damaged.
         """
         if self.known_capture is not None:
             return self.known_capture
@@ -85,7 +86,7 @@ class Run:
         """One feature per Gaussian.
 
         Raises:
-            InputError: If they are missing, damaged or of another run.
+            InputError: If the features are missing, damaged or from another run.
         """
         path = self.folder.features
         features = load_arrays(path, ("features",))["features"]
@@ -100,7 +101,7 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Scores, as `metrics.json` has them now.
+        """Scores currently in `metrics.json`.
 
         Raises:
             InputError: If the run is not finished, or the file is damaged.
@@ -109,20 +110,20 @@ class Run:
 
     @cached_property
     def rendering(self) -> AbstractContextManager[Any]:
-        """Held while views are rendered, by threads that share the run, and for one view at a time.
+        """Lock that threads sharing the run hold while rendering, for one view at a time.
 
-        Not all of numba's threading layers bear kernels that run side by side.
+        Some of numba's threading layers do not support kernels that run concurrently.
         """
         return threading.Lock()
 
     @cached_property
     def walk(self) -> Walk:
-        """The tree, prepared for questions about its nodes."""
+        """Tree of the run, prepared for queries about its nodes."""
         return Walk(self.hierarchy.tree)
 
     @cached_property
     def source(self) -> SourceSplats:
-        """All rows of the run's splats as files have them, those that it left out included."""
+        """Rows of the run's splats as stored in files, including those that it left out."""
         source = source_splats(self.gaussians, self.source_from_world, self.folder.original)
         if source.kept.sum() != len(self.gaussians):
             raise InputError(
@@ -137,34 +138,34 @@ class Run:
         return self.source.drawn
 
     def cut(self, num_segments: int) -> Int[np.ndarray, "N"]:
-        """Segment of each Gaussian, from 1, the largest segment first.
+        """Segment of each Gaussian, numbered from 1 with the largest segment first.
 
         Args:
-            num_segments: How many segments; fewer come back where the tree has no more.
+            num_segments: Number of segments, at least 1; fewer are returned if the tree has fewer.
 
         Raises:
-            InputError: If it is below 1.
+            InputError: If `num_segments` is out of range.
         """
         check_segments(num_segments)
         nodes = self.nodes(num_segments)
         return numbered(nodes, largest_first(nodes))
 
     def render(self, camera: Camera) -> Float[np.ndarray, "H W 3"]:
-        """Colours in [0, 1] that a camera in our world sees, over white."""
+        """Render colours in [0, 1] over white, as seen by a camera in our world."""
         return render_over_white(self.gaussians, camera)
 
     def label_map(self, camera: Camera, num_segments: int) -> Int[np.ndarray, "H W"]:
-        """Segment of each pixel that a camera in our world sees, as `cut` has it; 0 is none."""
+        """Label map of what a camera in our world sees, with the labels of `cut`; 0 is none."""
         labels = self.cut(num_segments)
         return label_maps(blended_votes(self.gaussians, camera), labels[None])[0]
 
     def segment_at(self, view: View, pixel: tuple[int, int], num_segments: int) -> int:
-        """Node of the tree that one sees at a pixel; -1 where there is nothing.
+        """Node of the tree seen at a pixel; -1 if there is nothing.
 
         Args:
-            view: Of `capture`.
-            pixel: Column and row, from the upper left.
-            num_segments: Granularity.
+            view: View of `capture`.
+            pixel: Column and row, counted from the upper left.
+            num_segments: Number of segments of the cut.
 
         Raises:
             InputError: If the pixel lies outside the view.
@@ -180,11 +181,11 @@ class Run:
         return largest_first(self.nodes(num_segments))[label - 1] if label else -1
 
     def nodes(self, num_segments: int) -> Int[np.ndarray, "N"]:
-        """Node of the segment that each Gaussian is in, of at most so many segments."""
+        """Node of each Gaussian's segment, in a cut into at most `num_segments` segments."""
         return self.walk.cut(num_segments)
 
     def members(self, node: int) -> Bool[np.ndarray, "N"]:
-        """Which Gaussians lie below a node."""
+        """Whether each Gaussian lies below a node."""
         inside = np.zeros(len(self.gaussians), bool)
         inside[self.walk.leaves(node)] = True
         return inside
@@ -195,11 +196,11 @@ def open_run(path: Path | str, *, finished: bool = False, capture: Capture | Non
 
     Args:
         path: Run folder, for example `runs/drums`.
-        finished: Refuse a run whose training has not come to its end.
-        capture: The capture of the run, where it is at hand already.
+        finished: Whether to refuse a run whose training is not finished.
+        capture: Capture of the run, if it has already been read.
 
     Raises:
-        InputError: If there is none, or its files are damaged or do not belong together.
+        InputError: If there is no run, or its files are damaged or do not belong together.
     """
     folder = RunFolder(Path(path))
     provenance = read_provenance(folder)
@@ -220,7 +221,7 @@ def open_run(path: Path | str, *, finished: bool = False, capture: Capture | Non
     source_from_world = arrays["source_from_world"]
     if not _is_unrotated(source_from_world):
         raise InputError(f"{folder.hierarchy} holds no source_from_world; train again.")
-    # Runs of earlier versions have none, and need none.
+    # Runs of earlier versions have none and do not need it.
     original_from_source = arrays.get("original_from_source", np.eye(4))
     if not _is_similarity(original_from_source):
         raise InputError(f"{folder.hierarchy} holds no original_from_source; train again.")
@@ -231,7 +232,7 @@ def open_run(path: Path | str, *, finished: bool = False, capture: Capture | Non
 
 
 def _with_fitted_focal(run: Run) -> Run:
-    """A run of an earlier version: its Gaussians were fitted at the size of its capture."""
+    """Complete a run of an earlier version: its Gaussians were fitted at its capture's size."""
     try:
         fitted = with_fitted_focal(run.gaussians, run.capture)
     except InputError as error:
@@ -241,7 +242,7 @@ def _with_fitted_focal(run: Run) -> Run:
 
 
 def with_fitted_focal(gaussians: Gaussians, capture: Capture) -> Gaussians:
-    """Gaussians that were fitted to a capture, where no file says at what size."""
+    """Assume that Gaussians of unknown size were fitted at the size of a capture."""
     if gaussians.fitted_focal:
         return gaussians
     return replace(gaussians, fitted_focal=capture.focal)
@@ -270,21 +271,21 @@ def load_hierarchy(folder: RunFolder) -> Hierarchy:
 
 
 def _are_shares(support: np.ndarray, parents: np.ndarray) -> bool:
-    """Whether there is one number from 0 to 1 a node."""
+    """Whether there is one number from 0 to 1 per node."""
     if support.shape != parents.shape or support.dtype.kind != "f":
         return False
-    return bool(((support >= 0) & (support <= 1)).all())  # Nor does NaN pass.
+    return bool(((support >= 0) & (support <= 1)).all())  # This excludes NaN, too.
 
 
 def _are_heights(altitudes: np.ndarray, parents: np.ndarray) -> bool:
-    """Whether there is one finite height a node, none above its parent's."""
+    """Whether there is one finite height per node, and none is above its parent's."""
     if altitudes.shape != parents.shape or altitudes.dtype.kind != "f":
         return False
     return bool(np.isfinite(altitudes).all() and (altitudes <= altitudes[parents]).all())
 
 
 def _is_tree(parents: np.ndarray) -> bool:
-    """Whether parents come after their children, and the root, its own parent, last."""
+    """Whether parents come after their children, and the last node is the root, its own parent."""
     if parents.ndim != 1 or parents.dtype.kind != "i" or len(parents) == 0:
         return False
     nodes, root = np.arange(len(parents)), len(parents) - 1
@@ -293,7 +294,7 @@ def _is_tree(parents: np.ndarray) -> bool:
 
 
 def _is_similarity(matrix: np.ndarray) -> bool:
-    """Whether it scales, turns and moves, and nothing else."""
+    """Whether a matrix only scales, rotates and translates."""
     try:
         split_similarity(matrix, tolerance=1e-6)
     except (ValueError, TypeError, IndexError, np.linalg.LinAlgError):
@@ -302,7 +303,7 @@ def _is_similarity(matrix: np.ndarray) -> bool:
 
 
 def _is_unrotated(similarity: np.ndarray) -> bool:
-    """Whether it only scales and moves."""
+    """Whether a matrix only scales and translates."""
     if similarity.shape != (4, 4) or not np.isfinite(similarity).all():
         return False
     scale = float(similarity[0, 0])
@@ -310,6 +311,6 @@ def _is_unrotated(similarity: np.ndarray) -> bool:
 
 
 def check_segments(number: int) -> None:
-    """See that a number of segments is in its range."""
+    """Check that a number of segments is in range."""
     if not 1 <= number <= MOST_PARTS:
         raise InputError(f"segments is {number}; expected 1 to {MOST_PARTS}.")

@@ -1,4 +1,4 @@
-"""What a run was made from, and the arrays and scores that it holds."""
+"""The provenance of a run (its inputs and settings), and the arrays and scores that it holds."""
 
 import hashlib
 import json
@@ -18,24 +18,24 @@ from splat_uff.system.files import is_hidden, read_arrays, write_arrays
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a run is made from; two runs with equal provenance have equal results."""
+    """Inputs and settings of a run; two runs with equal provenance have equal results."""
 
     scene: str
     data: str
     masks: str
-    """Where the 2D masks come from: `simulated`, `imported` or `classical`."""
+    """Origin of the 2D masks: `simulated`, `imported` or `classical`."""
     fingerprint: str
-    """Of the capture's files."""
+    """Fingerprint of the capture's files."""
     settings: TrainConfig
     version: str = __version__
     mask_source: str = ""
-    """`classical` or a folder of masks; the capture's own where it is empty."""
+    """Source of the masks: `classical` or a folder; empty for the capture's own masks."""
     gaussians_source: str = ""
-    """A `.ply` of Gaussians fitted elsewhere, and its digest; fitted here where it is empty."""
+    """Path and digest of a `.ply` of Gaussians fitted elsewhere; empty if they are fitted here."""
 
 
 def read_provenance(run: RunFolder) -> Provenance:
-    """Read what a run was made from.
+    """Read the provenance of a run.
 
     Raises:
         InputError: If there is no run, or its `config.toml` is damaged.
@@ -76,12 +76,12 @@ def read_metrics(run: RunFolder) -> dict[str, Any]:
 
 
 def train_again() -> str:
-    """What to do where the files of a run are damaged, for the end of a message."""
+    """Advice if the files of a run are damaged, for the end of a message."""
     return f"train again with {argument('overwrite', True)}"
 
 
 def digest_of(path: Path) -> str:
-    """Of the content of a file."""
+    """Digest of a file's content."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -90,10 +90,10 @@ def digest_of(path: Path) -> str:
 
 
 def fingerprint_of(folder: Path, output: Path) -> str:
-    """Of the poses, and of the name and size of every file of the capture.
+    """Fingerprint of the poses, and of the name and size of every file of the capture.
 
-    Runs are often kept inside the capture (`--data .`), and no part of it: the entry of `folder`
-    that leads to `output` does not count.
+    Runs are often kept inside the capture's folder (`--data .`) without being part of it, so the
+    entry of `folder` that leads to `output` is left out.
     """
     folder, output = folder.resolve(), output.resolve()
     runs = output.relative_to(folder).parts[:1] if output.is_relative_to(folder) else ()
@@ -102,7 +102,7 @@ def fingerprint_of(folder: Path, output: Path) -> str:
         digest.update(path.read_bytes())
     for path in sorted(folder.glob("*/**/*")):
         place = path.relative_to(folder)
-        if any(is_hidden(part) for part in place.parts):  # A file manager may add some any time.
+        if any(is_hidden(part) for part in place.parts):  # File managers may add some at any time.
             continue
         if path.is_file() and place.parts[:1] != runs:
             digest.update(f"{place} {path.stat().st_size}\n".encode())
@@ -110,13 +110,13 @@ def fingerprint_of(folder: Path, output: Path) -> str:
 
 
 def save_arrays(path: Path, provenance: Provenance, **arrays: np.ndarray) -> None:
-    """Write arrays with what they were made from."""
+    """Write arrays together with their provenance."""
     made_by = np.array(json.dumps(msgspec.to_builtins(provenance)))
     write_arrays(path, made_by=made_by, **arrays)
 
 
 def load_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Read arrays and see that all are there.
+    """Read arrays and check that all are there.
 
     Raises:
         InputError: If the file is missing or damaged, or lacks an array.

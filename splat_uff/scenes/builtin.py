@@ -1,4 +1,4 @@
-"""Scenes by name: a folder the user has, or one that is built in and made on first use."""
+"""Scenes by name: a folder of the user, or a built-in scene that is made on first use."""
 
 import ast
 import difflib
@@ -28,25 +28,25 @@ from splat_uff.system.files import replacing_folder, visible_entries, visible_fi
 from splat_uff.system.progress import notice
 
 DATA_VARIABLE = "SPLAT_UFF_DATA"
-"""Environment variable that stands in for `--data-root`."""
+"""Environment variable used when `--data-root` is not given."""
 GENERATOR_SEED = 0
-"""Fixed, so that a scene of one version is the same everywhere."""
+"""Seed of the generator; fixed, so that every version of a scene is the same everywhere."""
 GENERATOR_FILES = ("scenes", "masks/tree.py", "geometry/axes.py", "geometry/cameras.py")
-"""Sources that decide what a built-in scene looks like."""
+"""Source files that determine what a built-in scene looks like."""
 
 
 @dataclass(frozen=True)
 class SceneFolder:
-    """Where the files of a scene are."""
+    """Folder of a scene, and its origin."""
 
     folder: Path
     origin: str
-    """One line for the user: which scene this is and where it came from."""
+    """Notice for the user: the scene and its origin, in one line."""
 
 
 @dataclass(frozen=True)
 class BuiltinScene:
-    """One row of the list of built-in scenes."""
+    """Entry in the list of built-in scenes."""
 
     name: str
     description: str
@@ -54,19 +54,19 @@ class BuiltinScene:
     num_val: int
     photo_size: int
     folder: Path
-    """Where it is, or will be, kept."""
+    """Folder that holds the scene, or will once it is made."""
     made: bool
 
 
 def find_scene(name: str, *, data_root: Path | None = None) -> SceneFolder:
-    """Find the folder of a scene, making it first if it is built in and not yet there.
+    """Find the folder of a scene; a built-in scene is made first if necessary.
 
     Args:
-        name: Of a folder under `data_root`, else of a built-in scene.
+        name: Name of a folder under `data_root`, or else of a built-in scene.
         data_root: Folder of scenes; `$SPLAT_UFF_DATA` if None.
 
     Raises:
-        InputError: If there is no such scene, the name is a path, or `data_root` is no folder.
+        InputError: If there is no such scene, the name is a path, or `data_root` is not a folder.
     """
     root = data_root_folder(data_root)
     if name in ("", ".", "..") or "/" in name or "\\" in name:
@@ -88,10 +88,10 @@ def find_scene(name: str, *, data_root: Path | None = None) -> SceneFolder:
 
 
 def data_root_folder(given: Path | None) -> Path | None:
-    """The folder of scenes to look in, if the user has one.
+    """Folder of the user's scenes, if there is one.
 
     Raises:
-        InputError: If it is no folder.
+        InputError: If the path is not a folder.
     """
     variable = os.environ.get(DATA_VARIABLE)
     if given is None and not variable:
@@ -106,7 +106,7 @@ def data_root_folder(given: Path | None) -> Path | None:
 
 
 def list_scenes() -> list[BuiltinScene]:
-    """The built-in scenes, the one to start with first."""
+    """List the built-in scenes, beginning with the one to try first."""
     return [
         BuiltinScene(
             name,
@@ -122,10 +122,10 @@ def list_scenes() -> list[BuiltinScene]:
 
 
 def builtin_folder(name: str) -> Path:
-    """Where a built-in scene is kept: the user's cache, one folder per version of the generator."""
+    """Folder of a built-in scene in the user's cache; each version of the generator has its own."""
     package = Path(splat_uff.__file__).parent
     recipe = RECIPES[name]
-    # Changing one scene, or listing another, must not make all the rest again.
+    # Changing or adding one scene must not cause all the others to be made again.
     module = recipe.build.__module__.rpartition(".")[2]
     other = {each.build.__module__.rpartition(".")[2] for each in RECIPES.values()} - {module}
     digest = hashlib.sha256(repr(recipe.sizes).encode())
@@ -139,7 +139,7 @@ def builtin_folder(name: str) -> Path:
 
 
 def _code_of(path: Path) -> str:
-    """What a source file does, whatever its comments, docstrings, imports and layout."""
+    """Code of a source file, without comments, docstrings, imports and layout."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
@@ -155,7 +155,7 @@ def _code_of(path: Path) -> str:
 
 
 def _make_scene(name: str, folder: Path) -> None:
-    """Write a built-in scene with its masks; nothing stays behind if this is interrupted."""
+    """Write a built-in scene with its masks; an interruption leaves nothing behind."""
     recipe = RECIPES[name]
     notice(f"making the built-in scene {name} ({recipe.description}); this happens once.")
     val_masks: dict[str, MaskSet] = {}
@@ -183,7 +183,7 @@ def _make_scene(name: str, folder: Path) -> None:
 
 
 def _score_masks(folder: Path, masks: dict[str, MaskSet], size: int) -> LevelScores:
-    """NC of the masks themselves, at the size of the ground truth."""
+    """Score NC of the masks themselves, at the size of the ground truth."""
     views = sorted(masks)
     reduced = [
         MaskSet.of(

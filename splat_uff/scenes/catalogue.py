@@ -1,4 +1,4 @@
-"""Which scenes are built in."""
+"""Catalogue of the built-in scenes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from splat_uff.scenes.truck import build_truck
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to make one built-in scene."""
+    """Recipe of one built-in scene."""
 
     build: Callable[[], list[Part]]
     description: str
     photo_size: int = 400
-    """Width and height of photos and masks, pixels."""
+    """Width and height of photos and masks, in pixels."""
     truth_size: int = 200
-    """Width and height of ids, depth and co-visibility, pixels."""
+    """Width and height of ids, depth and co-visibility, in pixels."""
     num_train: int = 100
     num_val: int = 20
 
@@ -44,4 +44,4 @@ RECIPES = {
         num_val=6,
     ),
 }
-"""Recipes by name, in the order in which they are listed."""
+"""Recipes by name, in the order of the list."""

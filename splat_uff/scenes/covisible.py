@@ -1,4 +1,4 @@
-"""Which pixels of one view show a surface that another view shows too."""
+"""Co-visibility: the pixels of one view whose surface is visible in another."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 from splat_uff.geometry.cameras import Camera, pixel_centres, project, unproject
 
 TOLERANCE = 0.02
-"""World units by which a surface may miss the depth of the other view; half a per cent of the
+"""Tolerance for the difference to the other view's depth, in world units: half a per cent of the
 distance to the cameras, about one and a half pixels of 200."""
 
 
@@ -16,15 +16,15 @@ def covisible_pixels(
     other: Camera,
     other_depth: Float[np.ndarray, "H W"],
 ) -> Bool[np.ndarray, "H W"]:
-    """Pixels whose surface point the other camera sees.
+    """Pixels whose surface point is visible to the other camera.
 
-    The point is projected into the other view, whose depth at the pixel it falls in, or at one
-    of the eight around that, must agree: slanted surfaces change depth within a pixel.
+    The point is projected into the other view, whose depth at the pixel it falls in, or at one of
+    the eight around it, must agree, because slanted surfaces change depth within a pixel.
 
     Args:
-        camera: The view asked about.
-        depth: Its depth (z), world units, 0 for background.
-        other: The view that may see the same points.
+        camera: Camera of the view.
+        depth: Depth (z) of the view, in world units, 0 for background.
+        other: Camera of the view that may show the same points.
         other_depth: Depth of that view.
     """
     flat = depth.reshape(-1).astype(float)

@@ -1,4 +1,4 @@
-"""The built-in scene `desk`: a writing desk with a monitor, books, pens and a lamp on it.
+"""The built-in scene `desk`: a writing desk with a monitor, books, pens and a lamp.
 
 Small parts and repeated objects: keys, drawers, books, pens, two loudspeakers. The user sits at -y.
 """
@@ -41,7 +41,7 @@ GREY_CLOTH = Material(colour("#5b5f66"), specular=0.0)
 
 
 def build_desk() -> list[Part]:
-    """All things on the desk, and the desk; world units are about 70 cm."""
+    """Build the desk and everything on it; a world unit is about 70 cm."""
     on_top = [
         *_monitor(),
         *_keyboard(),
@@ -113,7 +113,7 @@ def _keyboard() -> list[Part]:
 
 
 def _key(width: float) -> Mesh:
-    """A key cap of the given width, on top of the keyboard's case."""
+    """Key cap of the given width, on top of the keyboard's case."""
     return box(width, 0.046, 0.03, bevel=0.007).moved(z=0.047)
 
 
@@ -197,7 +197,7 @@ def _books() -> list[Part]:
 
 
 def _book(title: str, length: float, width: float, height: float, cover: Material) -> list[Part]:
-    """A closed book lying flat, its spine at +y."""
+    """Closed book lying flat, with its spine at +y."""
     board = 0.012
     boards = [box(length, width, board).moved(z=side * (height - board) / 2) for side in (-1, 1)]
     spine = box(length, board, height).moved(y=width / 2)

@@ -1,4 +1,4 @@
-"""The built-in scene `drums`: a five-piece drum kit with three cymbals, seen without its floor.
+"""The built-in scene `drums`: a five-piece drum kit with three cymbals, without a floor.
 
 The drummer sits at -y and looks along +y. Groups of the ground truth are the instruments; objects
 are what a drum technician would take apart. Chrome, black and red recur on neighbouring parts, so
@@ -40,7 +40,7 @@ CLEAR_FILM = Material(colour("#b9b6ac"), specular=0.2, gloss=25)
 
 
 def build_drums() -> list[Part]:
-    """All parts of the kit; world units are about 80 cm."""
+    """Build all parts of the kit; a world unit is about 80 cm."""
     parts = [
         *_bass_drum(),
         *_tom_mount(),
@@ -60,7 +60,7 @@ def build_drums() -> list[Part]:
 def _drum(
     collection: str, radius: float, depth: float, shell: Material, *, lugs: int
 ) -> list[Part]:
-    """A drum standing upright on the origin's level: heads at z = -depth/2 and depth/2."""
+    """Upright drum, centred on the origin: heads at z = -depth/2 and depth/2."""
     half = depth / 2
     head = lathe([(0, 0), (radius + 0.008, 0), (radius + 0.004, 0.014), (0, 0.016)])
     hoop = ring(radius + 0.006, radius + 0.036, 0.062, bevel=0.009)
@@ -85,7 +85,7 @@ def _drum(
 
 
 def _lug(radius: float, half: float) -> Mesh:
-    """A casing on the shell with tension rods to both hoops, at +x."""
+    """Casing on the shell with tension rods to both hoops, at +x."""
     height = min(0.16, half)
     casing = box(0.05, 0.075, height, bevel=0.016).moved(x=radius + 0.02)
     x = radius + 0.036

@@ -1,4 +1,4 @@
-"""The hardware of the built-in scene `drums`: cymbals, stands, the pedal and the throne."""
+"""Hardware of the built-in scene `drums`: cymbals, stands, the pedal and the throne."""
 
 import math
 
@@ -28,13 +28,13 @@ from splat_uff.scenes.shapes import (
 )
 
 FLOOR = -0.78
-"""Height of the ground that stands and legs reach down to."""
+"""Height of the ground that stands and legs rest on."""
 
 
 def cymbal_on_stand(
     name: str, *, x: float, y: float, z: float, radius: float, tilt: float, heading: float
 ) -> list[Part]:
-    """A cymbal on a boom-less stand, tilted by `tilt` degrees towards the drummer."""
+    """Cymbal on a boom-less stand, tilted by `tilt` degrees towards the drummer."""
     head = [
         Part(name, "cymbal", _cymbal(radius), BRASS),
         Part(name, "cymbal", _grooves(radius), DARK_BRASS),
@@ -142,7 +142,7 @@ def pedal() -> list[Part]:
 def tripod(
     name: str, x: float, y: float, *, top: float, spread: float, heading: float
 ) -> list[Part]:
-    """A stand from the floor up to `top`: a tube, a collar and three braced legs."""
+    """Stand from the floor up to `top`: a tube, a collar and three braced legs."""
     height = min(0.30, top - FLOOR - 0.05)
     parts = [
         Part(name, "lower tube", _upright(0.034, FLOOR + 0.1, top), CHROME),
@@ -168,18 +168,18 @@ def tripod(
 
 
 def _cymbal(radius: float) -> Mesh:
-    """A cymbal, its hole at the origin, the bell up."""
+    """Cymbal with its hole at the origin and the bell up."""
     top = [(radius * index / 30, _cymbal_height(index / 30)) for index in range(31)]
     bottom = [(r, z - 0.012) for r, z in top[::3]]
     return lathe([*bottom, *reversed(top)], segments=64)
 
 
 def _grooves(radius: float) -> Mesh:
-    """Bands of lathe marks, a hair above the upper face of a cymbal."""
+    """Bands of lathe marks, just above the upper face of a cymbal."""
     bands = []
     for inner, outer in ((0.34, 0.42), (0.56, 0.64), (0.80, 0.88)):
         shares = [inner + (outer - inner) * step / 4 for step in range(5)]
-        # Thickest in the middle: an upright edge, however low, would throw a shadow.
+        # Bands are thickest in the middle: an upright edge, however low, would cast a shadow.
         rise = (-0.001, 0.002, 0.003, 0.002, -0.001)
         face = [(radius * s, _cymbal_height(s) + up) for s, up in zip(shares, rise, strict=True)]
         under = [(radius * s, _cymbal_height(s) - 0.004) for s in shares]
@@ -194,7 +194,7 @@ def _cymbal_height(share: float) -> float:
 
 
 def _footboard() -> Mesh:
-    """A pedal board, its heel at -y on the floor, its toe raised."""
+    """Pedal board with its heel at -y on the floor and its toe raised."""
     heel, toe = [(-0.06, -0.19), (0.06, -0.19)], [(-0.075, 0.17), (0.075, 0.17)]
     points = [(x, y, z) for x, y in heel for z in (0.035, 0.06)]
     points += [(x, y, z) for x, y in toe for z in (0.15, 0.175)]
@@ -207,5 +207,5 @@ def _wing_nut() -> Mesh:
 
 
 def _upright(radius: float, low: float, high: float) -> Mesh:
-    """A cylinder on the z axis from `low` to `high`."""
+    """Cylinder on the z axis, from `low` to `high`."""
     return cylinder(radius, high - low, bevel=min(0.008, radius / 4)).moved(z=(low + high) / 2)

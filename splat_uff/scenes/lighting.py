@@ -1,4 +1,4 @@
-"""Light on a built-in scene: an open sky, a key and a fill light with shadows, highlights."""
+"""Lighting of a built-in scene: an open sky, a key and a fill light with shadows, highlights."""
 
 from collections.abc import Callable
 
@@ -9,22 +9,22 @@ from splat_uff.scenes.surfaces import Surface
 from splat_uff.system.records import array_record
 
 Blocked = Callable[[Float[np.ndarray, "R 3"], Float[np.ndarray, "R 3"]], Bool[np.ndarray, "R"]]
-"""Whether rays, given by origins and directions, meet the scene."""
+"""Function that returns whether rays, given by origins and directions, hit the scene."""
 
 LIGHTS = (
     ((-0.45, 0.55, 0.95), (1.05, 0.98, 0.88)),
     ((0.85, -0.45, 0.75), (0.34, 0.38, 0.46)),
 )
-"""Direction towards each light (not yet of unit length) and its colour: a warm key, a cool fill."""
+"""Direction to each light (not normalised) and its colour: a warm key and a cool fill light."""
 SKY_COLOUR = (0.50, 0.53, 0.58)
 SKY_DIRECTIONS = 64
 OFFSET = 4e-3
-"""How far shadow rays start above the surface, so that facets do not shade themselves."""
+"""Offset of shadow rays above the surface, in world units, so facets do not shade themselves."""
 
 
 @array_record
 class Points:
-    """Surface points that are looked at; float32, world axes."""
+    """Surface points to shade; float32, world axes."""
 
     positions: Float[np.ndarray, "R 3"]
     normals: Float[np.ndarray, "R 3"]
@@ -35,8 +35,8 @@ class Points:
 def sky_light(surface: Surface, blocked: Blocked) -> Float[np.ndarray, "N"]:
     """Light from the whole sky at each vertex, in [0, 1]: ambient occlusion.
 
-    Cosine-weighted directions on a fixed spiral about the normal; the sky is twice as bright at the
-    zenith as at the horizon, and the ground below it gives a third.
+    Directions are cosine-weighted, on a fixed spiral around the normal. The sky is twice as bright
+    at the zenith as at the horizon, and the ground is a third as bright.
     """
     count = SKY_DIRECTIONS
     height = np.sqrt(1 - (np.arange(count) + 0.5) / count)
@@ -65,12 +65,12 @@ def sky_light(surface: Surface, blocked: Blocked) -> Float[np.ndarray, "N"]:
 def shade(
     points: Points, material: dict[str, np.ndarray], blocked: Blocked
 ) -> Float[np.ndarray, "R 3"]:
-    """Displayed (sRGB) colour of surface points as seen by the eye.
+    """Displayed (sRGB) colour of surface points as seen from the eye.
 
     Args:
-        points: Where, and from where.
+        points: Surface points and the directions to the eye.
         material: Fields of `Material`, one row per point.
-        blocked: Casts the shadow rays.
+        blocked: Function that casts the shadow rays.
     """
     normals = points.normals
     facing = _dot(normals, points.to_eye)[:, None]
@@ -108,7 +108,7 @@ def _dot(a: Float[np.ndarray, "R 3"], b: Float[np.ndarray, "R 3"]) -> Float[np.n
 
 
 def _surroundings(directions: Float[np.ndarray, "R 3"]) -> Float[np.ndarray, "R 3"]:
-    """What mirrors show: a dim floor, a grey horizon and a bright soft ceiling."""
+    """Surroundings seen in mirrors: a dim floor, a grey horizon and a bright soft ceiling."""
     up = directions[:, 2:]
     ceiling = 0.55 + 0.75 / (1 + np.exp(-7 * (up - 0.35)))
     floor = 0.55 - 0.42 / (1 + np.exp(7 * (up + 0.25)))
@@ -119,7 +119,7 @@ def _surroundings(directions: Float[np.ndarray, "R 3"]) -> Float[np.ndarray, "R 
 def _grain(
     positions: Float[np.ndarray, "R 3"], material: dict[str, np.ndarray]
 ) -> Float[np.ndarray, "R 1"]:
-    """Factor on the albedo that streaks wood along its grain."""
+    """Factor on the albedo that draws the grain of wood."""
     if not material["grain"].any():
         return np.ones((len(positions), 1), np.float32)
     axis = material["grain_axis"]
@@ -135,7 +135,7 @@ def _grain(
 
 
 def _displayed(linear: Float[np.ndarray, "R 3"]) -> Float[np.ndarray, "R 3"]:
-    """sRGB in [0, 1], the brightest light rolled off softly."""
+    """Convert linear colours to sRGB in [0, 1], rolling off the brightest light softly."""
     rolled = np.where(linear > 0.7, 0.7 + 0.3 * np.tanh((linear - 0.7) / 0.6), linear)
     rolled = np.clip(rolled, 0, 1)
     curve = 1.055 * np.maximum(rolled, 0.0031308) ** (1 / 2.4) - 0.055

@@ -17,13 +17,13 @@ DARK_LEAF = Material(colour("#1e5b2c"), specular=0.35, gloss=26)
 
 FLOOR = -0.95
 CROWN = -0.18
-"""Height at which branches begin."""
+"""Height above which branches begin."""
 NUM_BRANCHES = 8
 LEAVES_PER_BRANCH = 7
 
 
 def build_plant() -> list[Part]:
-    """Pot, trunk and branches with leaves; no draw at random, angles follow the golden ratio."""
+    """Build pot, trunk and leafy branches; nothing is random, angles follow the golden ratio."""
     parts = [*_pot(), *_soil()]
     trunk = [(0.0, 0.0, -0.55), (0.03, 0.02, -0.25), (-0.02, 0.03, 0.15), (0.01, 0.0, 0.55)]
     parts.append(Part("trunk", "stem", tube(curve(trunk), np.linspace(0.065, 0.035, 25)), BARK))
@@ -79,7 +79,7 @@ def _soil() -> list[Part]:
 
 
 def _branch(index: int) -> list[Part]:
-    """One branch with its leaves, leaving the trunk at a golden angle above the last one."""
+    """Branch with its leaves, at the golden angle from the branch below."""
     name = f"branch {index + 1}"
     share = index / (NUM_BRANCHES - 1)
     azimuth = 137.5 * index
@@ -108,7 +108,7 @@ def _branch(index: int) -> list[Part]:
 
 
 def _leaf(length: float, *, droop: float) -> Mesh:
-    """A pointed leaf from the origin along +x, folded a little along its midrib."""
+    """Pointed leaf from the origin along +x, slightly folded along its midrib."""
     along = np.linspace(0, 1, 12)[:, None]
     across = np.linspace(-1, 1, 7)[None, :]
     width = 0.30 * length * np.sin(np.pi * along**0.75) ** 0.8 + 0.012
@@ -125,6 +125,6 @@ def _leaf(length: float, *, droop: float) -> Mesh:
 
 
 def _grid(width: float, height: float) -> np.ndarray:
-    """A small upright grid of points that faces -y."""
+    """Small upright grid of points that faces -y."""
     x, z = np.meshgrid([-width / 2, 0, width / 2], [-height / 2, 0, height / 2], indexing="ij")
     return np.stack([x, 0 * x, z], axis=-1)

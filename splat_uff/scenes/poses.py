@@ -1,4 +1,4 @@
-"""Where the cameras of a built-in scene stand: NeRF-synthetic's distance, lens and conventions."""
+"""Cameras of a built-in scene, with NeRF-synthetic's distance, lens and conventions."""
 
 import numpy as np
 from jaxtyping import Float
@@ -8,15 +8,15 @@ from splat_uff.geometry.cameras import OPENCV_FROM_OPENGL
 from splat_uff.scenes.parts import rotation
 
 DISTANCE = 4.0311289
-"""World units between the cameras and the origin."""
+"""Distance of the cameras from the origin, in world units."""
 ANGLE_X = 0.6911112070083618
-"""Horizontal field of view, radians."""
+"""Horizontal field of view, in radians."""
 TURNS = (10, 45, 90, 135)
-"""Degrees between a held-out view and its rotated twins."""
+"""Angles between a held-out view and its rotated twins, in degrees."""
 
 
 def train_poses(count: int, *, rng: np.random.Generator) -> list[Float[np.ndarray, "4 4"]]:
-    """Cameras drawn uniformly from the upper hemisphere, short of the pole; OpenGL axes."""
+    """Draw cameras uniformly from the upper hemisphere, except near the pole; OpenGL axes."""
     return [
         _look_at_origin(azimuth, height)
         for azimuth, height in zip(
@@ -26,21 +26,21 @@ def train_poses(count: int, *, rng: np.random.Generator) -> list[Float[np.ndarra
 
 
 def val_poses(count: int) -> list[Float[np.ndarray, "4 4"]]:
-    """Cameras spread evenly around, 15 to 50 degrees above the horizon; OpenGL axes."""
+    """Cameras spread evenly around the scene, 15 to 50 degrees above the horizon; OpenGL axes."""
     golden = np.pi * (3 - np.sqrt(5))
     heights = 0.26 + 0.5 * ((np.arange(count) * 0.7548777) % 1)
     return [_look_at_origin(1 + golden * index, height) for index, height in enumerate(heights)]
 
 
 def turned_pose(pose: Float[np.ndarray, "4 4"], *, degrees: float) -> Float[np.ndarray, "4 4"]:
-    """The same camera carried around the vertical axis z, counter-clockwise from above."""
+    """Rotate a camera about the vertical axis z, counter-clockwise when seen from above."""
     matrix = np.eye(4)
     matrix[:3, :3] = rotation("z", degrees=degrees)
     return matrix @ pose
 
 
 def _look_at_origin(azimuth: float, height: float) -> Float[np.ndarray, "4 4"]:
-    """OpenGL pose at `height` (z over distance) that looks at the origin, level."""
+    """Level OpenGL pose at `height` (z over distance) that looks at the origin."""
     flat = np.sqrt(1 - height**2)
     back = np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), height])
     right = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])

@@ -1,7 +1,7 @@
-"""Photos and exact ground truth of a built-in scene, by casting rays on the CPU.
+"""Photos and exact ground truth of a built-in scene, by ray casting on the CPU.
 
-Deterministic whatever the number of threads: rays are independent and nothing is drawn at random.
-How open the sky is over a point is worked out once per vertex, so it is the same in every view.
+Results do not depend on the number of threads: rays are independent and nothing is random. The
+light from the sky is computed once per vertex, so it is the same in every view.
 """
 
 from functools import partial
@@ -19,46 +19,46 @@ from splat_uff.system.records import array_record
 
 CREASE_DEGREES = 42.0
 MAX_EDGE = 0.07
-"""World units; a photo of 400 pixels shows 0.007 to a pixel."""
+"""Maximum length of an edge, in world units; a pixel of a 400-pixel photo covers 0.007."""
 SUPERSAMPLES = 2
-"""Rays per side of a pixel that has an edge in it."""
+"""Number of rays along each side of a pixel that contains an edge."""
 EDGE_CONTRAST = 0.06
-"""Neighbouring pixels that differ by more, in displayed colour, have an edge between them."""
+"""Difference in displayed colour above which there is an edge between neighbouring pixels."""
 
 
 @array_record
 class TracedScene:
-    """A scene ready to be looked at."""
+    """Scene that is ready for ray casting."""
 
     caster: Any
-    """open3d's `RaycastingScene`."""
+    """Ray caster, open3d's `RaycastingScene`."""
     surface: Surface
     normals: Float[np.ndarray, "N 3"]
-    """Those of the surface, as float32."""
+    """Normals of the surface, float32."""
     sky: Float[np.ndarray, "N"]
-    """Light that reaches each vertex from all over the sky, 1 in the open."""
+    """Light from the whole sky at each vertex, 1 in the open."""
     materials: dict[str, np.ndarray]
-    """Fields of `Material` as arrays over parts."""
+    """Fields of `Material`, as arrays over parts."""
     object_of_part: Int[np.ndarray, "Q"]
     collection_of_part: Int[np.ndarray, "Q"]
     objects: tuple[str, ...]
-    """Paths of the objects; id 1 comes first, 0 is background."""
+    """Paths of the objects, starting with id 1; 0 is background."""
     collections: tuple[str, ...]
 
 
 @array_record
 class Hits:
-    """Where rays met the scene; background rays have part -1 and depth 0."""
+    """Intersections of rays with the scene; background rays have part -1 and depth 0."""
 
     depth: Float[np.ndarray, "R"]
-    """z along the optical axis, world units."""
+    """Depth, z along the optical axis, in world units."""
     part: Int[np.ndarray, "R"]
     triangle: Int[np.ndarray, "R"]
     barycentric: Float[np.ndarray, "R 2"]
 
 
 def build_scene(parts: list[Part]) -> TracedScene:
-    """Prepare parts for looking at; takes a second or two for a large scene."""
+    """Prepare parts for ray casting; takes a second or two for a large scene."""
     import open3d as o3d
 
     surface = build_surface(parts, crease_degrees=CREASE_DEGREES, max_edge=MAX_EDGE)
@@ -87,7 +87,7 @@ def build_scene(parts: list[Part]) -> TracedScene:
 
 
 def cast(scene: TracedScene, camera: Camera, pixels: Float[np.ndarray, "R 2"]) -> Hits:
-    """Look along the rays through `pixels`."""
+    """Cast rays through `pixels`."""
     import open3d as o3d
 
     rays = np.empty((len(pixels), 6), np.float32)
@@ -114,17 +114,17 @@ def render_ids(scene: TracedScene, hits: Hits) -> tuple[np.ndarray, np.ndarray]:
 
 
 def render_photo(scene: TracedScene, camera: Camera) -> tuple[UInt8[np.ndarray, "H W 4"], Hits]:
-    """Take a photo.
+    """Render a photo.
 
-    One ray through each pixel centre; pixels on an edge of shape, shadow or colour get a grid of
-    rays instead, box-filtered. Alpha is straight and is the share of rays that hit.
+    One ray is cast through each pixel centre; pixels on an edge of shape, shadow or colour get a
+    box-filtered grid of rays instead. Alpha is straight: the share of rays that hit.
 
     Returns:
-        The photo, sRGB with alpha, and what the rays through the pixel centres hit.
+        Photo, sRGB with alpha, and the hits of the rays through the pixel centres.
     """
     centres = pixel_centres(camera)
     hits = cast(scene, camera, centres)
-    photo = _colours(scene, camera, centres, hits)  # Multiplied by alpha from here on.
+    photo = _colours(scene, camera, centres, hits)  # Multiplied by alpha from here.
     shape = (camera.height, camera.width)
     edges = np.flatnonzero(_edges(photo.reshape(*shape, 4), hits.part.reshape(shape)))
     steps = (np.arange(SUPERSAMPLES) + 0.5) / SUPERSAMPLES - 0.5
@@ -141,7 +141,7 @@ def render_photo(scene: TracedScene, camera: Camera) -> tuple[UInt8[np.ndarray, 
 def _colours(
     scene: TracedScene, camera: Camera, pixels: Float[np.ndarray, "R 2"], hits: Hits
 ) -> Float[np.ndarray, "R 4"]:
-    """Displayed colour of each ray, and whether it hit anything."""
+    """Displayed colour of each ray, and as alpha, whether it hit anything."""
     image = np.zeros((len(pixels), 4), np.float32)
     seen = np.flatnonzero(hits.part >= 0)
     corners = scene.surface.triangles[hits.triangle[seen]]
@@ -161,9 +161,9 @@ def _colours(
 
 
 def _ahead(camera: Camera, pixels: Float[np.ndarray, "R 2"]) -> Float[np.ndarray, "R 3"]:
-    """World directions of the rays through `pixels`, 1 long along the optical axis.
+    """World directions of the rays through `pixels`, of length 1 along the optical axis.
 
-    With this length the parameter at which a ray hits is the depth of the hit.
+    With this length, the ray parameter of a hit is its depth.
     """
     world_from_pixel = camera.world_from_cam[:3, :3] @ np.linalg.inv(camera.K)
     matrix = world_from_pixel.astype(np.float32)
@@ -173,7 +173,7 @@ def _ahead(camera: Camera, pixels: Float[np.ndarray, "R 2"]) -> Float[np.ndarray
 def _blocked(
     caster: Any, origins: Float[np.ndarray, "R 3"], directions: Float[np.ndarray, "R 3"]
 ) -> Bool[np.ndarray, "R"]:
-    """Whether anything lies ahead of each origin."""
+    """Whether each ray hits anything."""
     import open3d as o3d
 
     rays = np.concatenate([origins, directions], axis=1, dtype=np.float32)
@@ -183,7 +183,7 @@ def _blocked(
 def _edges(
     photo: Float[np.ndarray, "H W 4"], part: Int[np.ndarray, "H W"]
 ) -> Bool[np.ndarray, "H W"]:
-    """Pixels that differ from a neighbour, and those neighbours."""
+    """Pixels that differ from a neighbour, together with those neighbours."""
     edges = np.zeros(part.shape, bool)
     for axis in (0, 1):
         near = [slice(None)] * 2

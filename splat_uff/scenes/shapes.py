@@ -15,11 +15,11 @@ Point = tuple[float, float, float]
 
 
 def lathe(profile: Sequence[tuple[float, float]], *, segments: int | None = None) -> Mesh:
-    """Turn a profile of (radius, z) points about the z axis.
+    """Surface of revolution of a profile of (radius, z) points about the z axis.
 
     The profile runs from bottom to top along the outside (and back down along the inside); points
     of radius 0 close it. A profile that ends where it starts makes a ring. The number of segments
-    follows from the radius unless given.
+    depends on the radius unless given.
     """
     if segments is None:
         segments = int(np.clip(10 + 120 * max(radius for radius, _ in profile), 12, 60))
@@ -43,14 +43,14 @@ def lathe(profile: Sequence[tuple[float, float]], *, segments: int | None = None
 def cylinder(
     radius: float, height: float, *, bevel: float = 0.0, segments: int | None = None
 ) -> Mesh:
-    """A solid cylinder along z."""
+    """Solid cylinder along z."""
     r, h, b = radius, height / 2, bevel
     side = [(r, -h), (r, h)] if b == 0 else [(r - b, -h), (r, b - h), (r, h - b), (r - b, h)]
     return lathe([(0.0, -h), *side, (0.0, h)], segments=segments)
 
 
 def ring(inner: float, outer: float, height: float, *, bevel: float = 0.0) -> Mesh:
-    """A ring of rectangular section along z, its outer edges bevelled."""
+    """Ring of rectangular cross-section along z, with bevelled outer edges."""
     h, b = height / 2, bevel
     start = (inner, -h)
     side = [(outer, -h), (outer, h)]
@@ -60,7 +60,7 @@ def ring(inner: float, outer: float, height: float, *, bevel: float = 0.0) -> Me
 
 
 def torus(radius: float, thickness: float, *, segments: int | None = None, sides: int = 10) -> Mesh:
-    """A torus about z; `thickness` is the radius of its tube."""
+    """Torus about z; `thickness` is the radius of its tube."""
     angles = np.linspace(-np.pi / 2, 1.5 * np.pi, sides + 1)
     r, z = radius + thickness * np.cos(angles), thickness * np.sin(angles)
     profile = [(float(a), float(b)) for a, b in zip(r, z, strict=True)]
@@ -68,7 +68,7 @@ def torus(radius: float, thickness: float, *, segments: int | None = None, sides
 
 
 def sphere(radius: float, *, segments: int = 24) -> Mesh:
-    """A sphere; stretch it for an ellipsoid."""
+    """Sphere; stretch it for an ellipsoid."""
     angles = np.linspace(-np.pi / 2, np.pi / 2, segments // 2 + 1)
     middle = [(radius * float(np.cos(a)), radius * float(np.sin(a))) for a in angles[1:-1]]
     return lathe([(0.0, -radius), *middle, (0.0, radius)], segments=segments)
@@ -80,12 +80,12 @@ def tube(
     *,
     sides: int = 10,
 ) -> Mesh:
-    """A round tube along a polyline, closed at its ends.
+    """Round tube along a polyline, closed at its ends.
 
     Args:
-        points: At least two points, no two neighbours equal.
-        radius: One radius, or one per point.
-        sides: Number of facets around.
+        points: Points of the polyline, at least two; no two neighbours are equal.
+        radius: Radius of the tube: one, or one per point.
+        sides: Number of facets around the tube.
     """
     path = np.asarray(points, float)
     radii = np.broadcast_to(np.asarray(radius, float), len(path))
@@ -97,7 +97,7 @@ def tube(
     angles = np.arange(sides) * (2 * np.pi / sides)
     rings = []
     for centre, tangent, thickness in zip(path, tangents, radii, strict=True):
-        across = across - tangent * (across @ tangent)  # Carried along, so the tube never twists.
+        across = across - tangent * (across @ tangent)  # Transported, so it never twists.
         across /= np.linalg.norm(across)
         up = np.cross(tangent, across)
         circle = np.outer(np.cos(angles), across) + np.outer(np.sin(angles), up)
@@ -109,7 +109,7 @@ def tube(
 
 
 def curve(points: Sequence[Point], *, steps: int = 8) -> list[Point]:
-    """A smooth polyline (Catmull-Rom) through `points`, `steps` pieces between two of them."""
+    """Smooth polyline (Catmull-Rom) through `points`, with `steps` pieces between neighbours."""
     p = np.asarray(points, float)
     padded = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
     t = np.linspace(0, 1, steps, endpoint=False)[:, None]
@@ -122,7 +122,7 @@ def curve(points: Sequence[Point], *, steps: int = 8) -> list[Point]:
 
 
 def hull(points: Float[np.ndarray, "N 3"]) -> Mesh:
-    """The convex hull of points: wedges, chamfered blocks, anything without dents."""
+    """Convex hull of points: wedges, chamfered blocks, any convex shape."""
     triangles = ConvexHull(points).simplices.astype(np.int64)
     corners = points[triangles]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -132,7 +132,7 @@ def hull(points: Float[np.ndarray, "N 3"]) -> Mesh:
 
 
 def box(x: float, y: float, z: float, *, bevel: float = 0.0) -> Mesh:
-    """A box of the given edge lengths, its edges cut by `bevel`."""
+    """Box with the given edge lengths, its edges cut by `bevel`."""
     signs = np.stack(np.meshgrid([-1, 1], [-1, 1], [-1, 1], indexing="ij"), axis=-1).reshape(8, 3)
     half = np.array([x, y, z]) / 2
     if bevel == 0:
@@ -141,7 +141,7 @@ def box(x: float, y: float, z: float, *, bevel: float = 0.0) -> Mesh:
 
 
 def sheet(surface: Float[np.ndarray, "U V 3"], *, thickness: float) -> Mesh:
-    """A thin solid over a grid of points; the grid faces along d/du x d/dv.
+    """Thin solid over a grid of points; the grid faces along d/du x d/dv.
 
     Args:
         surface: Points of the middle surface, at least 2 x 2. Rows may shrink to a point.
@@ -165,7 +165,7 @@ def sheet(surface: Float[np.ndarray, "U V 3"], *, thickness: float) -> Mesh:
 
 
 def _bands(grid: np.ndarray) -> np.ndarray:
-    """Triangles between the closed rows of an index grid [K S]; those without area are dropped."""
+    """Triangles between the closed rows of an index grid [K S], except for degenerate ones."""
     return _quads(np.concatenate([grid, grid[:, :1]], axis=1)[:, ::-1])
 
 

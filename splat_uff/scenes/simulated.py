@@ -1,9 +1,9 @@
-"""Masks as bad as a segmenter's, imitated from the ground truth of one view.
+"""Simulated masks, as flawed as a segmenter's, made from the ground truth of one view.
 
-Built-in scenes cannot come with masks of SAM, whose weights are not ours to ship. These masks are
-drawn from the true objects and collections and then spoiled the way automatic masks are: parts are
-missed, merged with what they touch, split, or found piece by piece; borders are jagged; the whole
-and the background are found in some views only. Views are independent of each other.
+Built-in scenes cannot ship with masks from SAM, as we cannot distribute its weights. These masks
+are made from the true objects and collections, with the typical errors of automatic masks: parts
+are missed, merged with their neighbours, split, or found piece by piece; borders are jagged; the
+whole and the background are found in some views only. Views are independent of each other.
 """
 
 from collections.abc import Iterator
@@ -20,35 +20,35 @@ from splat_uff.system.records import array_record
 
 @dataclass(frozen=True)
 class Flaws:
-    """How the masks of a view fall short of the truth; the defaults serve every scene."""
+    """Errors of the masks of a view; the defaults are used for every scene."""
 
     missed: float = 0.28
     """Chance that an object has no mask at all."""
     merged: float = 0.26
-    """Chance that an object or a collection takes in an object which it touches."""
+    """Chance that an object or a collection absorbs an object that it touches."""
     split: float = 0.2
-    """Chance that an object comes in two pieces, each of which may be missing."""
+    """Chance that an object is split in two pieces, each of which may be missing."""
     apart: float = 0.25
-    """Chance that something seen as separate components has a mask for each of them only."""
+    """Chance that something visible as separate components has masks only for the components."""
     collection: float = 0.85
     """Chance that a collection has a mask."""
     groups: float = 1.5
-    """Mean number of masks of touching objects that are no collection."""
+    """Mean number of masks of touching objects that do not form a collection."""
     whole: float = 0.6
     """Chance that the foreground as a whole has a mask."""
     background: float = 0.45
     """Chance that the background has a mask."""
     jitter: float = 0.003
-    """Wander of borders, in geometric means of the mask's thickness and the longer image side."""
+    """Jitter of borders, in geometric means of the mask's thickness and the longer image side."""
     smallest: float = 1e-4
-    """Masks under this share of the image are not kept."""
+    """Smallest share of the image that a mask may cover."""
     duplicate: float = 0.88
-    """IoU from which the later of two masks is dropped."""
+    """Lowest IoU at which the later of two masks is dropped."""
 
 
 SIMULATED = Flaws()
-"""The setting of all built-in scenes, chosen so that the masks score as real ones do: an NC mean
-(`masks_covering`) between 0.60 and 0.72 on scenes of few large parts and of many thin ones."""
+"""Flaws in all built-in scenes, chosen so that the masks score like real ones: a mean NC
+(`masks_covering`) between 0.60 and 0.72, on scenes with few large and with many thin parts."""
 
 
 def simulate_masks(
@@ -63,11 +63,11 @@ def simulate_masks(
     Args:
         objects: True object of each pixel, 0 is background.
         collections: True collection of each pixel, 0 is background.
-        rng: Draws every flaw; one generator per view makes views independent.
-        flaws: Kinds and frequency of errors.
+        rng: Generator that draws every flaw; use one per view to make views independent.
+        flaws: Kinds and frequencies of errors.
 
     Returns:
-        Masks from the largest to the smallest; possibly none.
+        Masks, from the largest to the smallest; there may be none.
     """
     height, width = objects.shape
     noise = _border_noise(height, width, rng)
@@ -86,7 +86,7 @@ def simulate_masks(
 
 @array_record
 class _Crop:
-    """A mask within its bounding box, so that small masks cost little."""
+    """Mask cropped to its bounding box, so that small masks cost little."""
 
     top: int
     left: int
@@ -112,7 +112,7 @@ class _Crop:
         image[self.top : self.top + rows, self.left : self.left + columns] |= self.mask
 
     def part(self, chosen: Bool[np.ndarray, "h w"]) -> "_Crop":
-        """The chosen pixels of the crop."""
+        """Keep the chosen pixels of the crop."""
         return _Crop.of(chosen, self.top, self.left)
 
 
@@ -122,7 +122,7 @@ def _ideal_crops(
     flaws: Flaws,
     rng: np.random.Generator,
 ) -> Iterator[_Crop]:
-    """What is found, still with true borders."""
+    """Yield the masks that are found, still with true borders."""
     areas = np.bincount(objects.ravel())
     areas[0] = 0
     contacts = _contact_lengths(objects, len(areas))
@@ -145,7 +145,7 @@ def _ideal_crops(
                 members = _grow(members, len(members) + 1, contacts, rng)
                 found |= objects == members[-1]
             yield from _components(_Crop.of(found), flaws, rng)
-    # The outline of the scene is found once: mostly one of its sides becomes a mask, rarely both.
+    # The scene's outline is found once: usually one of its sides becomes a mask, rarely both.
     side = rng.random()
     if side < flaws.whole:
         yield _Crop.of(objects > 0)
@@ -154,7 +154,7 @@ def _ideal_crops(
 
 
 def _pieces(crop: _Crop, flaws: Flaws, rng: np.random.Generator) -> Iterator[_Crop]:
-    """An object, at times cut in two along a straight line of which one side may be lost."""
+    """Yield an object, or sometimes its two sides of a straight line, of which one may be lost."""
     if rng.random() >= flaws.split:
         yield from _components(crop, flaws, rng)
         return
@@ -168,7 +168,7 @@ def _pieces(crop: _Crop, flaws: Flaws, rng: np.random.Generator) -> Iterator[_Cr
 
 
 def _components(crop: _Crop, flaws: Flaws, rng: np.random.Generator) -> Iterator[_Crop]:
-    """A mask, or at times its connected components without the mask as a whole."""
+    """Yield a mask, or sometimes its connected components in place of the whole."""
     labels = np.zeros(crop.mask.shape, dtype=np.int32)
     ndimage.label(crop.mask, structure=np.ones((3, 3)), output=labels)
     if labels.max(initial=0) < 2 or rng.random() >= flaws.apart:
@@ -179,7 +179,7 @@ def _components(crop: _Crop, flaws: Flaws, rng: np.random.Generator) -> Iterator
 
 
 def _crop_of_ids(objects: Int[np.ndarray, "H W"], chosen: list[int], boxes: list) -> _Crop:
-    """The pixels of the chosen objects; looks at their bounding boxes only."""
+    """Crop of the chosen objects, found within their bounding boxes."""
     rows, columns = zip(*(boxes[object_id - 1] for object_id in chosen), strict=True)
     top, left = min(span.start for span in rows), min(span.start for span in columns)
     window = objects[top : max(span.stop for span in rows), left : max(s.stop for s in columns)]
@@ -189,7 +189,7 @@ def _crop_of_ids(objects: Int[np.ndarray, "H W"], chosen: list[int], boxes: list
 def _grow(
     seeds: list[int], count: int, contacts: Int[np.ndarray, "K K"], rng: np.random.Generator
 ) -> list[int]:
-    """Up to `count` objects, each touching one before; long contacts are the likelier."""
+    """Choose up to `count` objects, each touching an earlier one; long contacts are more likely."""
     chosen = list(seeds)
     while len(chosen) < count:
         weights = contacts[chosen].sum(axis=0)
@@ -201,7 +201,7 @@ def _grow(
 
 
 def _contact_lengths(objects: Int[np.ndarray, "H W"], num_ids: int) -> Int[np.ndarray, "K K"]:
-    """Pixel edges along which two objects meet; background touches nothing."""
+    """Number of pixel edges at which two objects meet; background touches nothing."""
     lengths = np.zeros(num_ids * num_ids, dtype=np.int64)
     for first, second in (
         (objects[:, :-1], objects[:, 1:]),
@@ -215,7 +215,7 @@ def _contact_lengths(objects: Int[np.ndarray, "H W"], num_ids: int) -> Int[np.nd
 
 
 def _border_noise(height: int, width: int, rng: np.random.Generator) -> Float[np.ndarray, "H W"]:
-    """Smooth noise of unit variance that wraps around, to be read from any offset."""
+    """Smooth periodic noise of unit variance, which can be read from any offset."""
     correlation = max(0.6, 0.006 * max(height, width))
     noise = rng.standard_normal((height, width), dtype=np.float32)
     smooth = ndimage.gaussian_filter(noise, correlation, mode="wrap", truncate=3.0)
@@ -225,17 +225,17 @@ def _border_noise(height: int, width: int, rng: np.random.Generator) -> Float[np
 def _roughen(
     crop: _Crop, noise: Float[np.ndarray, "H W"], flaws: Flaws, rng: np.random.Generator
 ) -> _Crop:
-    """Let the border wander: threshold the blurred mask at a height that varies by place."""
+    """Roughen the border: threshold the blurred mask at a level that varies with position."""
     height, width = noise.shape
     if crop.mask.size == 0:
         return crop
-    # Large things are outlined coarsely and thin ones finely, or they would be lost altogether.
+    # Large things are outlined coarsely; thin ones finely, or they would vanish.
     span = np.sqrt(_thickness(crop.mask) * max(height, width))
     wander = flaws.jitter * span * rng.uniform(0.5, 1.5)
     blur = max(wander, 0.3)
     margin = int(np.ceil(2 * blur)) + 1
     rows, columns = crop.mask.shape
-    # Padded up to the image's border only: a mask that meets it does not fray there.
+    # Padded only up to the image's border, so that a mask touching it stays straight there.
     top, left = min(margin, crop.top), min(margin, crop.left)
     bottom = min(margin, height - crop.top - rows)
     right = min(margin, width - crop.left - columns)
@@ -245,13 +245,13 @@ def _roughen(
     xs = (np.arange(padded.shape[1]) + rng.integers(width)) % width
     # Near a straight border the blurred mask falls by 0.4 / blur per pixel.
     rough = soft > 0.5 + 0.4 * (wander / blur) * noise[np.ix_(ys, xs)]
-    # Away from the border even the strongest noise adds nothing and pierces nothing.
+    # Away from the border, even the strongest noise adds no pixels and makes no holes.
     rough = (rough & (soft > 0.02)) | (soft > 0.98)
     return _Crop.of(rough, crop.top - top, crop.left - left)
 
 
 def _thickness(mask: Bool[np.ndarray, "h w"]) -> float:
-    """Four times the area over the length of the border: the side of a square, in pixels."""
+    """Thickness in pixels: four times the area over the border's length, the side of a square."""
     border = sum(
         np.count_nonzero(np.diff(mask, axis=axis, prepend=False, append=False)) for axis in (0, 1)
     )
@@ -259,14 +259,14 @@ def _thickness(mask: Bool[np.ndarray, "h w"]) -> float:
 
 
 def _without_duplicates(crops: list[_Crop], limit: float) -> list[_Crop]:
-    """Drop each mask that an earlier one resembles with an IoU of at least `limit`."""
+    """Drop each mask that has an IoU of at least `limit` with an earlier one."""
     areas = [crop.area for crop in crops]
     dropped: set[int] = set()
     for first, second in combinations(range(len(crops)), 2):
         if first in dropped or second in dropped:
             continue
         small, large = sorted((areas[first], areas[second]))
-        # The smaller is at best all of the intersection, which spares most pairs a look.
+        # The intersection is at most the smaller one, which rules out most pairs.
         if small < limit * large:
             continue
         shared = _shared_pixels(crops[first], crops[second])

@@ -1,4 +1,4 @@
-"""From parts to one triangle soup that can be lit: shading normals and a fine enough grid."""
+"""Merging parts to one set of triangles for lighting: shading normals and a fine enough grid."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -9,24 +9,24 @@ from splat_uff.system.records import array_record
 
 @array_record
 class Surface:
-    """All triangles of a scene; vertices that differ in shading normal are separate."""
+    """Triangles of a scene; vertices with different shading normals are separate."""
 
     vertices: Float[np.ndarray, "N 3"]
     normals: Float[np.ndarray, "N 3"]
     """Unit shading normals, facing outwards."""
     triangles: Int[np.ndarray, "M 3"]
     part_of_triangle: Int[np.ndarray, "M"]
-    """Index into the list of parts."""
+    """Index of each triangle's part in the list of parts."""
 
 
 def build_surface(parts: list[Part], *, crease_degrees: float, max_edge: float) -> Surface:
-    """Lay all parts into one surface.
+    """Merge all parts into one surface.
 
     Args:
         parts: Parts of the scene.
-        crease_degrees: Faces that meet at less than this angle shade as one smooth surface.
-        max_edge: Edges longer than this, in world units, are split, so that light stored per vertex
-            is fine enough.
+        crease_degrees: Angle, in degrees, below which faces that meet are shaded smoothly.
+        max_edge: Maximum length of an edge, in world units; longer ones are split, so that light
+            stored per vertex is fine enough.
     """
     pieces = [_refine(*_shaded(part.mesh, crease_degrees), max_edge) for part in parts]
     counts = np.cumsum([0] + [len(vertices) for vertices, _, _ in pieces])
@@ -39,7 +39,7 @@ def build_surface(parts: list[Part], *, crease_degrees: float, max_edge: float) 
 
 
 def _shaded(mesh: Mesh, crease_degrees: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vertices, normals and triangles, with a vertex per smoothing group that it belongs to."""
+    """Vertices, normals and triangles, with a copy of each vertex for every smoothing group."""
     corners = mesh.vertices[mesh.triangles]
     areas = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     lengths = np.linalg.norm(areas, axis=1, keepdims=True)
@@ -47,7 +47,7 @@ def _shaded(mesh: Mesh, crease_degrees: float) -> tuple[np.ndarray, np.ndarray, 
     triangles, areas, lengths = mesh.triangles[solid], areas[solid], lengths[solid]
     units = areas / lengths
 
-    # Every ordered pair of corners at the same vertex; the two faces blend if they meet flatly.
+    # Every ordered pair of corners at the same vertex; two faces blend if their angle is small.
     flat = triangles.reshape(-1)
     order = np.argsort(flat, kind="stable")
     valence = np.bincount(flat, minlength=len(mesh.vertices))
@@ -76,7 +76,7 @@ def _shaded(mesh: Mesh, crease_degrees: float) -> tuple[np.ndarray, np.ndarray, 
 def _refine(
     vertices: np.ndarray, normals: np.ndarray, triangles: np.ndarray, max_edge: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Halve edges until none is longer than `max_edge`; neighbours always split alike."""
+    """Halve edges until none is longer than `max_edge`; neighbours split shared edges alike."""
     while True:
         edges = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]], axis=2).reshape(-1, 2)
         lengths = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
@@ -94,8 +94,8 @@ def _refine(
 
 
 def _split(triangles: np.ndarray, middle: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Cut triangles at the midpoints of their edges; -1 where an edge stays whole."""
-    # Turning each triangle so that its longest edge comes first leaves four cases.
+    """Cut triangles at the midpoints of their edges; `middle` is -1 where an edge stays whole."""
+    # With each triangle turned so that its longest edge comes first, four cases remain.
     turn = (np.argmax(np.where(middle >= 0, lengths, -1), axis=1)[:, None] + np.arange(3)) % 3
     a, b, c = np.take_along_axis(triangles, turn, axis=1).T
     ab, bc, ca = np.take_along_axis(middle, turn, axis=1).T

@@ -1,4 +1,4 @@
-"""The scene of the tests: ten parts in three groups, quick to make and easy to tell apart."""
+"""The built-in scene `toy`, for tests: ten parts in three groups, quick to make and distinct."""
 
 from splat_uff.scenes import materials
 from splat_uff.scenes.parts import Material, Part, colour
@@ -9,7 +9,7 @@ GREEN = Material(colour("#3f8f4a"))
 
 
 def build_toy() -> list[Part]:
-    """A table with four legs, a tower of three blocks on it, and a ball in a ring beside that."""
+    """Build a table with four legs and, on it, a tower of three blocks and a ball in a ring."""
     legs = [
         Part("table", f"leg {1 + 2 * (x > 0) + (y > 0)}", leg.moved(x, y, -0.45), materials.OAK)
         for x in (-0.65, 0.65)

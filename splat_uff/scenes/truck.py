@@ -1,7 +1,7 @@
-"""The built-in scene `truck`: a flat-bed work truck with its doors open to the eye.
+"""The built-in scene `truck`: a flat-bed work truck with a visible interior.
 
-Hard surfaces, thin parts, and parts inside parts: the seats and the steering wheel are seen through
-windows without glass. The truck drives towards +x.
+It has hard surfaces, thin parts, and parts inside parts: the seats and the steering wheel are
+visible through windows without glass. The truck faces +x.
 """
 
 from dataclasses import replace
@@ -31,11 +31,11 @@ AXLE = FLOOR + 0.24
 DECK = -0.12
 """Height of the cabin floor and the bed."""
 HALF = 0.44
-"""Half the width of the body."""
+"""Half of the body's width."""
 
 
 def build_truck() -> list[Part]:
-    """All parts; world units are about two metres."""
+    """Build all parts; a world unit is about two metres."""
     wheels = [
         _wheel(f"{end} {side} wheel", x=x, y=y)
         for end, x in (("front", 0.78), ("rear", -0.68))
@@ -51,18 +51,18 @@ def build_truck() -> list[Part]:
         *_ladder(),
         *(part for wheel in wheels for part in wheel),
     ]
-    # The photos frame a ball of radius 1.36; the truck is drawn a little too long for it.
+    # The photos frame a ball of radius 1.36; unscaled, the truck is a little too long for it.
     return [replace(part, mesh=part.mesh.stretched(0.95, 0.95, 0.95)) for part in parts]
 
 
 def _both(mesh: Mesh) -> Mesh:
-    """A mesh and its mirror image across the vertical plane y = 0, as one."""
+    """Join a mesh with its mirror image across the vertical plane y = 0."""
     mirrored = Mesh(mesh.vertices * [1, -1, 1], mesh.triangles[:, ::-1])
     return join([mesh, mirrored])
 
 
 def _pair(name: str, word: str, mesh: Mesh, material: Material) -> list[Part]:
-    """A part on the left (+y) and its mirror image on the right."""
+    """Part on the left (+y) and its mirror image on the right."""
     mirrored = Mesh(mesh.vertices * [1, -1, 1], mesh.triangles[:, ::-1])
     return [
         Part(name, f"left {word}", mesh, material),
@@ -100,7 +100,7 @@ def _axle(x: float) -> Mesh:
 
 
 def _wheel(name: str, *, x: float, y: float) -> list[Part]:
-    """A wheel with its outer face towards the nearer side."""
+    """Wheel with its outer face towards the nearer side."""
     tyre = lathe(
         [
             (0.13, -0.08),

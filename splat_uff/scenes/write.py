@@ -1,4 +1,4 @@
-"""A built-in scene as files, in the Blender-HS layout (docs/input.md)."""
+"""Writing a built-in scene in the Blender-HS layout (docs/input.md)."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -28,10 +28,10 @@ from splat_uff.system.progress import Bar, progress_bar
 T = TypeVar("T")
 Poses = list[Float[np.ndarray, "4 4"]]
 OnIds = Callable[[str, str, Int[np.ndarray, "H W"], Int[np.ndarray, "H W"]], None]
-"""Told the split (`train` or `val`), the view (`r_0`), and its object and collection ids."""
+"""Function called with split (`train` or `val`), view (`r_0`), and object and collection ids."""
 
 DEPTH_RANGE = 8.0
-"""World units that the 256 levels of the 8-bit depth images span."""
+"""Range that the 256 levels of the 8-bit depth images span, in world units."""
 
 
 def write_scene(
@@ -45,12 +45,12 @@ def write_scene(
     """Make a scene and write everything but its masks.
 
     Args:
-        folder: An existing folder to fill.
+        folder: Existing folder to fill.
         name: Name of the scene, for the record and the progress bar.
-        recipe: What to build and how large.
-        rng: Draws the training cameras.
-        on_ids: Called for each training and held-out view with ids at the size of the photos, for
-            whoever makes masks; calls come from several threads, in any order.
+        recipe: Recipe of the scene.
+        rng: Generator that draws the training cameras.
+        on_ids: Called for each training and held-out view with ids at the size of the photos, to
+            make masks; calls come from several threads, in any order.
     """
     train, val = train_poses(recipe.num_train, rng=rng), val_poses(recipe.num_val)
     turned = {degrees: [turned_pose(pose, degrees=degrees) for pose in val] for degrees in TURNS}
@@ -135,7 +135,7 @@ def _camera(pose: Float[np.ndarray, "4 4"], size: int) -> Camera:
 
 
 def _write_transforms(folder: Path, train: Poses, val: Poses, turned: dict[int, Poses]) -> None:
-    """One file per split; the views rotated by 10 degrees go by both of their usual names."""
+    """Write one file per split; views rotated by 10 degrees are written under both usual names."""
     splits = [
         ("train", "train", train),
         ("val", "val", val),
@@ -162,7 +162,7 @@ def _save_image(path: Path, image: np.ndarray) -> None:
 
 
 def _run_all(work: Callable[[T], None], jobs: Sequence[T], bar: Bar) -> None:
-    """Do all jobs on all cores; the first error, or Ctrl-C, drops those not yet begun."""
+    """Run all jobs on all cores; the first error, or Ctrl-C, cancels those not yet started."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         running = [pool.submit(work, job) for job in jobs]
         try:

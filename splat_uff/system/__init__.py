@@ -1,1 +1,1 @@
-"""What every room stands on: errors, files, memory, progress, checkpoints, whoever looks on."""
+"""Foundations of all rooms: errors, files, memory, progress, checkpoints and observers."""

@@ -1,4 +1,4 @@
-"""What a stage needs to go on where it was cut off, saved every few seconds while it runs."""
+"""The state from which an interrupted stage continues, saved every few seconds while it runs."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from splat_uff.system.files import read_arrays, write_arrays
 from splat_uff.system.progress import notice
 
 SECONDS = 15.0
-"""Between two checkpoints, unless told otherwise."""
+"""Default time between two checkpoints, in seconds."""
 
 
 def _ignore() -> None:
@@ -24,15 +24,15 @@ class Checkpoint:
     """The state of one running stage, in one file that is replaced whole."""
 
     path: Path | None = None
-    """None keeps nothing, for stages called as plain functions."""
+    """File of the state; None saves nothing, for stages called as plain functions."""
     seconds: float = SECONDS
-    """Most work, in seconds, that a kill can lose."""
+    """Most work, in seconds, that is lost if the process is killed."""
     on_keep: Callable[[], None] = _ignore
-    """Called whenever the state was saved."""
+    """Function called after the state is saved."""
     _saved: float = field(default_factory=time.monotonic)
 
     def restore(self) -> dict[str, np.ndarray] | None:
-        """The state last saved, or None when there is none or it is damaged."""
+        """Return the state last saved, or None if there is none or it is damaged."""
         if self.path is None or not self.path.exists():
             return None
         try:
@@ -42,7 +42,7 @@ class Checkpoint:
             return None
 
     def keep(self, state: Callable[[], dict[str, np.ndarray]], *, now: bool = False) -> None:
-        """Save what `state()` returns if the last save is too long ago, or `now`."""
+        """Save the result of `state()` if the last save was too long ago, or if `now` is set."""
         if self.path is None or not (now or time.monotonic() - self._saved >= self.seconds):
             return
         write_arrays(self.path, **state())

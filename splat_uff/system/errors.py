@@ -1,56 +1,56 @@
-"""The one exception for mistakes that a person can mend, and how it names what to pass."""
+"""The one exception for mistakes that users can correct, and the wording of its messages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 LONGEST = 2000
-"""Characters of a message; names in it may be a stranger's."""
+"""Most characters of a message, which may contain names from unknown files."""
 LONGEST_REASON = 120
-"""Characters of what a library says that it stumbled over."""
+"""Most characters of the reason that a library gives for an error."""
 _commands_running = 0
 
 
 class InputError(ValueError):
-    """Something given to us is missing, malformed or contradictory.
+    """Error for input that is missing, malformed or contradictory.
 
     The message is one line: what was found, what was expected, what to do. The command line prints
     it without a traceback and exits with code 2.
     """
 
     def __init__(self, message: str) -> None:
-        """Keep the message as one line that a terminal can show."""
+        """Store the message as one line that is safe to print in a terminal."""
         super().__init__(on_one_line(message))
 
 
 def on_one_line(text: str) -> str:
-    """Text without what would break the line or command a terminal, and not too long.
+    """Escape characters that would break the line or control a terminal, and limit the length.
 
-    File names and what stands in files may hold line breaks and escape sequences.
+    File names and the content of files may hold line breaks and escape sequences.
     """
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]} ..."
 
 
 def reason_of(error: Exception) -> str:
-    """Why something failed, as a few words for the middle of a message of ours.
+    """Reason for a failure, as a few words for the middle of one of our messages.
 
-    Of the operating system it is what that says without number and path; of a library that says
-    nothing, the name of its exception.
+    For errors of the operating system, this is their text without number and path; for an exception
+    without text, its name.
     """
     said = error.strerror if isinstance(error, OSError) else None
     return " ".join((said or str(error)).split())[:LONGEST_REASON] or type(error).__name__
 
 
 def argument(name: str, value: int | str | None = None, *, flag: str = "") -> str:
-    """An argument as the person who reads a message passes it: a flag, or a keyword in Python.
+    """Write an argument in the form in which the reader passes it: a flag, or a Python keyword.
 
-    Messages that say what to pass are put together with it, so that each reads right in a terminal
-    as well as in a notebook.
+    Messages that name an argument use this function, so that they fit a terminal as well as a
+    notebook.
 
     Args:
-        name: Of the argument in Python.
-        value: What to pass; in capitals where it stands for something, as in `masks=DIR`.
-        flag: On the command line; that of the same name unless given.
+        name: Name of the argument in Python.
+        value: Value to pass, in capitals if it is a placeholder, as in `masks=DIR`.
+        flag: Flag on the command line; by default, the one of the same name.
 
     Example:
         >>> argument("output"), argument("overwrite", True), argument("masks", "classical")
@@ -67,7 +67,7 @@ def argument(name: str, value: int | str | None = None, *, flag: str = "") -> st
 
 
 def worded(library: str, *, command: str) -> str:
-    """The one of two wordings that fits whoever reads: of a library, or of a command.
+    """Choose the wording that fits the reader: that of the library, or that of the command line.
 
     Example:
         >>> worded("see TrainConfig", command="see --help")
@@ -78,7 +78,7 @@ def worded(library: str, *, command: str) -> str:
 
 @contextmanager
 def on_command_line() -> Iterator[None]:
-    """Word messages for a terminal meanwhile, on all threads."""
+    """Word messages for the command line during the block, on all threads."""
     global _commands_running
     _commands_running += 1
     try:

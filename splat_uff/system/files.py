@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: write to a temporary name, then rename."""
+"""Files that are either complete or absent: write to a temporary name, then rename."""
 
 import glob
 import json
@@ -18,11 +18,11 @@ import numpy as np
 from splat_uff.system.errors import InputError, argument, reason_of
 
 MOST_HEADER = 1 << 16
-"""Bytes in which the header of a `.ply` must end; those of splats have some 2000."""
+"""Bytes within which the header of a `.ply` must end; that of splats takes about 2000."""
 LEFTOVER_SECONDS = 3600
-"""Half-written folders older than this belong to no running process."""
+"""Age in seconds from which a half-written folder belongs to no running process."""
 LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
-"""Names, in lower case, that Windows, macOS' zip and Synology's file stations leave in folders."""
+"""Names, in lower case, that Windows, the zip of macOS and Synology devices leave in folders."""
 
 
 @contextmanager
@@ -41,12 +41,12 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling folder of `path`; it becomes `path` if the block succeeds.
 
-    An interrupted block leaves nothing at `path`. A folder that stood there is replaced whole.
-    What a process left that was killed, with no time to clear away, goes after an hour.
+    An interrupted block leaves nothing at `path`. An existing folder is replaced as a whole. The
+    leftovers of a killed process, which had no time to clean up, are removed after an hour.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{glob.escape(path.name)}-????????"):
-        with suppress(FileNotFoundError):  # Another process may be at the same.
+        with suppress(FileNotFoundError):  # Another process may be removing it, too.
             if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
                 shutil.rmtree(leftover, ignore_errors=True)
     temporary = _new_sibling(path, "", Path.mkdir)
@@ -60,13 +60,13 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def visible_entries(folder: Path) -> list[Path]:
-    """The files and folders that a person put into `folder`, sorted by name.
+    """Files and folders that a person put into `folder`, sorted by name.
 
-    Names that start with a dot (`.DS_Store`, `._photo.png`) and what file managers leave behind
-    (`Thumbs.db`, `desktop.ini`, `__MACOSX`, `@eaDir`, in any case of letters) are left out.
+    Names that start with a dot (`.DS_Store`, `._photo.png`) and leftovers of file managers
+    (`Thumbs.db`, `desktop.ini`, `__MACOSX`, `@eaDir`, in upper or lower case) are left out.
 
     Raises:
-        OSError: If `folder` is no folder, or may not be listed.
+        OSError: If `folder` is not a folder, or cannot be listed.
     """
     return sorted(
         (path for path in folder.iterdir() if not is_hidden(path.name)),
@@ -75,19 +75,19 @@ def visible_entries(folder: Path) -> list[Path]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is hidden, or what a file manager leaves behind."""
+    """Whether a file or folder of this name is hidden, or a leftover of a file manager."""
     return name.startswith(".") or name.lower() in LITTER
 
 
 def visible_files(folder: Path, endings: Collection[str]) -> list[Path]:
-    """The files below a folder, at any depth, that have one of these endings, sorted.
+    """Files with one of the given endings below a folder, at any depth, sorted.
 
-    What `visible_entries` leaves out is left out on all levels. Links are followed, a folder that
-    is reached twice is listed once.
+    Files that `visible_entries` leaves out are left out at all levels. Links are followed, and a
+    folder that is reached twice is listed once.
 
     Args:
-        folder: Where to look.
-        endings: In lower case, with the dot; files have them in any case.
+        folder: Folder to search.
+        endings: File endings in lower case, with the dot; files may have them in upper case, too.
     """
     found, waiting, seen = [], [folder], set()
     while waiting:
@@ -105,30 +105,30 @@ def visible_files(folder: Path, endings: Collection[str]) -> list[Path]:
 
 
 def require_new(folder: Path) -> None:
-    """See that nothing would be lost if results went into a folder.
+    """Check that nothing would be lost if results were written to a folder.
 
     Raises:
-        InputError: If it holds something, or is a file.
+        InputError: If the folder is not empty, or is a file.
     """
     if folder.exists() and (not folder.is_dir() or not all(map(_is_litter, folder.iterdir()))):
         raise InputError(f"{folder} is there already; pass a new folder as {argument('output')}.")
 
 
 def folded(name: str) -> str:
-    """A name as Windows and macOS tell it from others: in no case of letters, in one spelling."""
+    """Fold a name as Windows and macOS do to compare names: by case and by Unicode spelling."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def require_apart(folder: Path, names: Iterable[str], *, nested: bool = False) -> None:
-    """See that what is written under several names does not meet in one place.
+    """Check that files written under several names do not collide.
 
     Args:
-        folder: Where it is to go.
-        names: Of the views whose files or folders are to come; a name may hold slashes.
-        nested: Whether one name may be a folder on the way to another, as for files with endings.
+        folder: Folder to write to.
+        names: Names of the views whose files or folders will be written; they may contain slashes.
+        nested: Whether one name may be a parent folder of another, as for files with endings.
 
     Raises:
-        InputError: If two names are one to this disk, or one folder would lie in another.
+        InputError: If two names are the same to this disk, or one folder would lie in another.
     """
     merged = ignores_case(folder)
     known: dict[str, str] = {}
@@ -150,7 +150,7 @@ def require_apart(folder: Path, names: Iterable[str], *, nested: bool = False) -
 
 
 def ignores_case(folder: Path) -> bool:
-    """Whether the disk that a folder is on takes `a` and `A` for one name."""
+    """Whether the disk that holds a folder treats `a` and `A` as the same name."""
     while not folder.is_dir():
         folder = folder.parent
     with tempfile.NamedTemporaryFile(prefix=".case-", dir=folder) as file:
@@ -158,14 +158,14 @@ def ignores_case(folder: Path) -> bool:
 
 
 def inside_folder(folder: Path, name: str) -> Path:
-    """The path of a new file or folder whose name someone typed, which stays in a folder.
+    """Path of a new file or folder with a typed name, checked to stay inside a folder.
 
     Args:
-        folder: Where it may be.
-        name: As typed; letters, digits, space, dot, dash and underscore, not a dot first.
+        folder: Folder in which the path must lie.
+        name: Typed name: letters, digits, space, dot, dash and underscore, and no dot first.
 
     Raises:
-        InputError: If it is no such name, or the folder itself leads elsewhere.
+        InputError: If the name is not allowed, or the folder or the path is a link.
     """
     name = name.strip()
     if not re.fullmatch(r"[^\W_][\w .-]{0,79}", name) or name.endswith("."):
@@ -179,10 +179,10 @@ def inside_folder(folder: Path, name: str) -> Path:
 
 
 def check_ply_counts(path: Path) -> None:
-    """Refuse a `.ply` that announces more rows than it can hold, before memory is taken for them.
+    """Refuse a `.ply` that declares more rows than it can hold, before memory is allocated.
 
     Raises:
-        ValueError: If it does, or its header does not end.
+        ValueError: If it declares too many rows, or its header does not end.
     """
     with path.open("rb") as file:
         header, end, _ = file.read(MOST_HEADER).partition(b"end_header")
@@ -191,19 +191,19 @@ def check_ply_counts(path: Path) -> None:
         raise ValueError(f"no end_header in its first {MOST_HEADER} bytes")
     for words in map(bytes.split, header.splitlines()):
         count = int(words[-1]) if words[:1] == [b"element"] and words[-1].isdigit() else 0
-        if count > size:  # A row of whatever kind takes a byte or more.
+        if count > size:  # A row of any kind takes at least one byte.
             raise ValueError(f"{count} rows announced in {size} bytes")
 
 
 def map_array(path: Path) -> np.ndarray:
-    """Map the one array of an `.npy` into memory; pickles are refused.
+    """Map the array of an `.npy` file into memory; pickles are refused.
 
     Raises:
         ValueError: If the file is missing, damaged, or holds anything else.
     """
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # A header is parsed as Python's source, and fails as such.
+    except Exception as error:  # The header is parsed as Python source and may fail as such.
         raise ValueError(reason_of(error)) from None
     if not isinstance(mapped, np.ndarray):
         raise ValueError("several arrays, as in an .npz")
@@ -211,7 +211,7 @@ def map_array(path: Path) -> np.ndarray:
 
 
 def write_json(path: Path, record: Any) -> None:
-    """Write `record` as indented JSON; NaN is refused, since JSON has none."""
+    """Write `record` as indented JSON; NaN is refused, because JSON has none."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
 
@@ -242,7 +242,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _is_litter(path: Path) -> bool:
-    """Whether a file manager left it; other names that start with a dot may be somebody's work."""
+    """Whether a file manager left the file; other dot files may be someone's work."""
     name = path.name.lower()
     return name in LITTER or name == ".ds_store" or name.startswith("._")
 
@@ -250,8 +250,8 @@ def _is_litter(path: Path) -> bool:
 def _new_sibling(path: Path, suffix: str, make: Callable[[Path], None]) -> Path:
     """Make a file or folder beside `path`, under a hidden name that nothing else has.
 
-    The system gives it the permissions of any new file, by the umask of the process. To look that
-    up would change it for a moment, in which other threads make files that everyone may write to.
+    The system sets its permissions by the umask of the process, as for any new file. Reading the
+    umask would change it for a moment, in which other threads would create world-writable files.
     """
     while True:
         sibling = path.with_name(f".{path.name}-{secrets.token_hex(4)}{suffix}")

@@ -1,4 +1,4 @@
-"""What accompanies a stage without changing its result: its checkpoint, its log, its observer."""
+"""Companions of a stage that do not change its result: its checkpoint, log and observer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from splat_uff.system.checkpoints import Checkpoint
 from splat_uff.system.observer import NOBODY, Observer
 
 Log = Callable[..., None]
-"""Called as `log(step, loss=0.1, psnr=30.0)`: figures worth a curve."""
+"""Function that logs figures to plot as curves: `log(step, loss=0.1, psnr=30.0)`."""
 
 
 def no_log(step: int, **figures: float) -> None:
@@ -16,11 +16,11 @@ def no_log(step: int, **figures: float) -> None:
 
 @dataclass(frozen=True)
 class Hooks:
-    """A stage that is called as a plain function has none: nothing is saved, logged or shown."""
+    """Hooks of a stage; by default, nothing is saved, logged or shown."""
 
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
-    """Where the stage leaves its state, and takes it up again."""
+    """Checkpoint that saves and restores the stage's state."""
     log: Log = no_log
-    """Where its figures go."""
+    """Function that receives the stage's figures."""
     observer: Observer = NOBODY
-    """Who looks on, and may pause or stop it."""
+    """Observer that follows the stage and may pause or stop it."""

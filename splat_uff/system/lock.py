@@ -1,4 +1,4 @@
-"""One process at a time writes into a folder: a lock that ends with its process."""
+"""A folder lock that lets one process write at a time and ends with that process."""
 
 import os
 import re
@@ -19,20 +19,21 @@ except ImportError:  # Windows.
 
 NAME = ".lock"
 OPEN = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
-"""A link in a folder of a stranger leads to no other file, which would be written to."""
+"""Flags for opening the lock file; links are not followed, since a link in someone else's folder
+could make us write to another file."""
 PATIENCE_SECONDS = 0.5
-"""How long a lock may be held by those who only look whether it is held."""
+"""Time in seconds to wait for processes that hold the lock only to test it."""
 MOST_BYTES = 300
-"""Of the file that are read."""
+"""Most bytes of the lock file that are read."""
 LOCKED_BYTE = 1 << 30
-"""Far behind the content, which Windows lets nobody read while it is locked."""
+"""Offset of the locked byte, far behind the content: Windows lets nobody read locked bytes."""
 
 
 class FolderLocked(InputError):
-    """Another process writes into the folder."""
+    """Error raised when another process is writing to the folder."""
 
     def __init__(self, folder: Path, holder: str) -> None:
-        """Say which folder, and by which process: `process 12`."""
+        """Name the folder and the process that holds it, such as `process 12`."""
         super().__init__(
             f"{folder} is being written by {holder}; wait until that ends, stop it, or pass "
             f"another {argument('output')}."
@@ -42,11 +43,11 @@ class FolderLocked(InputError):
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, which is made where it is not there.
+    """Hold the lock of a folder, which is created if it does not exist.
 
-    The system holds the lock for the process and takes it away when the process ends, also by
-    `kill -9`. The file that it is on, `.lock`, says which process that is, and goes with the lock;
-    one that a kill leaves behind is not locked and hinders nobody.
+    The system holds the lock for the process and releases it when the process ends, even by
+    `kill -9`. The locked file, `.lock`, names the process and is removed with the lock; one left
+    behind by a kill is not locked and does no harm.
 
     Raises:
         FolderLocked: If another process holds it.
@@ -61,22 +62,22 @@ def folder_lock(folder: Path) -> Iterator[None]:
         os.write(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode())
         yield
     finally:
-        with suppress(OSError):  # Windows removes no file that is open, in which case it stays.
-            # If the folder was removed meanwhile, the file that is there now is another's.
+        with suppress(OSError):  # Windows cannot remove an open file, so there it stays.
+            # If the folder was removed meanwhile, the file there now belongs to another process.
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 path.unlink()
         os.close(descriptor)
 
 
 def require_unlocked(folder: Path) -> None:
-    """See that no other process writes into a folder, which need not be there; writes nothing.
+    """Check, without writing, that no other process writes to a folder, which need not exist.
 
     Raises:
-        FolderLocked: If one does.
+        FolderLocked: If another process writes to it.
     """
     try:
         descriptor = os.open(folder / NAME, OPEN)
-    except OSError:  # There is none; or it cannot be written, as `folder_lock` will say.
+    except OSError:  # There is no lock file, or it cannot be written, as `folder_lock` will report.
         return
     try:
         with suppress(OSError):
@@ -88,15 +89,15 @@ def require_unlocked(folder: Path) -> None:
 def _take(path: Path) -> int:
     """Open the file and lock it.
 
-    The file may be removed, by a process that ends, after it was opened and before it is locked.
-    Such a lock holds nobody off, since the next process makes a new file.
+    A process that ends may remove the file after it was opened and before it is locked. Such a lock
+    would keep nobody out, because the next process creates a new file.
     """
     while True:
         descriptor = os.open(path, os.O_CREAT | OPEN, 0o666)
         try:
             try:
                 _lock(descriptor, path.parent)
-            except OSError as error:  # Some network file systems know no locks.
+            except OSError as error:  # Some network file systems do not support locks.
                 notice(
                     f"{path.parent} cannot be locked ({reason_of(error)}); see that no other "
                     "process writes into it."
@@ -111,7 +112,7 @@ def _take(path: Path) -> int:
 
 
 def _lock(descriptor: int, folder: Path) -> None:
-    """Lock an open file, with a little patience; an OSError means that it cannot be locked."""
+    """Lock an open file, retrying briefly; an OSError means that it cannot be locked."""
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -134,7 +135,7 @@ def _try_to_lock(descriptor: int) -> None:
 
 
 def _refuse(descriptor: int, folder: Path) -> NoReturn:
-    """Say which process holds the lock."""
+    """Raise an error that names the process holding the lock."""
     os.lseek(descriptor, 0, os.SEEK_SET)
     said = re.fullmatch(
         r"(\d{1,10}) ([\w.-]+)\s*", os.read(descriptor, MOST_BYTES).decode("latin-1")

@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""Description of the machine on which figures are measured."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from splat_uff.system.errors import InputError, argument
 
 
 def describe_machine() -> dict[str, str | int]:
-    """Enough to tell two machines apart."""
+    """Describe this machine well enough to tell it from others."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     vectors = ""
@@ -31,12 +31,12 @@ def describe_machine() -> dict[str, str | int]:
 
 
 def choose_device(device: str) -> str:
-    """Resolve `auto`; asks torch, never for nvcc, which may be there without a GPU.
+    """Resolve `auto` by asking torch, not by looking for nvcc, which may exist without a GPU.
 
     Raises:
-        InputError: If `cuda` is asked for and not there.
+        InputError: If `cuda` is requested but not available.
     """
-    import torch  # Takes seconds.
+    import torch  # This takes seconds.
 
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError(
@@ -49,7 +49,7 @@ def choose_device(device: str) -> str:
 
 
 def peak_memory() -> float | None:
-    """Gigabytes that this process has held at most; None where the system does not say."""
+    """Peak memory of this process in gigabytes; None if the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows.
@@ -59,7 +59,7 @@ def peak_memory() -> float | None:
 
 
 def commit() -> str:
-    """Commit of the checkout that this runs in, or nothing outside one."""
+    """Commit of the checkout that this code runs from; empty outside a checkout."""
     command = ["git", "rev-parse", "--short", "HEAD"]
     place = Path(__file__).parent
     try:
@@ -70,7 +70,7 @@ def commit() -> str:
 
 
 def measured_here() -> dict[str, Any]:
-    """The date, machine and commit that belong beside figures measured now."""
+    """Date, machine and commit to record beside figures measured now."""
     return {
         "date": time.strftime("%Y-%m-%d"),
         "machine": describe_machine(),

@@ -1,4 +1,4 @@
-"""A budget of memory: arrays beyond it wait on disk until they are wanted."""
+"""A memory budget: arrays beyond it are kept on disk until they are needed."""
 
 import tempfile
 import threading
@@ -13,25 +13,25 @@ from splat_uff.system.records import array_record
 
 GIGABYTE = 10**9
 MEMORY_GB = 2.0
-"""Photos, masks and blend weights that are held unless told otherwise."""
+"""Default budget for photos, masks and blend weights, in gigabytes."""
 
 
 @array_record
 class Kept:
-    """An array that is either held or on disk."""
+    """An array that is either in memory or on disk."""
 
     array: np.ndarray | None
-    """None where it is on disk."""
+    """Array in memory; None if it is on disk."""
     memory: "Memory | None" = None
     offset: int = 0
     length: int = 0
-    """Bytes on disk."""
+    """Size on disk, in bytes."""
     dtype: str = ""
     shape: tuple[int, ...] = ()
     packed: bool = False
 
     def load(self) -> np.ndarray:
-        """The array; the one that is held, or a new copy from disk."""
+        """Return the array that is in memory, or a new copy from disk."""
         if self.array is not None:
             return self.array
         assert self.memory is not None
@@ -41,10 +41,10 @@ class Kept:
 
 
 class Memory:
-    """Holds arrays up to a number of bytes; the rest go to a file without a name.
+    """Memory that holds arrays up to a number of bytes; the rest go to an unnamed file.
 
-    The file takes no clearing away: it vanishes with the process, however that ends. What is held
-    and what is not never changes a result. Threads may share it.
+    The file needs no cleaning up: it disappears with the process, however that ends. Results do not
+    depend on which arrays are held. Threads may share one object.
 
     Example:
         >>> memory = Memory(8)
@@ -54,21 +54,21 @@ class Memory:
     """
 
     def __init__(self, most: float = float("inf"), folder: Path | None = None) -> None:
-        """Hold nothing yet.
+        """Start with nothing held.
 
         Args:
-            most: Bytes to hold.
-            folder: Where the file goes, or in the nearest of its parents that exists.
+            most: Most bytes to hold in memory.
+            folder: Folder of the file; if it does not exist, its nearest existing parent is used.
         """
         self.most, self.held, self.on_disk = most, 0, 0
         self._folder, self._file, self._lock = folder, None, threading.Lock()
 
     def keep(self, array: np.ndarray, *, pack: bool = False) -> Kept:
-        """Hold an array where there is room; else write it down.
+        """Hold an array in memory if there is room; otherwise write it to disk.
 
         Args:
-            array: Not to be written to from now on.
-            pack: Whether it is worth packing on disk, as masks are.
+            array: Array to keep, which must not be modified from now on.
+            pack: Whether to compress it on disk, which is worthwhile for masks.
         """
         with self._lock:
             if self.held + array.nbytes <= self.most:
@@ -85,9 +85,9 @@ class Memory:
         return Kept(None, self, offset, len(content), array.dtype.str, array.shape, pack)
 
     def reserve(self, size: int, *, most: float = 0.5) -> bool:
-        """Count `size` bytes as held if no more than a share `most` of the budget is held then.
+        """Count `size` bytes as held if this keeps the total within a share `most` of the budget.
 
-        For what is not worth writing down, as it is made again as fast as it is read.
+        This is for data not worth writing to disk because recomputing it is as fast as reading it.
         """
         with self._lock:
             fits = self.held + size <= most * self.most
@@ -95,7 +95,7 @@ class Memory:
         return fits
 
     def read(self, offset: int, length: int) -> bytearray:
-        """Bytes from the file."""
+        """Read bytes from the file."""
         content = bytearray(length)
         with self._lock:
             file = self._opened()

@@ -1,60 +1,61 @@
-"""Whoever looks on while a run is trained, and may pause or stop it; mostly nobody does."""
+"""Observers, which may follow, pause or stop a training; most trainings have none."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 STAGES = ("capture", "masks", "gaussians", "features", "hierarchy", "evaluate")
-"""What `train` does, in this order."""
+"""Stages of `train`, in order."""
 
 
 class TrainingStopped(Exception):
-    """The observer has stopped the training; the same training goes on with `resume`."""
+    """Raised when an observer stops the training, which `resume` continues."""
 
 
 class Observer:
-    """Looks away. The training calls these on its own thread, and goes on to change what it shows.
+    """An observer that does nothing; subclasses override its methods.
 
-    A subclass that looks on takes its time from the training.
+    The training calls them on its own thread and afterwards goes on changing the objects it passes.
+    Time spent in them is taken from the training.
     """
 
     @property
     def holding(self) -> bool:
-        """Whether the training is about to be paused or stopped, so that it saves its state now."""
+        """Whether the training is about to be paused or stopped and must save its state now."""
         return False
 
     def take_pauses(self) -> float:
-        """Seconds of pauses since this was last asked, which are no work."""
+        """Return the seconds of pauses since the last call, which do not count as work."""
         return 0.0
 
     def cameras(self, cameras: Sequence[Any]) -> None:
-        """The cameras of the training photos, each a `Camera`."""
+        """Receive the cameras of the training photos, each a `Camera`."""
 
     def stage(self, name: str) -> None:
-        """A stage begins.
+        """Called when a stage begins.
 
         Raises:
             TrainingStopped: To stop the training.
         """
 
     def figures(self, stage: str, step: int, figures: dict[str, float]) -> None:
-        """Figures worth a curve, every so many steps."""
+        """Receive figures to plot as curves, every few steps."""
 
     def after_step(self, stage: str, step: int, total: int, look: Callable[[], Any]) -> None:
-        """A step was taken.
+        """Called after each step.
 
         Args:
-            stage: Name of the stage that the step belongs to.
+            stage: Name of the step's stage.
             step: Number of steps taken.
             total: Number of steps of the stage.
-            look: Returns what the stage has so far: Gaussians, or an array of features. Both go
-                on to change.
+            look: Function that returns the stage's current result, Gaussians or an array of
+                features, which later steps change.
 
         Raises:
             TrainingStopped: To stop the training; its state is saved if `holding` said so.
         """
 
     def gaussians(self, gaussians: Any) -> None:
-        """The Gaussians have their final places."""
+        """Receive the Gaussians once they are final."""
 
 
 NOBODY = Observer()

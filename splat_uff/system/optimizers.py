@@ -1,4 +1,4 @@
-"""Adam's state as arrays for a checkpoint, and back."""
+"""Conversion of Adam's state to arrays for a checkpoint, and back."""
 
 from collections.abc import Mapping
 
@@ -10,12 +10,14 @@ from torch import Tensor
 def save_state(
     optimizer: torch.optim.Optimizer, param: Tensor, prefix: str
 ) -> dict[str, np.ndarray]:
-    """What an optimizer remembers of one parameter, by `prefix` and its own names.
+    """An optimizer's state for one parameter, by its own names after a prefix.
+
+    Before the first step, there is no state.
 
     Args:
-        optimizer: That has the parameter.
+        optimizer: Optimizer of the parameter.
         param: One of its parameters.
-        prefix: Goes before each name, for example `adam.`; empty before the first step.
+        prefix: Prefix of each name, for example `adam.`.
     """
     return {
         f"{prefix}{name}": value.detach().cpu().numpy()
@@ -26,9 +28,9 @@ def save_state(
 def load_state(
     optimizer: torch.optim.Optimizer, param: Tensor, arrays: Mapping[str, np.ndarray], prefix: str
 ) -> None:
-    """Put back what `save_state` gave; other arrays may stand among it.
+    """Restore the result of `save_state`; `arrays` may contain other entries, too.
 
-    Moments go to where the parameter lives, the count of steps to the CPU, where Adam keeps it.
+    Moments go to the parameter's device, the step count to the CPU, where Adam keeps it.
     """
     optimizer.state[param] = {
         name.removeprefix(prefix): torch.from_numpy(array).to(

@@ -1,4 +1,4 @@
-"""Progress bars for people; for pipes and log files, now and then a line."""
+"""Progress bars for people, and occasional lines for pipes and log files."""
 
 import sys
 import time
@@ -23,16 +23,16 @@ from splat_uff.system.errors import on_one_line
 T = TypeVar("T")
 
 LINE_EVERY = 30.0
-"""Seconds between two lines about the same bar where bars cannot be drawn."""
+"""Seconds between two lines about the same bar if bars cannot be drawn."""
 WORTH_A_LINE = 1.0
-"""Bars that are done within so many seconds are not mentioned there."""
+"""Time in seconds within which a finished bar gets no line."""
 FIGURE_NAMES = {"psnr": "PSNR", "num_gaussians": "Gaussians"}
 
 console = Console(stderr=True)
-"""Progress and notices go to stderr, so that stdout carries only results."""
+"""Console for progress and notices: stderr, so that stdout carries only results."""
 
 Follower = Callable[[str, int, int], None]
-"""Takes the title of a bar, how many steps are done, and how many there are."""
+"""Function that receives a bar's title, the number of steps done, and the total."""
 _follower: ContextVar[Follower | None] = ContextVar("_follower", default=None)
 
 
@@ -47,7 +47,7 @@ class Bar:
         self._tell_follower()
 
     def advance(self, steps: int = 1, **figures: float | int | str) -> None:
-        """Move `steps` on; `figures` replace what is shown behind the bar."""
+        """Advance by `steps`; `figures` replace those shown after the bar."""
         self._done = min(self._total, self._done + steps)
         self._figures = figures or self._figures
         shown = "  ".join(self._named_figures())
@@ -57,12 +57,12 @@ class Bar:
             self.say()
 
     def finish(self) -> None:
-        """Say how it went where no bar could show it."""
+        """Print a final line if no bar could be drawn."""
         if self._progress.disable and time.monotonic() - self._start > WORTH_A_LINE:
             self.say()
 
     def say(self) -> None:
-        """Print where the bar stands as a line."""
+        """Print the bar's progress as a line."""
         self._last_line = time.monotonic()
         seconds = self._last_line - self._start
         steps = f"{self._done:,} of {self._total:,} in {seconds:.0f} s"
@@ -82,7 +82,7 @@ class Bar:
 
 @contextmanager
 def progress_bar(title: str, total: int, *, done: int = 0) -> Iterator[Bar]:
-    """Show a bar of `total` steps, `done` of them taken already; few lines if not a terminal."""
+    """Show a bar of `total` steps, `done` of them already taken; a few lines if not a terminal."""
     columns = (
         TextColumn("[bold]{task.description:<12}"),
         BarColumn(bar_width=max(8, min(30, console.width - 72))),
@@ -107,7 +107,7 @@ def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
 
 @contextmanager
 def followed(follower: Follower) -> Iterator[None]:
-    """Tell a function, too, how far the bars of this thread are meanwhile."""
+    """Report the progress of this thread's bars to a function as well during the block."""
     token = _follower.set(follower)
     try:
         yield
@@ -117,7 +117,7 @@ def followed(follower: Follower) -> Iterator[None]:
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Show no bars and no notices meanwhile."""
+    """Show no bars and no notices during the block."""
     was, console.quiet = console.quiet, True
     try:
         yield
@@ -131,12 +131,12 @@ def print_result(renderable: RenderableType) -> None:
 
 
 def notice(message: str) -> None:
-    """Print one line about what is going on."""
+    """Print a one-line message about what is happening."""
     console.print(on_one_line(message), highlight=False, soft_wrap=True, markup=False)
 
 
 def format_figure(value: float | int | str) -> str:
-    """A figure to 4 digits; counts, and whatever else is 10,000 or more, whole.
+    """Format a figure to 4 digits; counts and values from 10,000 on are written as whole numbers.
 
     Example:
         >>> format_figure(29990), format_figure(29990.4), format_figure(0.123456), format_figure(12)

@@ -1,4 +1,4 @@
-"""Records that hold arrays: compared by identity, shown on one line."""
+"""Records that hold arrays, are compared by identity and have a one-line `repr`."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
@@ -7,15 +7,15 @@ from typing_extensions import dataclass_transform  # In typing from Python 3.11 
 
 T = TypeVar("T")
 LONGEST = 40
-"""Characters of a value that are shown."""
+"""Most characters of a value that are shown."""
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(field,))
 def array_record(cls: type[T]) -> type[T]:
-    """Make a class a frozen dataclass whose fields are arrays, among others.
+    """Make a class a frozen dataclass with array fields, among others.
 
-    Two records are equal only if they are the same one, so `==` neither raises nor compares
-    megabytes, and records can be keys. Their `repr` gives types and shapes.
+    Two records are equal only if they are the same object, so `==` neither raises nor compares
+    megabytes, and records can be dictionary keys. Their `repr` shows types and shapes.
 
     Example:
         >>> import numpy as np
@@ -37,7 +37,7 @@ def _describe(record: Any) -> str:
 
 
 def _brief(value: Any) -> str:
-    """Type and shape of an array, number of items of a container, else the value, cut short."""
+    """Type and shape of an array, length of a container, or otherwise the value, truncated."""
     kind = type(value).__name__
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"

@@ -1,1 +1,1 @@
-"""Training from end to end: what goes in, the stages one after the other, and their clock."""
+"""Training from end to end: its inputs, its stages in order, and their clock."""

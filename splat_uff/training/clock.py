@@ -1,4 +1,4 @@
-"""How long each stage of a run took, also when the run was cut off and gone on with."""
+"""Time spent in each stage of a run, including one that was interrupted and resumed."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from splat_uff.system.progress import notice
 
 
 class Clock:
-    """Adds up seconds by stage, and tells the observer of each."""
+    """Clock that adds up seconds by stage, and informs the observer of each stage."""
 
     def __init__(self, observer: Observer = NOBODY) -> None:
         self.observer = observer
@@ -21,7 +21,7 @@ class Clock:
         self._path: Path | None = None
 
     def keep_in(self, path: Path) -> None:
-        """Start from what an earlier part of the run spent, and keep the sums in this file."""
+        """Start from the seconds of an earlier part of the run, and keep the sums in this file."""
         if path.is_file():
             try:
                 earlier = json.loads(path.read_text(encoding="utf-8"))
@@ -33,7 +33,7 @@ class Clock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time one stage; the time counts also when the stage is cut off by an exception."""
+        """Time one stage; its time counts even if an exception ends it."""
         self.observer.stage(name)
         self._running = name, time.perf_counter()
         try:
@@ -45,19 +45,19 @@ class Clock:
             self.save()
 
     def _leave_out(self, seconds: float) -> None:
-        """Do not count so many seconds of the running stage, in which it was paused."""
+        """Exclude seconds in which the running stage was paused."""
         if self._running is not None:
             name, start = self._running
             self._running = name, start + seconds
 
     def save(self) -> None:
-        """Write the sums, the running stage included: a kill gives no time to do so."""
+        """Write the sums, including the running stage; a kill would leave no time to do so."""
         if self._path is not None:
             write_json(self._path, self._so_far())
 
     @property
     def seconds(self) -> dict[str, float]:
-        """By stage, rounded, with their total."""
+        """Seconds by stage, rounded, with their total."""
         rounded = {stage: round(self._spent.get(stage, 0.0), 2) for stage in STAGES}
         return {**rounded, "total": round(sum(rounded.values()), 2)}
 

@@ -1,4 +1,4 @@
-"""Features and tree over Gaussians whose geometry stands, by any settings, without files."""
+"""Features and tree over Gaussians with fixed geometry, for any settings and without files."""
 
 import time
 from functools import cached_property
@@ -23,13 +23,13 @@ from splat_uff.system.progress import notice
 
 
 class FrozenScene:
-    """Gaussians that stand, the training photos that see them, and the masks of the photos.
+    """Gaussians with fixed geometry, the training photos that see them, and the photos' masks.
 
     Args:
         gaussians: The N Gaussians.
-        capture: Its training photos see them.
-        bags: Masks of those photos.
-        memory: Budget that blend weights and masks count towards; none unless given.
+        capture: Capture whose training photos see the Gaussians.
+        bags: Masks and mask tree of each training photo.
+        memory: Budget towards which blend weights and masks count; unlimited by default.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class FrozenScene:
 
     @cached_property
     def means(self) -> Float[np.ndarray, "N 3"]:
-        """Centres, world units, in double precision."""
+        """Centres in world units, in double precision."""
         return self.gaussians.means.numpy().astype(np.float64)
 
     @cached_property
     def colours(self) -> Float[np.ndarray, "N 3"]:
-        """Harmonics of degree 0."""
+        """SH coefficients of degree 0 (`sh0`)."""
         return self.gaussians.sh0.numpy().reshape(-1, 3).astype(np.float64)
 
     @property
@@ -55,9 +55,9 @@ class FrozenScene:
         return self.views.largest_weights()
 
     def consensus(self, chosen: Int[np.ndarray, "P"]) -> Consensus:
-        """What the photos say of some Gaussians, by their numbers, rising.
+        """Consensus of the photos on the given Gaussians (indices in rising order).
 
-        The last answer is remembered: features and tree ask about the same Gaussians.
+        The last result is cached: features and tree use the same Gaussians.
         """
         question = chosen.tobytes()
         if question not in self._asked:
@@ -67,25 +67,25 @@ class FrozenScene:
         return self._asked[question]
 
     def forget(self) -> None:
-        """Ask the photos anew next time."""
+        """Clear the cached consensus, so that it is recomputed next time."""
         self._asked.clear()
 
 
 def frozen_scene(run: Run, memory: Memory | None = None) -> FrozenScene:
-    """The Gaussians of a run, with the photos and masks that it was trained on.
+    """Gaussians of a run, with the photos and masks on which it was trained.
 
     Raises:
-        InputError: If the capture or its masks are not where they were, or damaged.
+        InputError: If the capture or its masks have moved or are damaged.
     """
     bags = gather_masks(run.capture, run.provenance.mask_source)
     return FrozenScene(run.gaussians, run.capture, bags, memory)
 
 
 def tree_for_features(scene: FrozenScene, settings: TrainConfig) -> SceneTree | None:
-    """The tree that features start from, or are compared in; None where neither is wanted or there.
+    """Build the tree for the features' start and loss; None if neither uses it or there is none.
 
     Args:
-        scene: Whose photos are asked.
+        scene: Scene whose masks give the tree.
         settings: Settings of features and hierarchy.
     """
     config = settings.features
@@ -103,12 +103,13 @@ def tree_for_features(scene: FrozenScene, settings: TrainConfig) -> SceneTree | 
 def grow_tree(
     scene: FrozenScene, features: Float[np.ndarray, "N D"], settings: TrainConfig
 ) -> Hierarchy:
-    """The tree over all Gaussians.
+    """Build the tree over all Gaussians.
 
     Args:
-        scene: The Gaussians, and the photos that are asked.
-        features: One per Gaussian.
-        settings: Settings of the hierarchy; `features.steps` of 0 says that none were trained.
+        scene: Gaussians, and the photos with their masks.
+        features: Feature of each Gaussian.
+        settings: Settings of the hierarchy; a `features.steps` of 0 means that no features were
+            trained.
     """
     return build_hierarchy(
         scene.means,
@@ -124,10 +125,10 @@ def grow_tree(
 def refit(
     scene: FrozenScene, settings: TrainConfig
 ) -> tuple[Float[np.ndarray, "N D"], Hierarchy, float]:
-    """Features and tree by any settings, and the seconds that both took; the photos are asked anew.
+    """Fit features and build the tree, recomputing the consensus; also returns the seconds taken.
 
     Args:
-        scene: The Gaussians, and the photos with their masks.
+        scene: Gaussians, and the photos with their masks.
         settings: Settings of features and hierarchy, and the seed.
     """
     scene.forget()

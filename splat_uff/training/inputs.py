@@ -1,4 +1,4 @@
-"""All that goes into a training, read and judged before anything heavy is imported or written."""
+"""Inputs of a training, read and checked before anything slow is imported or written."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,46 +30,46 @@ from splat_uff.system.progress import notice
 from splat_uff.training.clock import Clock
 
 MaskMaker = Callable[[Capture], None]
-"""Puts the masks that a capture's folder lacks there."""
+"""Function that makes the masks missing from a capture's folder."""
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a training is run, rather than what comes out of it."""
+    """Options that control how a training runs, not its results."""
 
     scene: str = ""
-    """Name of the scene in tables and titles; the name of the capture's folder unless given."""
+    """Name of the scene in tables and titles; by default, that of the capture's folder."""
     device: str = "cpu"
-    """`cpu`, `cuda`, or `auto`: `cuda` where torch finds it."""
+    """Device that computes: `cpu`, `cuda`, or `auto` for `cuda` if torch finds it."""
     resume: bool = False
-    """Go on with a run that was cut off; a finished one is left as it is."""
+    """Continue an interrupted run; a finished run is left unchanged."""
     overwrite: bool = False
-    """Begin again where a run stands already."""
+    """Replace a run that is already in the output folder."""
     force: bool = False
-    """Take splats from elsewhere also where they do not fit the photos."""
+    """Accept splats from elsewhere even if they do not fit the photos."""
     checkpoint_seconds: Annotated[float, msgspec.Meta(ge=0)] = SECONDS
-    """Most work, in seconds, that is lost when the training is cut off; 0 or more."""
+    """Most work, in seconds, that is lost if the training is interrupted; 0 or more."""
     memory_gb: Annotated[float, msgspec.Meta(ge=0)] = MEMORY_GB
-    """Gigabytes of photos, masks and blend weights that are held at most; more wait on disk, beside
-    the run."""
+    """Most gigabytes of photos, masks and blend weights held in memory; the rest is kept on disk,
+    beside the run."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainInput:
-    """What a training is made from."""
+    """Inputs of a training."""
 
     capture: Capture
     bags: Bags
-    """Masks of the training photos; none where the run is finished already."""
+    """Masks of the training photos; empty if the run is already finished."""
     held_out: Bags
-    """Masks of the held-out photos, likewise."""
+    """Masks of the held-out photos; empty if the run is already finished."""
     provenance: Provenance
     memory: Memory
-    """Budget of what is held."""
+    """Budget for photos, masks and blend weights in memory."""
     splats: tuple[Path, SourceSplats] | None
-    """Gaussians fitted elsewhere: their file, and its rows."""
+    """File and rows of Gaussians fitted elsewhere; None if they are fitted here."""
     finished: bool
-    """Whether the run is finished, and stays as it is."""
+    """Whether the run is already finished and will not be changed."""
 
 
 def read_input(
@@ -82,25 +82,26 @@ def read_input(
     splats: Path | None,
     options: TrainOptions,
 ) -> TrainInput:
-    """Read the capture, the masks, and the splats where some are given.
+    """Read the capture, the masks, and the splats if any are given.
 
     Args:
         data: Folder of the capture.
-        run: As `claim_folder` returns it.
+        run: Run folder from `claim_folder`.
         settings: Settings of all stages.
-        clock: Times the stages `capture` and `masks`.
-        masks: As for `train`.
-        splats: As for `train`.
-        options: As for `train`.
+        clock: Clock that times the stages `capture` and `masks`.
+        masks: Masks as for `train`: the capture's own, `classical`, a folder, or a function that
+            makes them.
+        splats: `.ply` of Gaussians fitted elsewhere; None to fit them here.
+        options: Options of the training.
 
     Raises:
-        InputError: If the capture is bad or has no masks, or the splats are damaged.
+        InputError: If the capture is invalid or has no masks, or the splats are damaged.
     """
     with clock.stage("capture"):
         memory = Memory(options.memory_gb * GIGABYTE, run.path.parent)
         capture = read_capture(data, size=settings.size, memory=memory)
         clock.observer.cameras([view.camera for view in capture.train])
-        read_depths(capture)  # It is scored at the very end; what is damaged is said now.
+        read_depths(capture)  # Depth is scored only at the end, but damage is reported now.
     source = _read_splats(splats, run, overwrite=options.overwrite)
     if callable(masks):
         capture, masks = _with_masks(capture, masks, run, clock), OWN
@@ -108,7 +109,7 @@ def read_input(
         masks = str(Path(masks).resolve())
     origin = mask_origin_of(capture, masks)
     finished = run.finished and not options.overwrite
-    with clock.stage("masks"):  # Before anything is written: masks are the likeliest to be bad.
+    with clock.stage("masks"):  # Before anything is written: masks are the likeliest to be invalid.
         bags = Bags([]) if finished else gather_masks(capture, masks, memory=memory)
         held_out = Bags([]) if finished else gather_held_out(capture, masks, memory=memory)
     if not capture.val:
@@ -128,7 +129,7 @@ def read_input(
 def _read_splats(
     splats: Path | None, run: RunFolder, *, overwrite: bool
 ) -> tuple[Path, SourceSplats] | None:
-    """Splats from elsewhere; what is damaged is said before anything is made."""
+    """Read splats from elsewhere, reporting damage before anything is computed."""
     if splats is None:
         return None
     if overwrite and splats.resolve().parent == run.path.resolve():
@@ -139,10 +140,10 @@ def _read_splats(
 
 
 def _with_masks(capture: Capture, make: MaskMaker, run: RunFolder, clock: Clock) -> Capture:
-    """The capture once its folder has masks, which are made where they are missing."""
+    """Make masks if the capture's folder lacks them, and return the capture with masks."""
     if not lacks_masks(capture):
         return capture
-    require_unlocked(run.path)  # It may take hours.
+    require_unlocked(run.path)  # Making masks may take hours.
     with clock.stage("masks"):
         make(capture)
     return replace(capture, masks="imported")

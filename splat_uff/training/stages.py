@@ -1,6 +1,6 @@
-"""The stages of a training once its capture and masks are read: each goes on where it was cut off.
+"""The stages of a training after its capture and masks are read; each continues if interrupted.
 
-What a stage makes is written to the run folder before the next begins.
+The result of each stage is written to the run folder before the next begins.
 """
 
 import shutil
@@ -33,12 +33,12 @@ from splat_uff.training.frozen import FrozenScene, grow_tree, tree_for_features
 from splat_uff.training.inputs import TrainInput, TrainOptions
 
 FRAME = "frame.npz"
-"""Among the checkpoints: `original_from_source` of splats from elsewhere."""
+"""File among the checkpoints that holds `original_from_source` of splats from elsewhere."""
 
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """One training under way."""
+    """A training in progress."""
 
     run: RunFolder
     given: TrainInput
@@ -47,11 +47,11 @@ class Training:
 
     @property
     def device(self) -> str:
-        """Where tensors live: `cpu` or `cuda`."""
+        """Device of the tensors: `cpu` or `cuda`."""
         return choose_device(self.options.device)
 
     def hooks(self, stage: str) -> Hooks:
-        """What accompanies a stage: its file among the checkpoints, the run's log, the observer."""
+        """Hooks of a stage: its file among the checkpoints, the run's log, and the observer."""
         observer, written = self.clock.observer, write_log(self.run, stage)
 
         def log(step: int, **figures: float) -> None:
@@ -64,12 +64,12 @@ class Training:
 
 
 def place_splats(training: Training) -> Placed | None:
-    """Splats from elsewhere in our world; None where there are none, or the run has them already.
+    """Move splats from elsewhere into our world; None if there are none or the run has them.
 
-    Before anything is written: splats of another frame are common.
+    This happens before anything is written, since splats are often in another frame.
 
     Raises:
-        InputError: If they do not fit the photos, or there is no such device.
+        InputError: If the splats do not fit the photos, or the device does not exist.
     """
     given, options, device = training.given, training.options, training.device
     if given.splats is None or (training.run.gaussians.exists() and not options.overwrite):
@@ -80,7 +80,7 @@ def place_splats(training: Training) -> Placed | None:
 
 
 def fit_gaussians(training: Training, placed: Placed | None) -> FrozenScene:
-    """The Gaussians: from elsewhere, fitted, or as an earlier part of this run fitted them."""
+    """Make the Gaussians: take those from elsewhere or from an earlier part of this run, or fit."""
     run, given = training.run, training.given
     capture, settings = given.capture, given.provenance.settings
     with training.clock.stage("gaussians"):
@@ -97,7 +97,7 @@ def fit_gaussians(training: Training, placed: Placed | None) -> FrozenScene:
 
 
 def fit_features(training: Training, scene: FrozenScene) -> Float[np.ndarray, "N D"]:
-    """One feature per Gaussian, fitted unless an earlier part of this run did."""
+    """Fit one feature per Gaussian, unless an earlier part of this run already did."""
     run, given = training.run, training.given
     settings = given.provenance.settings
     with training.clock.stage("features"):
@@ -118,7 +118,7 @@ def fit_features(training: Training, scene: FrozenScene) -> Float[np.ndarray, "N
 def build_hierarchy(
     training: Training, scene: FrozenScene, features: Float[np.ndarray, "N D"]
 ) -> Hierarchy:
-    """The tree over the Gaussians."""
+    """Build and save the tree over the Gaussians."""
     run, given = training.run, training.given
     with training.clock.stage("hierarchy"):
         hierarchy = grow_tree(scene, features, given.provenance.settings)
@@ -138,7 +138,7 @@ def build_hierarchy(
 
 
 def evaluate(training: Training, gaussians: Gaussians, hierarchy: Hierarchy) -> Evaluation:
-    """Scores on the held-out views and their masks, which the run has never seen."""
+    """Score the run on the held-out views and their masks, which it has never seen."""
     given = training.given
     settings = given.provenance.settings
     with training.clock.stage("evaluate"):
@@ -149,7 +149,7 @@ def evaluate(training: Training, gaussians: Gaussians, hierarchy: Hierarchy) -> 
 
 
 def finish(training: Training, evaluation: Evaluation) -> dict[str, Any]:
-    """Write the report, and the scores last of all; returns the content of `metrics.json`."""
+    """Write the report and, last of all, the scores; returns the content of `metrics.json`."""
     provenance = training.given.provenance
     metrics = {
         "scene": provenance.scene,
@@ -170,16 +170,16 @@ def finish(training: Training, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _keep_placed(training: Training, placed: Placed) -> None:
-    """Keep Gaussians from elsewhere: their file as it is, their frame, and last themselves."""
+    """Save Gaussians from elsewhere: their unchanged file, their frame, and last the Gaussians."""
     run, splats = training.run, training.given.splats
     assert splats is not None
-    with replacing(run.original) as temporary:  # For its order and its other columns.
+    with replacing(run.original) as temporary:  # Preserves its order and its other columns.
         shutil.copyfile(splats[0], temporary)
     write_arrays(run.checkpoints / FRAME, original_from_source=placed.original_from_source)
     save_ply(run.gaussians, placed.gaussians)
 
 
 def _original_from_source(run: RunFolder) -> Float[np.ndarray, "4 4"]:
-    """As `_keep_placed` kept it; the identity where the Gaussians were fitted here."""
+    """Read the matrix saved by `_keep_placed`; the identity if the Gaussians were fitted here."""
     path = run.checkpoints / FRAME
     return read_arrays(path)["original_from_source"] if path.is_file() else np.eye(4)

@@ -1,4 +1,4 @@
-"""Training from end to end: from photos and masks to a tree over Gaussians, scored and pictured."""
+"""Training from end to end: photos and masks become a scored tree over Gaussians with a report."""
 
 from pathlib import Path
 from typing import Any
@@ -23,25 +23,25 @@ def train(
     options: TrainOptions = TrainOptions(),
     observer: Observer = NOBODY,
 ) -> dict[str, Any]:
-    """Take a scene apart: from photos and masks to a tree over Gaussians, scored and pictured.
+    """Decompose a scene: build a tree over Gaussians from photos and masks, score it and report.
 
     Args:
-        data: Folder of the capture, of any layout in docs/input.md.
-        output: Run folder; `RunFolder` says what ends up in it.
+        data: Folder of the capture, in any layout of docs/input.md.
+        output: Run folder to write; `RunFolder` lists its files.
         settings: Settings of all stages.
-        masks: `classical`, or a folder of masks of any tool; the capture's own unless given. A
-            function is called where the capture's folder lacks masks, to put them there.
-        splats: Gaussians fitted elsewhere to the same capture, a 3DGS `.ply` in its own frame.
-        options: How the training is run: device, resuming, memory.
-        observer: Looks on, and may pause or stop the training.
+        masks: `classical`, or a folder of masks from any tool; by default, the capture's own. A
+            function is called if the capture's folder lacks masks, and must put them there.
+        splats: 3DGS `.ply` of Gaussians fitted elsewhere to the same capture, in its own frame.
+        options: Options that do not affect the results: device, resuming, memory.
+        observer: Observer that follows the training and may pause or stop it.
 
     Returns:
-        The content of `metrics.json`.
+        Content of `metrics.json`.
 
     Raises:
-        InputError: If the capture is bad, has no masks, the splats do not fit it, or the output
-            must not be replaced.
-        TrainingStopped: If the observer stops it.
+        InputError: If the capture is invalid or has no masks, the splats do not fit it, or the
+            output must not be replaced.
+        TrainingStopped: If the observer stops the training.
     """
     check_settings(settings)
     how = {"resume": options.resume, "overwrite": options.overwrite}
@@ -49,13 +49,13 @@ def train(
     given = read_input(
         Path(data), run, settings, clock, masks=masks, splats=splats, options=options
     )
-    # Only now, as it takes seconds: everything above answers without torch.
+    # Imported only now because it takes seconds: everything above runs without torch.
     from splat_uff.training import stages
 
     training = stages.Training(run, given, options, clock)
     placed = stages.place_splats(training)
     with start_run(run, given.provenance, **how):
-        if run.finished or given.finished:  # The latter: another process began it again since.
+        if run.finished or given.finished:  # The latter if another process has restarted it since.
             metrics = read_metrics(run)
             notice(f"{run.path} is finished already.")
             return metrics
@@ -64,6 +64,6 @@ def train(
         features = stages.fit_features(training, scene)
         hierarchy = stages.build_hierarchy(training, scene, features)
         gaussians = scene.gaussians
-        del scene  # Makes room.
+        del scene  # Frees memory.
         evaluation = stages.evaluate(training, gaussians, hierarchy)
         return stages.finish(training, evaluation)

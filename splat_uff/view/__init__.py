@@ -1,1 +1,1 @@
-"""The page on which one plays with the hierarchy, and the one that watches a training (viser)."""
+"""The page for exploring the hierarchy, and the page that follows a training (viser)."""

@@ -1,4 +1,4 @@
-"""Serving pages: of a finished run, or of a training that becomes one."""
+"""Serving of pages: that of a finished run, or of a training that becomes one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from splat_uff.view.training_page import TrainingPage
 
 def show_run(run: Run, *, host: str, port: int) -> None:
     """Serve the page of a finished run until Ctrl-C."""
-    views = views_of(run)  # Before the page is there, as it takes a while.
+    views = views_of(run)  # Read before the page is served, because it takes a while.
     server = start_server(_title(run.provenance.scene), host=host, port=port)
     try:
         _stay(server, run, views)
@@ -42,7 +42,7 @@ def train_on_page(
     host: str,
     port: int,
 ) -> None:
-    """Serve the page of a training, and then that of the run that it made, until Ctrl-C."""
+    """Serve the page of a training, and then that of the resulting run, until Ctrl-C."""
     server = start_server(_title(title), host=host, port=port)
     try:
         page = TrainingPage(server, settings.hierarchy)
@@ -74,12 +74,12 @@ class Shown:
     """A page that is being served."""
 
     url: str
-    """What to open in a browser; with a token where others than this machine can reach it."""
+    """Address to open in a browser, with a token if other machines can reach the page."""
     page: RunPage
     server: viser.ViserServer
 
     def stop(self) -> None:
-        """Close the page; its server ends."""
+        """Close the page and stop its server."""
         self.page.close()
         stop_server(self.server)
 
@@ -90,19 +90,19 @@ def show(run: Run, *, host: str = HOST, port: int = PORT, block: bool = False) -
     It is served for as long as Python runs, or until `stop`.
 
     Args:
-        run: As `open_run` gives it.
-        host: Address to listen on. Only this machine can reach 127.0.0.1; any other asks for the
-            token that is part of `url`.
-        port: The first free one from here on is taken.
-        block: Wait for Ctrl-C, then stop.
+        run: Run from `open_run`.
+        host: Address to listen on. Only this machine can reach 127.0.0.1; any other address
+            requires the token that is part of `url`.
+        port: First port to try; the next free one is used.
+        block: Whether to wait for Ctrl-C and then stop.
 
     Returns:
-        The page's address, and the way to close it.
+        The page's address, and a method to close it.
 
     Raises:
         InputError: If the address is not one of this machine's, or no port is free.
     """
-    views = views_of(run)  # Before the page is there, as it takes a while.
+    views = views_of(run)  # Read before the page is served, because it takes a while.
     server, url = start_addressed(_title(run.provenance.scene), host=host, port=port)
     try:
         shown = Shown(url, RunPage(server, run, views), server)

@@ -1,4 +1,4 @@
-"""How what people do on a page is carried out, and mistakes are told to those who made them."""
+"""Callbacks for actions on a page, which report mistakes to the user who made them."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -11,18 +11,18 @@ from splat_uff.system.progress import notice
 
 
 class Callbacks:
-    """What panels need beside the state: the server, and a way to run what is done on it.
+    """Server of the page, and a way to run callbacks on it: all that panels need besides the state.
 
     Args:
-        server: Which calls back on threads of its own.
-        lock: Held by callbacks that run alone.
+        server: Server, which runs callbacks on threads of its own.
+        lock: Lock held by callbacks that run alone.
     """
 
     def __init__(self, server: viser.ViserServer, lock: AbstractContextManager[Any]) -> None:
         self.server, self._lock = server, lock
 
     def guarded(self, act: Callable[[Any], object], *, alone: bool = True) -> Callable[[Any], None]:
-        """A callback that runs alone, or not, and tells mistakes to the one who made them."""
+        """Wrap `act` in a callback, run alone or not, that reports mistakes to its user."""
 
         def callback(event: Any) -> None:
             with self._lock if alone else nullcontext():
@@ -36,7 +36,7 @@ class Callbacks:
         return callback
 
     def say(self, client: viser.ClientHandle | None, text: str, *, failed: bool = False) -> None:
-        """Tell one browser something; the terminal where it has gone."""
+        """Show a message in one browser, or in the terminal if that browser has disconnected."""
         if client is None or client.client_id not in self.server.get_clients():
             notice(text)
             return

@@ -1,4 +1,4 @@
-"""What colour each Gaussian has on the page."""
+"""The colour of each Gaussian on the page."""
 
 from typing import Literal
 
@@ -16,39 +16,40 @@ from splat_uff.system.progress import notice
 
 ColourMode = Literal["photo", "segments", "features", "confidence"]
 SH_C0 = 0.28209479177387814
-"""The constant spherical harmonic."""
+"""Value of the constant spherical harmonic."""
 ACCENT = np.array([255.0, 190.0, 0.0])
 LIT, FADED = 0.55, 0.6
-"""How much of the accent is mixed into what is selected, and of the background into the rest."""
+"""Share of the accent colour mixed into selected Gaussians, and of the background into others."""
 
 
 class Colours:
-    """Colours of all Gaussians in every mode, made when first asked for.
+    """Colours of all Gaussians in every mode, computed on first use.
 
     Args:
-        run: Whose Gaussians have colours.
-        features: One per Gaussian, as in `features.npz`; without, there are no modes `features` and
-            `confidence`.
+        run: Run whose Gaussians are coloured.
+        features: Feature of each Gaussian, from `features.npz`; without them, there are no modes
+            `features` and `confidence`.
     """
 
     def __init__(self, run: Run, features: Float[np.ndarray, "N D"] | None) -> None:
         self._run, self._features = run, features
         self._fixed: dict[ColourMode, UInt8[np.ndarray, "N 3"]] = {}
         self.of_nodes = to_bytes(run.walk.colours)
-        """By node, [T, 3]."""
+        """Colour of each node, [T, 3]."""
 
     @property
     def modes(self) -> tuple[ColourMode, ...]:
-        """Those that this run has."""
+        """Modes that are available for this run."""
         both: tuple[ColourMode, ...] = ("segments", "photo")
         return both if self._features is None else (*both, "features", "confidence")
 
     def of(self, mode: ColourMode, nodes: Int[np.ndarray, "N"]) -> UInt8[np.ndarray, "N 3"]:
-        """Colours in a mode.
+        """Colours of all Gaussians in a mode.
 
         Args:
-            mode: `photo`, the colour from all around; `segments`; `features`, their three main
-                directions of variation; `confidence`, see `agreement`, from dark to yellow.
+            mode: `photo`, the view-independent colour; `segments`, one colour per segment;
+                `features`, their three main directions of variation; or `confidence` (see
+                `agreement`), from dark to yellow.
             nodes: Segment of each Gaussian.
         """
         if mode == "segments":
@@ -68,7 +69,7 @@ class Colours:
 
 
 def read_features(run: Run) -> Float[np.ndarray, "N D"] | None:
-    """Features of a run; None, and a line that says so, where none belong to its Gaussians."""
+    """Read the features of a run; None, with a notice, if it has none for its Gaussians."""
     try:
         return run.features
     except InputError as error:
@@ -77,14 +78,14 @@ def read_features(run: Run) -> Float[np.ndarray, "N D"] | None:
 
 
 def photo_colours(gaussians: Gaussians) -> UInt8[np.ndarray, "N 3"]:
-    """The part of their colours that is the same from all sides."""
+    """View-independent part of the Gaussians' colours."""
     return to_bytes(0.5 + SH_C0 * gaussians.sh0[:, 0].numpy())
 
 
 def agreement(
     features: Float[np.ndarray, "N D"], nodes: Int[np.ndarray, "N"]
 ) -> Float[np.ndarray, "N"]:
-    """How sure each Gaussian is of its segment: cosine of its feature with the segment's mean.
+    """Confidence of each Gaussian in its segment: cosine of its feature with the segment's mean.
 
     Negative cosines count as 0. Gaussians that no photo shows well have features that agree with
     nothing.
@@ -104,7 +105,7 @@ def light_up(
     selected: Bool[np.ndarray, "N"],
     background: tuple[int, int, int],
 ) -> UInt8[np.ndarray, "N 3"]:
-    """Mark what is selected: it glows, and the rest fades into the background."""
+    """Mark the selection: it is lit up, and the rest fades into the background."""
     if not selected.any():
         return colours
     lit = (1 - LIT) * colours[selected] + LIT * ACCENT

@@ -1,4 +1,4 @@
-"""Work that may wait until things have been quiet for a moment; it has a thread of its own."""
+"""Work that waits until requests have paused for a moment, on a thread of its own."""
 
 import threading
 from collections.abc import Callable
@@ -7,11 +7,11 @@ from splat_uff.system.progress import notice
 
 
 class Debounced:
-    """Runs a task some time after it was last asked for, however often that was.
+    """Runner of a task once some time has passed since the last of any number of requests.
 
     Args:
-        task: What is run; never twice at once.
-        seconds: Of quiet before it is.
+        task: Task to run, never twice at once.
+        seconds: Time without requests before it runs, in seconds.
     """
 
     def __init__(self, task: Callable[[], None], *, seconds: float) -> None:
@@ -21,11 +21,11 @@ class Debounced:
         self._thread.start()
 
     def ask(self) -> None:
-        """Ask for the task to be run."""
+        """Request a run of the task."""
         self._asked.set()
 
     def close(self) -> None:
-        """Run it no more; waits for one that is under way."""
+        """Stop running the task, after waiting for a run in progress."""
         self._closed.set()
         self._asked.set()
         if threading.current_thread() is not self._thread:
@@ -41,5 +41,5 @@ class Debounced:
                 return
             try:
                 self._task()
-            except Exception as error:  # One picture that fails must not end those after it.
+            except Exception as error:  # A picture that fails must not stop later ones.
                 notice(f"the page could not be brought up to date: {error}")

@@ -1,4 +1,4 @@
-"""The tree above a cut as a plot."""
+"""A plot of the tree above a cut."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 from splat_uff.view.selection import Selection
 
 MOST_TIPS = 40
-"""Segments that are told apart in the plot; of more, those that split off highest."""
+"""Most segments shown in the plot; if there are more, those that split off highest."""
 
 
 def dendrogram_figure(
@@ -15,13 +15,13 @@ def dendrogram_figure(
 ) -> go.Figure:
     """Draw the tree from the root down to a cut.
 
-    A segment is a tip of the tree; what merges further right merges higher. What is selected is
-    drawn thick.
+    Segments are the tips of the tree; merges further to the right are higher. The selection is
+    drawn with thick lines.
 
     Args:
-        selection: With the tree, what is selected and what it is called.
-        colours: By node.
-        num_segments: Of the cut, of which the coarsest `MOST_TIPS` are shown.
+        selection: Selection, which also holds the tree and the names of nodes.
+        colours: Colour of each node.
+        num_segments: Number of segments of the cut; the coarsest `MOST_TIPS` are shown.
     """
     walk = selection.walk
     tips = min(num_segments, MOST_TIPS, walk.most_segments)
@@ -36,7 +36,7 @@ def dendrogram_figure(
         height[node] = float(walk.tree.altitudes[node])
     top = max(height.values(), default=1.0)
     lowest = min(height.values(), default=0.0)
-    lowest -= 0.05 * (top - lowest)  # Where the tips begin.
+    lowest -= 0.05 * (top - lowest)  # The tips begin here.
     for node, at in row.items():
         parent = walk.parent(node)
         if parent is None:
@@ -64,12 +64,12 @@ def dendrogram_figure(
 
 
 def css(colour: UInt8[np.ndarray, "3"]) -> str:
-    """A colour as CSS writes it."""
+    """Write a colour in CSS notation."""
     return f"rgb({colour[0]},{colour[1]},{colour[2]})"
 
 
 def _tips_in_order(selection: Selection, tips: int) -> list[int]:
-    """Segments of a cut so that no lines of the tree cross."""
+    """Segments of a cut, in an order in which no lines of the tree cross."""
     walk, order = selection.walk, []
     segments = set(np.unique(walk.cut(tips)).tolist())
     waiting = [walk.root]

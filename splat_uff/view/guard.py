@@ -1,4 +1,4 @@
-"""Who may see the page: a check of every request, before the server behind the page answers it."""
+"""Access control of the page: a check of every request before the page's server answers it."""
 
 import hmac
 import secrets
@@ -19,12 +19,12 @@ from websockets.http11 import Request, Response
 from splat_uff.system.errors import InputError
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
-"""What a browser on this machine calls it."""
+"""Names by which a browser on this machine addresses it."""
 TOKEN_BYTES = 24
 MOST_FIELDS = 20
-"""Of the query of an address."""
+"""Most fields in the query of an address."""
 HEADERS = {
-    "Content-Security-Policy": "frame-ancestors 'none'",  # No page may lay ours under its own.
+    "Content-Security-Policy": "frame-ancestors 'none'",  # No other page may embed ours.
     "Referrer-Policy": "no-referrer",  # The address holds the token.
 }
 _starting = threading.Lock()
@@ -32,26 +32,26 @@ _starting = threading.Lock()
 
 @dataclass(frozen=True)
 class Guard:
-    """What a request must show."""
+    """Requirements that a request must meet."""
 
     names: tuple[str, ...] = LOCAL_NAMES
-    """What the machine may be called in the address; anything where there is a token."""
+    """Host names allowed in the address; with a token, any name is allowed."""
     token: str = ""
-    """What the address must hold, where others than this machine can reach the server."""
+    """Token that the address must contain if other machines can reach the server."""
 
     def address(self, name: str, port: int) -> str:
-        """The address of the page, as one types it."""
+        """Address of the page, to be typed in a browser."""
         return f"http://{name}:{port}" + (f"/?token={self.token}" if self.token else "")
 
 
 def choose_guard(host: str, addresses: Iterable[str]) -> Guard:
-    """The guard of a server that listens on a host.
+    """Create the guard of a server that listens on a host.
 
-    Only this machine can reach a loopback address; any other asks for a new token.
+    Only this machine can reach a loopback address; any other address gets a new token.
 
     Args:
-        host: As it was given, a name or an address.
-        addresses: All IP addresses that it stands for.
+        host: Host name or address, as passed by the user.
+        addresses: IP addresses to which it resolves.
     """
     if all(ip_address(each.partition("%")[0]).is_loopback for each in addresses):
         return Guard(tuple(dict.fromkeys([*LOCAL_NAMES, bracketed(host)])))
@@ -59,22 +59,22 @@ def choose_guard(host: str, addresses: Iterable[str]) -> Guard:
 
 
 def bracketed(host: str) -> str:
-    """A host as it stands in an address, where IPv6 takes brackets."""
+    """Write a host as in an address, with brackets around IPv6."""
     return f"[{host}]" if ":" in host else host
 
 
 def objection(guard: Guard, path: str, headers: Headers, port: int) -> str:
-    """Why a request is refused, as one sentence; empty where it is not.
+    """Reason to refuse a request, as one sentence; empty if it is allowed.
 
-    A browser says which page a request comes from (Origin) and by which name it has reached us
-    (Host). Another page that is open in it can make it send requests here, also under a name of its
-    own that leads to this machine, but can change neither of the two.
+    A browser reports the page from which a request comes (Origin) and the name by which it reached
+    us (Host). Another page open in the browser can make it send requests here, even under a name of
+    its own that resolves to this machine, but cannot change either header.
 
     Args:
-        guard: Of the server.
-        path: With the query.
-        headers: Of the request.
-        port: Of the server.
+        guard: Guard of the server.
+        path: Path of the request, with its query.
+        headers: Headers of the request.
+        port: Port of the server.
     """
     hosts, origins = headers.get_all("Host"), headers.get_all("Origin")
     host = hosts[0].lower() if len(hosts) == 1 else ""
@@ -93,17 +93,18 @@ def objection(guard: Guard, path: str, headers: Headers, port: int) -> str:
 
 
 def start_guarded(guard: Guard, start: Callable[[], viser.ViserServer]) -> viser.ViserServer:
-    """Start a viser server that answers only what its guard lets through.
+    """Start a viser server that answers only requests allowed by its guard.
 
-    viser has no place for a check of its own, so what it starts its web server with is replaced by
-    the like of it for as long as it starts.
+    viser offers no hook for such a check, so the class with which it starts its web server is
+    replaced by a checking subclass during the start.
 
     Args:
-        guard: Of the server.
-        start: Makes the server.
+        guard: Guard of the server.
+        start: Function that creates the server.
 
     Raises:
-        InputError: If this version of viser starts its web server in another way; it is ended then.
+        InputError: If this version of viser starts its web server differently; the server is then
+            stopped.
     """
     guarded: list[object] = []
 
@@ -132,7 +133,7 @@ def start_guarded(guard: Guard, start: Callable[[], viser.ViserServer]) -> viser
 def _checked(
     guard: Guard, answer: Callable[[ServerConnection, Request], Any] | None
 ) -> Callable[[ServerConnection, Request], Awaitable[Response | None]]:
-    """A function that answers requests, after a check."""
+    """Wrap a function that answers requests in one that checks them first."""
 
     async def check(connection: ServerConnection, request: Request) -> Response | None:
         port = connection.local_address[1]
@@ -142,7 +143,7 @@ def _checked(
         response = None if answer is None else answer(connection, request)
         if isinstance(response, Awaitable):
             response = await response
-        if response is None:  # A web socket, which viser takes.
+        if response is None:  # A web socket, which viser handles.
             return None
         if guard.token and _is_any(guard.token, _tokens(request.path)):
             response.headers["Set-Cookie"] = (
@@ -161,14 +162,14 @@ def _with_headers(response: Response) -> Response:
 
 
 def _hosts(names: tuple[str, ...], port: int) -> set[str]:
-    """The Hosts that browsers send; they leave out port 80."""
+    """Host headers that browsers send; they leave out port 80."""
     return {f"{name.lower()}:{port}" for name in names} | {
         name.lower() for name in names if port == 80
     }
 
 
 def _cookie_name(port: int) -> str:
-    """With the port: a browser sends cookies to all ports of a machine."""
+    """Name of the cookie, with the port because browsers send cookies to all ports of a machine."""
     return f"splat_uff_{port}"
 
 
@@ -185,7 +186,7 @@ def _tokens(path: str) -> list[str]:
 
 
 def _is_any(token: str, offered: list[str]) -> bool:
-    """Whether a token is among those offered; how long that takes tells nothing about it."""
+    """Whether a token is among those offered, compared in constant time."""
     return any(
         hmac.compare_digest(each.encode("utf-8", "surrogateescape"), token.encode())
         for each in offered

@@ -1,4 +1,4 @@
-"""From a point or a box on the screen to the segments that are meant."""
+"""Picking: the segments at a point, or in a box, on the screen."""
 
 import numpy as np
 import torch
@@ -9,20 +9,21 @@ from splat_uff.geometry.cameras import Camera, project
 from splat_uff.render import Gaussians, blend_weights
 
 LEAST_WEIGHT = 0.05
-"""Of all that a click goes through; with less there is nothing to be seen there."""
+"""Total blend weight along a click's ray below which nothing is visible there."""
 MOSTLY = 0.5
-"""Share of a segment's shown Gaussians that a box has to hold."""
+"""Share of a segment's shown Gaussians above which a box selects it."""
 
 
 def pixel_camera(
     origin: Float[np.ndarray, "3"], direction: Float[np.ndarray, "3"], focal: float
 ) -> Camera:
-    """A camera of one pixel that looks along a ray.
+    """One-pixel camera that looks along a ray.
 
     Args:
-        origin: Of the ray, in the world.
-        direction: Of any positive length.
-        focal: In pixels, that of the screen, so that the pixel is as large as one of the screen.
+        origin: Origin of the ray, in the world.
+        direction: Direction of the ray, of any positive length.
+        focal: Focal length of the screen's camera in pixels, which makes the pixel as large as one
+            on the screen.
     """
     forward = direction / np.linalg.norm(direction)
     pose = pose_along(origin, forward, any_across(forward))
@@ -35,16 +36,16 @@ def pick(
     nodes: Int[np.ndarray, "N"],
     pixel: Camera,
 ) -> tuple[int, int] | None:
-    """What one sees in a pixel: the segment with the most weight, and its Gaussian with the most.
+    """Pick the segment with the most weight in a pixel, and the heaviest of its Gaussians.
 
     Args:
-        gaussians: All.
-        shown: Those that are on the screen.
-        nodes: Segment of each.
-        pixel: From `pixel_camera`.
+        gaussians: Gaussians of the run, shown or not.
+        shown: Whether each Gaussian is on the screen.
+        nodes: Segment of each Gaussian.
+        pixel: Camera of the pixel, from `pixel_camera`.
 
     Returns:
-        Node and number of the Gaussian; None where there is nothing.
+        Node of the segment and index of the Gaussian; None if there is nothing.
     """
     candidates = np.flatnonzero(shown)
     if len(candidates) == 0:
@@ -70,12 +71,12 @@ def nodes_in_box(
     """Segments most of whose shown Gaussians have their centre in a box on the screen.
 
     Args:
-        means: Centres.
-        shown: Those that are on the screen.
-        nodes: Segment of each.
-        camera: Of the screen.
+        means: Centres of all Gaussians.
+        shown: Whether each Gaussian is on the screen.
+        nodes: Segment of each Gaussian.
+        camera: Camera of the screen.
         low: Column and row of a corner, as shares of width and height.
-        high: Of the opposite corner.
+        high: Column and row of the opposite corner, as shares of width and height.
     """
     pixels, depth = project(camera, means)
     at = pixels / [camera.width, camera.height]

@@ -1,4 +1,4 @@
-"""Clicks and boxes on the scene, and what they select."""
+"""Selection by clicks and boxes on the scene."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ from splat_uff.view.selection import SelectionMode
 from splat_uff.view.state import PageState
 
 FRUSTUM_SECONDS = 0.3
-"""A click on a camera also arrives as one on the scene, within this time."""
+"""Time in seconds within which a click on a camera also arrives as one on the scene."""
 
 
 class Pointer:
-    """Selects with clicks, and with boxes where shift or ctrl is held."""
+    """Selection by clicks, and by boxes while shift or ctrl is held."""
 
     def __init__(self, callbacks: Callbacks, state: PageState) -> None:
         self._callbacks, self._state = callbacks, state
@@ -29,7 +29,7 @@ class Pointer:
         self._listen("cmd/ctrl", "remove")
 
     def take(self) -> None:
-        """A camera was clicked, so the click that comes next is no other's."""
+        """Note that a camera was clicked, so that the scene ignores the same click."""
         self._taken_at = time.monotonic()
 
     def select_at(
@@ -39,15 +39,15 @@ class Pointer:
         direction: Sequence[float],
         mode: SelectionMode,
     ) -> None:
-        """Select the segment that is seen along a ray; with `replace`, nothing where none is."""
+        """Select the segment seen along a ray; if there is none, `replace` clears the selection."""
         ray = np.array([*origin, *direction], np.float64)
         if not (np.isfinite(ray).all() and ray[3:].any() and 0 < camera.fov < np.pi):
-            return  # No browser sends this.
+            return  # No browser sends such a ray.
         focal = 0.5 * max(camera.image_height, 1) / np.tan(0.5 * camera.fov)
         self._state.select_seen(pixel_camera(ray[:3], ray[3:], float(focal)), mode)
 
     def box_selector(self, mode: SelectionMode) -> Callable[[viser.SceneRectSelectEvent], None]:
-        """A callback that selects what a box holds."""
+        """Return a callback that selects what a box holds."""
 
         def boxed(event: viser.SceneRectSelectEvent) -> None:
             camera = client_camera(event.client.camera)
@@ -62,7 +62,7 @@ class Pointer:
                 self.select_at(event.client.camera, event.ray_origin, event.ray_direction, mode)
 
         scene = self._callbacks.server.scene
-        # Not alone: the page goes on while a click waits for its turn to be rendered.
+        # Not alone, so that the page stays responsive while a click waits to be rendered.
         scene.on_click(modifier=modifier)(self._callbacks.guarded(clicked, alone=False))
         if modifier is not None:
             scene.on_rect_select(modifier=modifier)(self.box_selector(mode))

@@ -20,15 +20,15 @@ from splat_uff.view.state import PageState
 
 
 class RunPage:
-    """One page on one server; all browsers see the same.
+    """Page of a run on one server; all browsers see the same.
 
     Args:
-        server: Whose scene and panels are empty.
-        run: Whose page it is.
-        views: Of its photos; none where they are not at hand.
+        server: Server with an empty scene and empty panels.
+        run: Run to show.
+        views: Views of its photos; empty if they are not available.
 
     Raises:
-        InputError: If the names of the run are damaged.
+        InputError: If the run's names are damaged.
     """
 
     def __init__(self, server: viser.ViserServer, run: Run, views: Sequence[View]) -> None:
@@ -55,7 +55,7 @@ class RunPage:
         self._recolour()
 
     def close(self) -> None:
-        """End the threads of the page; the server stays."""
+        """Stop the page's threads; the server keeps running."""
         for panel in (self.segments, self.labels, self.photos):
             panel.close()
 
@@ -64,7 +64,7 @@ class RunPage:
 
 
 def views_of(run: Run) -> Sequence[View]:
-    """Training views of a run; none, and a line that says so, where they cannot be read."""
+    """Training views of a run; empty, with a notice, if they cannot be read."""
     try:
         return run.capture.train
     except InputError as error:

@@ -15,20 +15,20 @@ from splat_uff.geometry.cameras import Camera
 from splat_uff.render import Gaussians
 
 THUMBNAIL = 96
-"""Pixels of the longer side of the photo in a frustum."""
+"""Longer side of the photo in a frustum, in pixels."""
 FRUSTUM = 0.05
-"""Size of a frustum, in our world, where cameras stand 1.5 from the middle."""
+"""Size of a frustum in our world, in which cameras are 1.5 from the centre."""
 OVERLAY = 0.02
-"""Distance of an overlaid picture from its camera."""
+"""Distance of an overlaid picture from its camera, in our world."""
 NEARER = 0.8
-"""Where a browser begins to look from, of the way out to the first camera."""
+"""Initial distance of a browser's camera from the focus, as a share of the first camera's."""
 SPREAD = 32.0
-"""Splats go to the browser larger by this and are shown smaller by it: it takes covariances in half
-precision, which those of small Gaussians would fall out of."""
+"""Factor by which splats are enlarged when sent and shrunk when shown, because the browser takes
+covariances in half precision, in which those of small Gaussians would underflow."""
 
 
 class Splats:
-    """Gaussians as the browser draws them."""
+    """Gaussians drawn by the browser."""
 
     def __init__(self, server: viser.ViserServer, gaussians: Gaussians) -> None:
         self._server = server
@@ -44,24 +44,24 @@ class Splats:
 
     @property
     def colours(self) -> UInt8[np.ndarray, "N 3"]:
-        """As they were sent last."""
+        """Colours last sent."""
         return self._handle.rgbs.copy()
 
     @property
     def opacities(self) -> UInt8[np.ndarray, "N"]:
-        """As they were sent last; 0 where a Gaussian is not drawn."""
+        """Opacities last sent; 0 for Gaussians that are not drawn."""
         return self._handle.opacities[:, 0].copy()
 
     def show(self, colours: UInt8[np.ndarray, "N 3"], visible: Bool[np.ndarray, "N"]) -> None:
-        """Send new colours; what is not visible is not drawn."""
-        # Of two messages about one buffer only the last one leaves. Of 200 000 Gaussians this takes
-        # 1.9 ms (median of 40), and writing into the handle's packed buffer took 2.4.
+        """Send new colours, and draw only the Gaussians in `visible`."""
+        # Of two messages about one buffer, only the last one is sent. For 200 000 Gaussians this
+        # takes 1.9 ms (median of 40); writing into the handle's packed buffer took 2.4 ms.
         with self._server.atomic():
             self._handle.rgbs = colours
             self._handle.opacities = np.where(visible, self._opacities, 0)[:, None]
 
     def replace(self, gaussians: Gaussians, colours: UInt8[np.ndarray, "N 3"]) -> None:
-        """Send other Gaussians, however many."""
+        """Send other Gaussians, in any number."""
         self._opacities = to_bytes(gaussians.opacities.numpy())
         self._handle.set_gaussians(
             gaussians.means.numpy() * SPREAD,
@@ -72,7 +72,7 @@ class Splats:
 
 
 def covariances(gaussians: Gaussians) -> Float[np.ndarray, "N 3 3"]:
-    """Covariance of each Gaussian, world units squared."""
+    """Covariance of each Gaussian, in world units squared."""
     axes = SO3(gaussians.quats.numpy()).as_matrix() * gaussians.scales.numpy()[:, None, :]
     return (axes @ axes.transpose(0, 2, 1)).astype(np.float32)
 
@@ -88,11 +88,11 @@ def fov_of(camera: Camera) -> float:
 
 
 def client_camera(camera: viser.CameraHandle, *, longest: int | None = None) -> Camera:
-    """The camera through which a browser looks.
+    """Convert a browser's camera.
 
     Args:
-        camera: Of the client.
-        longest: Pixels of the longer side, in place of those of the browser's window.
+        camera: Camera handle of the client.
+        longest: Longer side of the image in pixels; by default, that of the browser's window.
     """
     height, width = max(camera.image_height, 1), max(camera.image_width, 1)
     pose = np.eye(4)
@@ -108,7 +108,7 @@ def client_camera(camera: viser.CameraHandle, *, longest: int | None = None) -> 
 
 
 def look_through(client: viser.ClientHandle, camera: Camera, focus: np.ndarray) -> None:
-    """Move a browser's camera to where a photo was taken; it then turns about `focus`'s depth."""
+    """Move a browser's camera to a photo's; it then turns about a point at the depth of `focus`."""
     forward = camera.world_from_cam[:3, 2]
     reach = max(float((focus - camera.centre) @ forward), 0.1)
     with client.atomic():
@@ -119,10 +119,10 @@ def look_through(client: viser.ClientHandle, camera: Camera, focus: np.ndarray) 
 
 
 def aim(server: viser.ViserServer, cameras: Sequence[Camera]) -> Float[np.ndarray, "3"]:
-    """Let browsers begin at the first camera, a little nearer, upright, about what all look at.
+    """Let browsers start near the first camera, a little closer, upright and facing the focus.
 
     Returns:
-        The point that all look at.
+        The focus: the point that all cameras look at.
     """
     if not cameras:
         return np.zeros(3)
@@ -135,7 +135,7 @@ def aim(server: viser.ViserServer, cameras: Sequence[Camera]) -> Float[np.ndarra
 
 
 class Cameras:
-    """The cameras of the photos, as frustums that hold their photo."""
+    """The cameras of the photos, shown as frustums with their photo."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class Cameras:
     ) -> None:
         self._handles = [self._add(server, index, view) for index, view in enumerate(views)]
         for index, handle in enumerate(self._handles):
-            # A coroutine runs before the click goes on to the scene, a function at some time.
+            # A coroutine runs before the click reaches the scene; a function, at any time.
             async def pressed(_: Any) -> None:
                 on_press()
 
@@ -156,13 +156,13 @@ class Cameras:
         self.show(False)
 
     def show(self, shown: bool) -> None:
-        """Show or hide all of them, but for the one that is looked through."""
+        """Show or hide all cameras except the one that is looked through."""
         self._shown = shown
         for index, handle in enumerate(self._handles):
             handle.visible = shown and index != self._entered
 
     def enter(self, index: int | None) -> None:
-        """Hide the one that is looked through, whose photo would stand before everything."""
+        """Hide the camera that is looked through, whose photo would cover everything."""
         self._entered = index
         self.show(self._shown)
 
@@ -186,9 +186,9 @@ class Cameras:
 def overlay(
     server: viser.ViserServer, camera: Camera, picture: UInt8[np.ndarray, "H W 4"]
 ) -> viser.ImageHandle:
-    """Lay a picture over what is seen from a camera."""
+    """Lay a picture over the scene as seen from a camera."""
     pose = camera.world_from_cam
-    # Where the optical axis meets the picture need not be its middle.
+    # The optical axis need not meet the picture in its centre.
     middle = np.array([camera.width / 2, camera.height / 2, 1.0])
     place = pose[:3, :3] @ (np.linalg.inv(camera.K) @ middle * OVERLAY) + camera.centre
     return server.scene.add_image(

@@ -1,4 +1,4 @@
-"""What is selected, hidden, isolated and named, with undo."""
+"""The nodes that are selected, hidden, isolated and named, with undo."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,20 +16,20 @@ MOST_UNDONE = 200
 
 @dataclass(frozen=True)
 class Marks:
-    """How nodes are marked; of two nodes in one set, none is above the other."""
+    """Marks on nodes; no node in a set is above another one in it."""
 
     selected: tuple[int, ...] = ()
-    """In the order of selection; `wider` and `narrower` go from the last."""
+    """Selected nodes, in order of selection; `wider` and `narrower` start from the last."""
     anchor: int | None = None
-    """The leaf that was clicked last, towards which `narrower` goes."""
+    """Leaf that was clicked last, towards which `narrower` goes."""
     hidden: tuple[int, ...] = ()
     isolated: tuple[int, ...] = ()
-    """Where there are some, nothing else is shown."""
+    """Isolated nodes; if there are any, nothing else is shown."""
     names: Mapping[int, str] = field(default_factory=dict)
 
 
 class Selection:
-    """How the nodes of a tree are marked, changed one step at a time; every step can be undone."""
+    """Marks on the nodes of a tree, changed one step at a time; every step can be undone."""
 
     def __init__(self, walk: Walk, names: Mapping[int, str] | None = None) -> None:
         self.walk = walk
@@ -45,9 +45,9 @@ class Selection:
         *,
         anchor: int | None = None,
     ) -> bool:
-        """Select nodes; `add` to what is selected, or `remove` from it; False without a change.
+        """Select nodes, `add` them to the selection or `remove` them; False if nothing changes.
 
-        Removing what lies inside a selected node leaves the rest of that node selected.
+        Removing a part of a selected node leaves the rest of that node selected.
         """
         chosen: tuple[int, ...] = () if mode == "replace" else self.marks.selected
         for node in nodes:
@@ -58,7 +58,7 @@ class Selection:
         return self._change(selected=chosen, anchor=anchor)
 
     def wider(self) -> bool:
-        """From the node selected last to the one above; False where there is none."""
+        """Replace the node selected last by its parent; False if there is none."""
         node = self.current
         above = None if node is None else self.walk.parent(node)
         if node is None or above is None:
@@ -68,7 +68,7 @@ class Selection:
         return True
 
     def narrower(self) -> bool:
-        """To the child that holds what was clicked, else to the largest; False at the finest."""
+        """Replace the node selected last by its clicked or largest child; False if it has none."""
         node, anchor = self.current, self.marks.anchor
         if node is None:
             return False
@@ -81,27 +81,27 @@ class Selection:
         return True
 
     def hide(self) -> bool:
-        """Hide what is selected; False where nothing is."""
+        """Hide the selection; False if nothing is selected."""
         hidden = self.marks.hidden
         for node in self.marks.selected:
             hidden = self._with(hidden, node)
         return self._change(hidden=hidden, selected=())
 
     def isolate(self) -> bool:
-        """Show nothing but what is selected; False where nothing is."""
+        """Show only the selection; False if nothing is selected."""
         if not self.marks.selected:
             return False
         hidden = self.marks.hidden
-        for node in self.marks.selected:  # Who asks to see it alone wants to see it.
+        for node in self.marks.selected:  # Isolated nodes must be visible.
             hidden = self._without(hidden, node)
         return self._change(isolated=self.marks.selected, hidden=hidden)
 
     def show_all(self) -> bool:
-        """Take back all hiding and isolating; False where there is none."""
+        """Undo all hiding and isolating; False if there is none."""
         return self._change(hidden=(), isolated=())
 
     def rename(self, text: str) -> bool:
-        """Name the node selected last; an empty name takes its name away."""
+        """Name the node selected last; an empty text removes its name."""
         if self.current is None:
             return False
         names = {node: name for node, name in self.marks.names.items() if node != self.current}
@@ -110,28 +110,28 @@ class Selection:
         return self._change(names=names)
 
     def undo(self) -> bool:
-        """Back to before the last step; False at the beginning."""
+        """Undo the last step; False if there is none."""
         return self._travel(self._past, self._future)
 
     def redo(self) -> bool:
-        """Take a step again that was undone; False where there is none."""
+        """Redo the last undone step; False if there is none."""
         return self._travel(self._future, self._past)
 
     @property
     def current(self) -> int | None:
-        """The node selected last."""
+        """Node selected last."""
         return self.marks.selected[-1] if self.marks.selected else None
 
     @property
     def shown(self) -> Bool[np.ndarray, "N"]:
-        """Leaves that are neither hidden nor left out by isolating."""
+        """Whether each leaf is neither hidden nor excluded by isolated nodes."""
         inside = self._members(self.marks.isolated)
         shown = inside if self.marks.isolated else ~inside
         return shown & ~self._members(self.marks.hidden)
 
     @property
     def selected(self) -> Bool[np.ndarray, "N"]:
-        """Leaves that are selected."""
+        """Whether each leaf is selected."""
         return self._members(self.marks.selected)
 
     def called(self, node: SupportsIndex) -> str:
@@ -145,14 +145,14 @@ class Selection:
         return inside
 
     def _with(self, chosen: tuple[int, ...], node: int) -> tuple[int, ...]:
-        """A set with one more node, which takes the place of those below it and comes last."""
+        """Add a node at the end of a set, replacing those below it."""
         if set(self.walk.ancestors(node)) & set(chosen):
             return chosen
         below = {each for each in chosen if each == node or node in self.walk.ancestors(each)}
         return (*(each for each in chosen if each not in below), node)
 
     def _without(self, chosen: tuple[int, ...], node: int) -> tuple[int, ...]:
-        """A set less all that lies below a node; of a node above it the other parts stay."""
+        """Remove a node and all below it from a set; the other parts of a node above it remain."""
         path = [node, *self.walk.ancestors(node)]
         kept: list[int] = []
         for each in chosen:

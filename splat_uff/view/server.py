@@ -1,4 +1,4 @@
-"""Starting and ending the server behind a page."""
+"""Starting and stopping the server behind a page."""
 
 import contextlib
 import errno
@@ -14,31 +14,31 @@ from splat_uff.view.guard import bracketed, choose_guard, start_guarded
 
 HOST, PORT = "127.0.0.1", 8080
 ANY = ("0.0.0.0", "::")
-"""Stand for all addresses of the machine."""
+"""Hosts that stand for all addresses of the machine."""
 PORTS_TRIED = 1000
-"""By viser, which takes the next one where one is not free; beyond the last it never comes back."""
+"""Number of successive ports that viser tries; if none of them is free, it never returns."""
 
 
 def start_server(title: str, *, host: str = HOST, port: int = PORT) -> viser.ViserServer:
-    """As `start_addressed`, without the address."""
+    """Start a server like `start_addressed`, but return only the server."""
     return start_addressed(title, host=host, port=port)[0]
 
 
 def start_addressed(
     title: str, *, host: str = HOST, port: int = PORT
 ) -> tuple[viser.ViserServer, str]:
-    """Start a server and say where it is, and who can reach it.
+    """Start a server, and print its address and who can reach it.
 
-    It takes no orders from other pages that are open in a browser, and where others than this
-    machine can reach it, it answers only those who have the address that is said; see `guard`.
+    It ignores requests from other pages open in a browser. If other machines can reach it, it
+    answers only those who have the printed address; see `guard`.
 
     Args:
-        title: Above the panel.
+        title: Title shown above the panel.
         host: Address to listen on; only this machine can reach 127.0.0.1.
-        port: The first free one from here on is taken.
+        port: First port to try; the next free one is used.
 
     Returns:
-        The server, and the address of its page, with the token where it asks for one.
+        The server, and the address of its page, with a token if the server requires one.
 
     Raises:
         InputError: If the address is not one of this machine's, or no port is free.
@@ -46,7 +46,7 @@ def start_addressed(
     found = _resolved(host, port)
     _require_bindable(next(iter(found.values())), host, port)
     guard = choose_guard(host, found)
-    with contextlib.redirect_stdout(io.StringIO()):  # It has a banner; stdout is for results.
+    with contextlib.redirect_stdout(io.StringIO()):  # Hides its banner; stdout is for results.
         server = start_guarded(
             guard, lambda: viser.ViserServer(host=host, port=port, label=title, verbose=False)
         )
@@ -64,7 +64,7 @@ def start_addressed(
 
 
 def wait_for_ctrl_c() -> None:
-    """Return on Ctrl-C, which is how a page is left."""
+    """Wait until the user presses Ctrl-C to close the page."""
     notice("Ctrl-C ends it.")
     try:
         while True:
@@ -74,17 +74,17 @@ def wait_for_ctrl_c() -> None:
 
 
 def stop_server(server: viser.ViserServer) -> None:
-    """End a server without its words."""
+    """Stop a server without its output."""
     with contextlib.redirect_stdout(io.StringIO()):
         server.stop()
 
 
 def _resolved(host: str, port: int) -> dict[str, int]:
-    """The IP addresses of a host, all of which a server listens on, with their families."""
+    """IP addresses of a host, on all of which a server listens, with their families."""
     if not 0 < port < 2**16:
         raise InputError(f"{argument('port')} is {port}; expected 1 to 65535.")
     try:
-        if not host:  # It would stand for all addresses.
+        if not host:  # An empty host would mean all addresses.
             raise OSError
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -95,7 +95,7 @@ def _resolved(host: str, port: int) -> dict[str, int]:
 
 
 def _require_bindable(family: int, host: str, port: int) -> None:
-    """See that viser can listen there, or further on: it takes any mistake for a port in use."""
+    """Check that viser can listen on a port or a later one; it takes any error for a busy port."""
     with socket.socket(family, socket.SOCK_STREAM) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

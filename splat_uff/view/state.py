@@ -1,4 +1,4 @@
-"""What the page of a finished run shows, without the page: every change is told to who listens."""
+"""State of a finished run's page, independent of the page; listeners are called on every change."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -20,22 +20,23 @@ START_SEGMENTS = 20
 DARK = (24, 26, 30)
 
 Change = Literal["cut", "selection", "kept", "look"]
-"""The granularity; what is selected, hidden, isolated or named; which Gaussians are left out; or
-colours and background."""
+"""Kind of a change: `cut` is the granularity; `selection` is what is selected, hidden, isolated or
+named; `kept` is which Gaussians are left out; `look` is colours and background."""
 
 
 class PageState:
-    """What a page shows; all browsers see the same.
+    """State of a page; all browsers see the same.
 
-    Many threads may change it, one at a time. Listeners are called in the order in which they came,
-    by the thread that made the change, while it holds `lock`. Whoever holds `lock` never waits for
-    `run.rendering`: an export holds that for as long as a view takes, and the page goes on.
+    Many threads may change it, one at a time. Listeners are called in the order in which they were
+    added, by the thread that made the change, while it holds `lock`. A thread that holds `lock`
+    never waits for `run.rendering`: an export holds the latter for as long as a view takes, during
+    which the page stays responsive.
 
     Args:
-        run: A finished one.
+        run: Finished run to show.
 
     Raises:
-        InputError: If its names are damaged.
+        InputError: If the run's names are damaged.
     """
 
     def __init__(self, run: Run) -> None:
@@ -44,42 +45,42 @@ class PageState:
         self.colours = Colours(run, read_features(run))
         self.colour_mode: ColourMode = "segments"
         self.background: tuple[int, int, int] = DARK
-        """sRGB, from 0 to 255."""
+        """Background colour, sRGB from 0 to 255."""
         self.most_segments = min(self.walk.most_segments, MOST_PARTS)
         self.num_segments = min(START_SEGMENTS, self.most_segments)
         self.nodes = self.walk.cut(self.num_segments)
-        """Of the segment that each Gaussian is in, [N]."""
+        """Node of each Gaussian's segment, [N]."""
         self.kept = np.ones(len(run.gaussians), bool)
-        """Gaussians that are not too faint or too small to be drawn, [N]; see `keep`."""
+        """Whether each Gaussian is neither too faint nor too small to be drawn, [N]; see `keep`."""
         self._means = run.gaussians.means.numpy().astype(np.float64)
         self._opacities = run.gaussians.opacities.numpy()
         area = run.gaussians.log_scales.numpy().astype(np.float64).sum(axis=1) * 2 / 3
-        # By how much each covers of a picture: opacity times area.
+        # Sorted by the amount of a picture that each covers: opacity times area.
         self._order = np.argsort(-(np.log(self._opacities + 1e-9) + area), kind="stable")
         self._listeners: list[tuple[Callable[[], None], frozenset[Change]]] = []
 
     def listen(self, listener: Callable[[], None], *changes: Change) -> None:
-        """Have a function called after changes of some kinds."""
+        """Add a listener that is called after changes of the given kinds."""
         self._listeners.append((listener, frozenset(changes)))
 
     @property
     def visible(self) -> Bool[np.ndarray, "N"]:
-        """Which Gaussians are drawn."""
+        """Whether each Gaussian is drawn."""
         return self.selection.shown & self.kept
 
     def seen(self) -> tuple[Bool[np.ndarray, "N"], Int[np.ndarray, "N"]]:
-        """Which Gaussians are drawn, and the node of the segment of each, at one moment."""
+        """Snapshot of whether each Gaussian is drawn, and of the node of its segment."""
         with self.lock:
             return self.visible, self.nodes
 
     def painted(self) -> UInt8[np.ndarray, "N 3"]:
-        """Colour of each Gaussian, in which what is selected is lit up."""
+        """Colour of each Gaussian, with the selection lit up."""
         with self.lock:
             colours = self.colours.of(self.colour_mode, self.nodes)
             return light_up(colours, self.selection.selected, self.background)
 
     def cut(self, num_segments: int) -> None:
-        """Change the granularity, to as many segments as the tree has at most."""
+        """Change the granularity, to at most as many segments as the tree allows."""
         with self.lock:
             number = max(1, min(int(num_segments), self.most_segments))
             if number != self.num_segments:
@@ -93,15 +94,15 @@ class PageState:
         *,
         anchor: int | None = None,
     ) -> None:
-        """Select nodes, as `Selection.select` does."""
+        """Select nodes with `Selection.select`."""
         self.step(lambda selection: selection.select(nodes, mode, anchor=anchor))
 
     def select_seen(self, pixel: Camera, mode: SelectionMode) -> None:
-        """Select the segment that is seen in a pixel; with `replace`, nothing where none is.
+        """Select the segment seen in a pixel; if there is none, `replace` clears the selection.
 
         Args:
-            pixel: From `picking.pixel_camera`.
-            mode: What happens to what is selected already.
+            pixel: Camera of the pixel, from `picking.pixel_camera`.
+            mode: Whether to replace the selection, add to it or remove from it.
         """
         visible, nodes = self.seen()
         with self.run.rendering:
@@ -118,7 +119,7 @@ class PageState:
         high: tuple[float, float],
         mode: SelectionMode,
     ) -> bool:
-        """Select what a box on the screen holds, see `picking.nodes_in_box`; False without any."""
+        """Select what a box on the screen holds (`picking.nodes_in_box`); False if nothing."""
         with self.lock:
             found = nodes_in_box(self._means, self.visible, self.nodes, camera, low, high)
             if found:
@@ -126,13 +127,13 @@ class PageState:
         return bool(found)
 
     def step(self, step: Callable[[Selection], bool]) -> bool:
-        """Take one step of the selection, for example `Selection.hide`, and keep names in the run.
+        """Take one step of the selection, for example `Selection.hide`, and save names in the run.
 
         Returns:
-            Whether it has changed anything.
+            Whether anything has changed.
 
         Raises:
-            OSError: If names cannot be written; the page has them nevertheless.
+            OSError: If names cannot be written; the page keeps them nevertheless.
         """
         with self.lock:
             names = self.selection.marks.names
@@ -144,11 +145,12 @@ class PageState:
         return True
 
     def keep(self, *, share: float, least_opacity: float) -> None:
-        """Leave out Gaussians.
+        """Leave out small or faint Gaussians.
 
         Args:
-            share: Of all, in [0, 1]; those that cover most are kept, one at least.
-            least_opacity: Below it none is kept.
+            share: Share of all Gaussians to keep, in [0, 1]; those that cover most are kept, at
+                least one.
+            least_opacity: Opacity below which Gaussians are left out.
         """
         kept = np.zeros(len(self._order), bool)
         kept[self._order[: max(1, round(len(kept) * share))]] = True
@@ -157,25 +159,25 @@ class PageState:
             self._tell("kept")
 
     def colour_by(self, mode: ColourMode) -> None:
-        """Change what colours stand for."""
+        """Change the colour mode."""
         with self.lock:
             self.colour_mode = mode
             self._tell("look")
 
     def set_background(self, colour: tuple[int, int, int]) -> None:
-        """Change the background: sRGB, from 0 to 255."""
+        """Change the background colour, sRGB from 0 to 255."""
         with self.lock:
             self.background = colour
             self._tell("look")
 
     def label_map(self, camera: Camera) -> Int[np.ndarray, "H W"]:
-        """Node of the segment that each pixel shows; 0 is none."""
+        """Map of the node whose segment each pixel shows; 0 is none."""
         return self.label_map_of(camera, *self.seen())
 
     def label_map_of(
         self, camera: Camera, visible: Bool[np.ndarray, "N"], nodes: Int[np.ndarray, "N"]
     ) -> Int[np.ndarray, "H W"]:
-        """`label_map` of what was `seen` at some moment."""
+        """Map as from `label_map`, for an earlier result of `seen`."""
         drawn = np.flatnonzero(visible)
         if len(drawn) == 0:
             return np.zeros((camera.height, camera.width), np.int32)

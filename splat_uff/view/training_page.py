@@ -1,4 +1,4 @@
-"""The page that watches a training: where it is, its curves, and what it has made so far."""
+"""The page that follows a training: its progress, its curves and its results so far."""
 
 import threading
 import time
@@ -26,9 +26,9 @@ from splat_uff.view.debounce import Debounced
 from splat_uff.view.scene import Splats, aim
 
 LOOK_SECONDS = 2.0
-"""Between two looks at least."""
+"""Shortest time between two updates of the scene, in seconds."""
 SHARE = 0.04
-"""Of the time of the training that looks may take, as far as can be told."""
+"""Share of the training time that updates may take, approximately."""
 CURVES = {"loss": "#d9480f", "psnr": "#1c7ed6"}
 MOST_SEGMENTS = 200
 START_SEGMENTS = 20
@@ -38,14 +38,14 @@ class TrainingPage(Observer):
     """A page that shows a training.
 
     Args:
-        server: Whose scene and panels are empty.
-        hierarchy: Settings of the tree that segments are shown by. While it trains that tree is by
-            features alone; the run's own hears the photos as well.
+        server: Server with an empty scene and empty panels.
+        hierarchy: Settings of the tree whose segments are shown. During training that tree uses
+            features alone; the run's final tree may use the photos' masks as well.
     """
 
     def __init__(self, server: viser.ViserServer, hierarchy: HierarchyConfig) -> None:
         self._server = server
-        self._hierarchy = replace(hierarchy, linkage="average")  # Photos are not at hand.
+        self._hierarchy = replace(hierarchy, linkage="average")  # Photos are not available here.
         self._go, self._stopping, self._saved = threading.Event(), False, False
         self._go.set()
         self._next_look, self._pauses = 0.0, 0.0
@@ -84,28 +84,28 @@ class TrainingPage(Observer):
         self._segments.on_update(lambda _: self._recolour())
 
     def close(self) -> None:
-        """Take the page away; the server stays."""
+        """Remove the page; the server keeps running."""
         self._debounced.close()
         self._server.scene.reset()
         self._server.gui.reset()
 
     @property
     def holding(self) -> bool:
-        """Whether somebody has asked to pause or to stop."""
+        """Whether someone has requested to pause or to stop."""
         self._saved = self._saved or self._stopping
         return self._stopping or not self._go.is_set()
 
     def take_pauses(self) -> float:
-        """Seconds of pauses since this was last asked."""
+        """Return the seconds of pauses since the last call."""
         taken, self._pauses = self._pauses, 0.0
         return taken
 
     def cameras(self, cameras: Sequence[Camera]) -> None:
-        """Look at the scene as they do."""
+        """Aim the browsers' cameras like those of the photos."""
         aim(self._server, cameras)
 
     def stage(self, name: str) -> None:
-        """Say so, and stop here if somebody asked to."""
+        """Show the stage that begins, or stop here if someone has requested it."""
         self._now = name
         self._said.content = f"**{name}**"
         self._bar.value = 0.0
@@ -114,7 +114,7 @@ class TrainingPage(Observer):
             raise TrainingStopped
 
     def figures(self, stage: str, step: int, figures: dict[str, float]) -> None:
-        """Add to the curves."""
+        """Add figures to the curves."""
         for name, value in figures.items():
             self._curves.setdefault(name, []).append((step, float(value)))
         shown = ", ".join(
@@ -129,7 +129,7 @@ class TrainingPage(Observer):
                 plot.data = (points[:, 0].copy(), points[:, 1].copy())
 
     def after_step(self, stage: str, step: int, total: int, look: Callable[[], Any]) -> None:
-        """Look, if it is time and somebody is there; wait while paused."""
+        """Update the scene if it is time and a browser is connected; wait while paused."""
         if time.monotonic() >= self._next_look and self._server.get_clients():
             self._bar.value = 100 * step / total
             self._take(look())
@@ -142,12 +142,12 @@ class TrainingPage(Observer):
             raise TrainingStopped
 
     def gaussians(self, gaussians: Gaussians) -> None:
-        """Show them until there are features."""
+        """Show the Gaussians until there are features."""
         self._take(gaussians)
 
     def _take(self, seen: Any) -> None:
-        """Keep a copy of what is there, and have it shown on another thread."""
-        self._next_look = float("inf")  # Until that is done.
+        """Copy the current result, and have it shown on another thread."""
+        self._next_look = float("inf")  # Until it is shown.
         if isinstance(seen, Gaussians):
             copies = {name: each.detach().clone().cpu() for name, each in seen.tensors().items()}
             self._seen = replace(seen, **copies)
@@ -176,7 +176,7 @@ class TrainingPage(Observer):
 
     def _show_features(self, features: Float[np.ndarray, "N D"], gaussians: Gaussians) -> None:
         if self._colour_choice.value == "segments":
-            weights = gaussians.opacities.numpy()  # How well each shows is not known yet.
+            weights = gaussians.opacities.numpy()  # Blend weights are not known yet.
             means = gaussians.means.numpy().astype(np.float64)
             tree = build_hierarchy(means, features, weights, self._hierarchy).tree
             self._walk = Walk(tree)

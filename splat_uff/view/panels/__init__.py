@@ -1,1 +1,1 @@
-"""The tabs of the panel beside the scene, each named as its tab."""
+"""The tabs of the panel beside the scene, each module named after its tab."""

@@ -1,4 +1,4 @@
-"""Taking parts away from the page, as `splat-uff export` does from the command line."""
+"""Export of parts from the page, like `splat-uff export` on the command line."""
 
 import threading
 from typing import Any, cast
@@ -18,7 +18,7 @@ SELECTED, ALL = "what is selected", "all segments"
 
 
 class ExportPanel:
-    """Handles of the panel."""
+    """Handles of the panel for exports."""
 
     def __init__(self, callbacks: Callbacks, state: PageState) -> None:
         self._callbacks, self._state = callbacks, state
@@ -35,24 +35,24 @@ class ExportPanel:
         self.progress = gui.add_progress_bar(0.0, visible=False)
         self.what.on_update(guarded(lambda _: self._tell()))
         self._busy = threading.Lock()
-        # Not alone: the page goes on while files are written.
+        # Not alone, so that the page stays responsive while files are written.
         self.button.on_click(guarded(self.export, alone=False))
         state.listen(self._tell, "selection")
         self._tell()
 
     @property
     def busy(self) -> bool:
-        """Whether an export is under way."""
+        """Whether an export is in progress."""
         return self._busy.locked()
 
     def export(self, event: Any) -> None:
-        """Write what is chosen into the run, for the browser that asks for it.
+        """Export what is chosen into the run folder, for the browser that requests it.
 
-        It takes the page's lock for a moment only, to see what is chosen, and `run.rendering` for
-        one view at a time.
+        The page's lock is held only briefly, to read the choice, and `run.rendering` for one view
+        at a time.
 
         Raises:
-            InputError: If nothing is selected, the name cannot be used, or an export is under way.
+            InputError: If nothing is selected, the name is invalid, or an export is in progress.
         """
         if event.client is None:
             return
@@ -95,13 +95,13 @@ class ExportPanel:
         self._callbacks.say(client, f"{len(written)} files in {output}.")
 
     def _follow(self, title: str, done: int, total: int) -> None:
-        """Tell all browsers how far it is; without a total, that none is under way."""
+        """Show all browsers the progress of the export; a total of 0 means that none is running."""
         self.progress_said.content = f"{title}: {done:,} of {total:,}" if total else ""
         self.progress.value = 100 * done / max(total, 1)
         self.progress_said.visible = self.progress.visible = total > 0
 
     def _tell(self) -> None:
-        """Say what would be exported."""
+        """Show what would be exported."""
         selected = self._state.selection.marks.selected
         if self.what.value == ALL:
             self.said.content = "One file for each segment of the present granularity."

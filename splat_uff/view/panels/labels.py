@@ -1,4 +1,4 @@
-"""The label map of what is on the screen, in the panel and as a file."""
+"""The label map of the current view, in the panel and as a file."""
 
 import threading
 from typing import Any
@@ -17,13 +17,13 @@ from splat_uff.view.scene import client_camera
 from splat_uff.view.state import PageState
 
 PREVIEW, SAVED = 320, 1024
-"""Pixels of the longer side of the map in the panel, and of the one that is saved."""
+"""Longer side, in pixels, of the map in the panel and of the saved one."""
 QUIET = 0.5
 FOLDER = "saved"
 
 
 class LabelsPanel:
-    """Handles of the panel; the map is that of the browser whose camera moved last."""
+    """Handles of the panel; the map is for the browser whose camera moved last."""
 
     def __init__(self, callbacks: Callbacks, state: PageState) -> None:
         self._callbacks, self._state = callbacks, state
@@ -39,14 +39,14 @@ class LabelsPanel:
         self._saving = threading.Lock()
         self._debounced = Debounced(self._draw, seconds=QUIET)
         self.close = self._debounced.close
-        # Not alone: the page goes on while the map waits for its turn to be rendered.
+        # Not alone, so that the page stays responsive while the map waits to be rendered.
         self.button.on_click(guarded(self.save, alone=False))
         self._follow.on_update(guarded(lambda _: self._ask()))
         callbacks.server.on_client_connect(self._connected)
         state.listen(self._ask, "cut", "selection", "kept")
 
     def _ask(self) -> None:
-        """Let the map follow."""
+        """Request an update of the map, if it follows the camera."""
         if self._follow.value:
             self._debounced.ask()
 
@@ -72,7 +72,7 @@ class LabelsPanel:
         return np.where(nodes[..., None] > 0, colours, 255).astype(np.uint8)
 
     def save(self, event: Any) -> None:
-        """Write the map of the browser that asks for it into the run."""
+        """Save the map of the requesting browser's view in the run folder."""
         state = self._state
         if event.client is None:
             return
@@ -83,7 +83,7 @@ class LabelsPanel:
         labels = state.label_map_of(camera, visible, nodes)
         order = largest_first(nodes)
         colours = np.concatenate([np.full((1, 3), 255), state.colours.of_nodes[order]]) / 255
-        with self._saving:  # So that of two maps that are saved at once none takes another's name.
+        with self._saving:  # So that two maps saved at once cannot get the same name.
             taken = [file.stem for file in folder.glob("*.png")]
             if folded(name) in map(folded, taken):
                 raise InputError(f"{name}.png is there already; type another name.")

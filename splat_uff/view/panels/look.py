@@ -1,4 +1,4 @@
-"""How Gaussians look: by which colours, on what background, and which are left out."""
+"""Appearance of the Gaussians: their colours, the background, and which are left out."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from splat_uff.view.state import PageState
 
 
 class LookPanel:
-    """Handles of the panel, and what they say."""
+    """Handles of the panel, and their effects."""
 
     def __init__(self, callbacks: Callbacks, state: PageState) -> None:
         self._state, self._scene = state, callbacks.server.scene
@@ -43,7 +43,7 @@ class LookPanel:
         self._state.keep(share=self._share.value / 100, least_opacity=self._opacity.value)
 
     def _tell(self) -> None:
-        """Say how many are drawn."""
+        """Show how many Gaussians are drawn."""
         visible = self._state.visible
         self.count.content = f"{int(visible.sum()):,} of {len(visible):,} Gaussians shown"
 

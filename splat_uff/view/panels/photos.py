@@ -1,4 +1,4 @@
-"""The photos in the panel: go to where one was taken, and lay it or its labels over the scene."""
+"""The photos in the panel: look from where one was taken, and overlay it or its labels."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,20 +16,20 @@ from splat_uff.view.scene import Cameras, look_through, overlay
 from splat_uff.view.state import PageState
 
 LONGEST = 480
-"""Pixels of the longer side of what is laid over the scene."""
+"""Longer side of the overlay, in pixels."""
 QUIET = 0.3
 NO_VIEW = "none"
 
 
 class PhotosPanel:
-    """Handles of the panel, and the picture over the scene.
+    """Handles of the panel, and the picture laid over the scene.
 
     Args:
-        callbacks: Of the page.
-        state: Of the page.
-        views: Of the photos; none where they are not at hand.
-        focus: The point that cameras turn about.
-        on_press: Called when a camera is pressed, before the click goes on to the scene.
+        callbacks: Callbacks of the page.
+        state: State of the page.
+        views: Views of the photos; empty if they are not available.
+        focus: Point about which cameras turn.
+        on_press: Function called when a camera is clicked, before the click reaches the scene.
     """
 
     def __init__(
@@ -118,6 +118,6 @@ class PhotosPanel:
 def _mixed(
     photo: UInt8[np.ndarray, "H W 3"], picture: UInt8[np.ndarray, "H W 4"]
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """A picture laid over the photo."""
+    """Blend a picture over the photo."""
     share = picture[..., 3:] / 255
     return (share * picture[..., :3] + (1 - share) * photo).astype(np.uint8)

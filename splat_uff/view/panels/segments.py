@@ -1,4 +1,4 @@
-"""The hierarchy in the panel: granularity, what is selected and what is around it in the tree."""
+"""The hierarchy in the panel: the granularity, the selection and its surroundings in the tree."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from viser._messages import HotkeyKey, KeyModifier
 
 PACES = 80
-"""Steps of the slider: each has about the same ratio of segments more than the last."""
+"""Steps of the slider, each with about the same ratio of segments to the one before."""
 ABOVE, BELOW, LISTED = 6, 4, 24
-"""Nodes that are offered above and below what is selected, and of the whole cut."""
+"""Number of nodes listed above the selection, below it, and from the whole cut."""
 QUIET = 0.4
-"""Seconds before the plot follows."""
+"""Delay before the plot is updated, in seconds."""
 
 
 class SegmentsPanel:
-    """Handles of the panel.
+    """Handles of the panel for segments.
 
     Args:
-        callbacks: Of the page.
-        state: Of the page.
-        select_boxed: Selects what a box on the scene holds, while a box is to be drawn.
+        callbacks: Callbacks of the page.
+        state: State of the page.
+        select_boxed: Callback that selects what a box holds, used while boxes can be drawn.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class SegmentsPanel:
         self._update()
 
     def _named_acts(self) -> dict[str, Callable[[], None]]:
-        """What buttons and keys do."""
+        """Actions of the buttons and keys, by name."""
         return {
             "wider": self._step(Selection.wider, "select a part first; nothing is wider than all."),
             "narrower": self._step(
@@ -150,7 +150,7 @@ class SegmentsPanel:
         group.on_click(self._callbacks.guarded(clicked))
 
     def _update(self) -> None:
-        """Bring the handles to the state."""
+        """Update the handles to match the state."""
         state, selection, walk = self._state, self._state.selection, self._state.walk
         number = state.num_segments
         self._slider.value = self._pace(number)
@@ -163,7 +163,7 @@ class SegmentsPanel:
         node = selection.current
         self._name.value = "" if node is None else selection.marks.names.get(node, "")
         above = [] if node is None else walk.ancestors(node)
-        if len(above) > ABOVE:  # The root is always of interest.
+        if len(above) > ABOVE:  # The root is always listed.
             above = [*above[: ABOVE - 1], above[-1]]
         below = [] if node is None else walk.children(node)[:BELOW]
         for row, at in zip(self._near[:ABOVE], reversed(_filled(above, ABOVE)), strict=True):
@@ -200,17 +200,17 @@ class SegmentsPanel:
         self._plot.figure = figure
 
     def _ticks(self) -> tuple[tuple[int, str], ...]:
-        """Numbers of segments below the slider: powers of ten, and the last."""
+        """Numbers of segments marked on the slider: powers of ten, and the last."""
         last = self._counts[-1]
         powers = [10**each for each in range(6) if 10**each <= last / 3]
         return tuple((self._pace(number), str(number)) for number in [*powers, last])
 
     def _pace(self, number: int) -> int:
-        """The step of the slider that is nearest to a number of segments."""
+        """Step of the slider nearest to a number of segments."""
         return int(np.abs(np.log(self._counts) - np.log(number)).argmin())
 
     def _slid(self, event: viser.GuiEvent) -> None:
-        if event.client is not None:  # Else it is `_update` that moved it.
+        if event.client is not None:  # Otherwise `_update` moved it.
             pace = min(max(int(self._slider.value), 0), len(self._counts) - 1)
             self._state.cut(self._counts[pace])
 
@@ -225,7 +225,7 @@ class SegmentsPanel:
             raise InputError("nothing is selected that could have a name; click a part first.")
         text = self._name.value
         self._state.step(lambda selection: selection.rename(text))
-        self._update()  # The name as it is kept.
+        self._update()  # Shows the name as stored.
 
     def _boxed(self, _: object) -> None:
         if self.box.value:
@@ -235,7 +235,7 @@ class SegmentsPanel:
 
 
 class _NodeButton:
-    """A button that stands for a node."""
+    """A button that represents a node."""
 
     def __init__(self, callbacks: Callbacks, state: PageState) -> None:
         self._state, self._node = state, None
@@ -243,7 +243,7 @@ class _NodeButton:
         self._button.on_click(callbacks.guarded(self._clicked))
 
     def show(self, node: int | None, mark: str) -> None:
-        """Stand for a node, or for none."""
+        """Represent a node; hide the button if it is None."""
         self._node = node
         if node is None:
             self._button.visible = False
@@ -261,7 +261,7 @@ class _NodeButton:
 
 
 def escape(text: str) -> str:
-    """Text as Markdown shows it, whatever is in it."""
+    """Escape text so that Markdown shows it literally."""
     return "".join(f"\\{c}" if not (c.isalnum() or c.isspace()) else c for c in text)
 
 
