@@ -19,7 +19,7 @@ def train(
     settings: TrainConfig = TrainConfig(),
     *,
     masks: str | MaskMaker = OWN,
-    splats: Path | None = None,
+    splats: Path | str | None = None,
     options: TrainOptions = TrainOptions(),
     observer: Observer = NOBODY,
 ) -> dict[str, Any]:
@@ -47,8 +47,9 @@ def train(
     how = {"resume": options.resume, "overwrite": options.overwrite}
     run, clock = claim_folder(Path(output), **how), Clock(observer)
     given = read_input(
-        Path(data), run, settings, clock, masks=masks, splats=splats, options=options
-    )
+        Path(data), run, settings, clock, masks=masks,
+        splats=None if splats is None else Path(splats), options=options,
+    )  # fmt: skip
     # Imported only now because it takes seconds: everything above runs without torch.
     from splat_uff.training import stages
 
