@@ -75,6 +75,7 @@ def parts() -> dict[str, str]:
     return {
         "headline": headline_table(headline),
         "headline-short": headline_summary(headline),
+        "sizes": sizes_table(headline),
         "methods": methods_table(results),
         "scale": scale_table(json.loads(SCALE.read_text(encoding="utf-8-sig"))),
         "real": real_table(json.loads(REAL.read_text(encoding="utf-8-sig"))),
@@ -255,6 +256,26 @@ def headline_summary(record: dict[str, Any]) -> str:
     commits = ", ".join(sorted({str(entry["commit"]) for entry in largest.values()}))
     note = f"Mean ± sample standard deviation over seeds {seeds}; {dates}, commit {commits}."
     return "\n".join([*lines, "", note])
+
+
+def sizes_table(record: dict[str, Any]) -> str:
+    """NC / NC with one cut by size, of scenes that were trained at several."""
+    sizes: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
+    for entry in record["rows"]:
+        sizes[entry["scene"]][entry["size"]] = entry
+    several = {scene: entries for scene, entries in sizes.items() if len(entries) > 1}
+    columns = sorted({size for entries in several.values() for size in entries})
+    lines = [row(["scene", *(f"{size} pixels" for size in columns)])]
+    lines.append(row(["---"] * (len(columns) + 1)))
+    for scene, entries in several.items():
+        cells = [
+            f"{spread(entries[size], 'nc', 'mean')} / {spread(entries[size], 'nc_fixed', 'mean')}"
+            if size in entries
+            else NONE
+            for size in columns
+        ]
+        lines.append(row([scene, *cells]))
+    return "\n".join(lines)
 
 
 def spread(entry: dict[str, Any], *path: str, digits: int = 3, unit: str = "") -> str:
