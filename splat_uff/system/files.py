@@ -6,6 +6,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import threading
 import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -17,6 +18,9 @@ import numpy as np
 
 from splat_uff.system.errors import InputError, argument, reason_of
 
+_PARSING = threading.Lock()
+"""Held while NumPy parses a header: Python 3.11 counts the depth of all parsing threads together,
+and now and then refuses a good file if two parse at once."""
 MOST_HEADER = 1 << 16
 """Bytes within which the header of a `.ply` must end; that of splats takes about 2000."""
 LEFTOVER_SECONDS = 3600
@@ -202,7 +206,8 @@ def map_array(path: Path) -> np.ndarray:
         ValueError: If the file is missing, damaged, or holds anything else.
     """
     try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        with _PARSING:
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # The header is parsed as Python source and may fail as such.
         raise ValueError(reason_of(error)) from None
     if not isinstance(mapped, np.ndarray):
