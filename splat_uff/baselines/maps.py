@@ -18,7 +18,7 @@ from splat_uff.geometry.cameras import Camera
 from splat_uff.render import Gaussians
 from splat_uff.render.compositing import WHITE, render_over_white
 from splat_uff.system.errors import InputError, reason_of
-from splat_uff.system.files import visible_entries, visible_files
+from splat_uff.system.files import map_array, visible_entries, visible_files
 from splat_uff.system.progress import track
 from splat_uff.system.records import array_record
 
@@ -204,7 +204,7 @@ def _read(path: Path) -> Float[np.ndarray, "H W C"]:
     """Read one map; its header is checked before its values, and no objects are unpickled."""
     try:
         if path.suffix.lower() == ".npy":
-            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+            mapped = map_array(path)
         else:
             if path.stat().st_size > 4 * MOST_NUMBERS:
                 raise ValueError(f"{path.stat().st_size} bytes")

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from splat_uff.system.errors import InputError, reason_of
-from splat_uff.system.files import replacing_folder, require_new, visible_entries
+from splat_uff.system.files import map_array, replacing_folder, require_new, visible_entries
 
 PUBLISHED_ANGLE = 10
 """Rotation of the views that the published scripts score, in degrees."""
@@ -107,7 +107,7 @@ def _maps_in(place: Path) -> list[Path]:
 
 def _read_map(path: Path) -> Int[np.ndarray, "H W"]:
     try:
-        labels = np.load(path, mmap_mode="r", allow_pickle=False)
+        labels = map_array(path)
         if labels.ndim != 2 or labels.dtype.kind not in "iu" or not 0 < labels.size <= MOST_PIXELS:
             raise ValueError(f"{labels.dtype} of shape {labels.shape}")
         labels = np.array(labels, dtype=np.int64)

@@ -236,7 +236,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise InputError(f"no file {path}; expected an .npz written by splat-uff.")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with _PARSING, path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (ValueError, OSError, EOFError, KeyError) as error:
         raise InputError(
