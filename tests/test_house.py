@@ -64,10 +64,12 @@ def test_functions_take_few_parameters():
 
 
 def test_functions_are_short():
-    """But for kernels, and commands, whose parameters each have a line of help."""
+    """Kernels apart; of `rasterization`, whose parameters are gsplat's, the docstring is."""
     long = []
     for place, node, kernel in functions():
         lines = node.end_lineno - node.lineno + 1
-        if lines > MOST_LINES and not kernel and place.parts[0] not in ("render", "commands"):
+        if node.name == "rasterization":
+            lines -= len(ast.get_docstring(node, clean=False).splitlines())
+        if lines > MOST_LINES and not kernel:
             long.append(f"{place}:{node.lineno} {node.name} has {lines} lines")
     assert not long

@@ -1,5 +1,7 @@
 """`train` and `paper`, the two commands that train."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,27 +26,71 @@ if TYPE_CHECKING:
     from splat_uff.capture import Capture
 
 
+@dataclass(frozen=True)
+class Input:
+    """Photos, masks and Gaussians to start from."""
+
+    scene: Name = None
+    """Scene to train on: a folder of this name under --data-root, else a built-in scene."""
+    data: Folder = None
+    """Capture to train on, in any layout of docs/input.md (COLMAP, nerfstudio, ...)."""
+    data_root: Folder = None
+    """Folder of scenes for --scene; the default is the environment variable SPLAT_UFF_DATA."""
+    masks: Annotated[str, tyro.conf.arg(metavar="DIR|classical")] = ""
+    """Folder of masks from any tool (docs/input.md), or classical for nested colour segments; the
+    default is the masks in the capture's own folder."""
+    gaussians: File = None
+    """Gaussians fitted elsewhere to the same capture, as a 3DGS .ply in the frame of its poses;
+    only features are then learned."""
+    force: Switch = False
+    """Use those Gaussians even if they do not fit the photos."""
+    sam_checkpoint: File = None
+    """Weights of Segment Anything, to make masks if the capture has none; the default is the
+    environment variable SPLAT_UFF_SAM_CHECKPOINT."""
+    sam_model: Literal["vit_h", "vit_l", "vit_b"] = "vit_h"
+    """Model that the weights belong to."""
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE|NAME")] = None
+    """TOML file of settings, such as the config.toml of a run, or the name of a recipe: paper,
+    ultrametric. Flags override it."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """Results and resources of the training."""
+
+    output: Folder = None
+    """Folder for the results; the default is runs/NAME."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device to compute on; auto is cuda if torch finds it, else cpu."""
+    resume: Switch = False
+    """Resume an interrupted run."""
+    overwrite: Switch = False
+    """Start over if the output folder already holds a run."""
+    checkpoint_seconds: float = SECONDS
+    """Maximum work lost when a run is interrupted, in seconds."""
+    memory: Annotated[float, tyro.conf.arg(metavar="GB")] = 2.0
+    """Maximum memory for photos, masks and blend weights, in gigabytes; the rest is kept on disk
+    beside the run."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that shows the training."""
+
+    view: Switch = False
+    """Serve a page that shows the training and, once finished, the run."""
+    host: str = "127.0.0.1"
+    """Address to serve the page on. Only this machine can reach 127.0.0.1; any other address
+    requires the token in the printed URL."""
+    port: int = 8080
+    """Port to serve the page on, or the next free one after it."""
+
+
 def train(
     settings: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig(),
-    *,
-    scene: Name = None,
-    data: Folder = None,
-    data_root: Folder = None,
-    masks: Annotated[str, tyro.conf.arg(metavar="DIR|classical")] = "",
-    gaussians: File = None,
-    force: Switch = False,
-    sam_checkpoint: File = None,
-    sam_model: Literal["vit_h", "vit_l", "vit_b"] = "vit_h",
-    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE|NAME")] = None,
-    output: Folder = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    resume: Switch = False,
-    overwrite: Switch = False,
-    checkpoint_seconds: float = SECONDS,
-    memory: Annotated[float, tyro.conf.arg(metavar="GB")] = 2.0,
-    view: Switch = False,
-    host: str = "127.0.0.1",
-    port: int = 8080,
+    given: Annotated[Input, tyro.conf.arg(name="")] = Input(),
+    running: Annotated[Running, tyro.conf.arg(name="")] = Running(),
+    page: Annotated[Page, tyro.conf.arg(name="")] = Page(),
 ) -> None:
     """Segment a scene: photos and masks in, a tree of 3D segments over Gaussians out.
 
@@ -53,73 +99,63 @@ def train(
 
     Args:
         settings: Settings of the stages.
-        scene: Scene to train on: a folder of this name under --data-root, else a built-in scene.
-        data: Capture to train on, in any layout of docs/input.md (COLMAP, nerfstudio, ...).
-        data_root: Folder of scenes for --scene; the default is the environment variable
-            SPLAT_UFF_DATA.
-        masks: Folder of masks from any tool (docs/input.md), or classical for nested colour
-            segments; the default is the masks in the capture's own folder.
-        gaussians: Gaussians fitted elsewhere to the same capture, as a 3DGS .ply in the frame of
-            its poses; only features are then learned.
-        force: Use those Gaussians even if they do not fit the photos.
-        sam_checkpoint: Weights of Segment Anything, to make masks if the capture has none; the
-            default is the environment variable SPLAT_UFF_SAM_CHECKPOINT.
-        sam_model: Model that the weights belong to.
-        config: TOML file of settings, such as the config.toml of a run, or the name of a recipe:
-            paper, ultrametric. Flags override it.
-        output: Folder for the results; the default is runs/NAME.
-        device: Device to compute on; auto is cuda if torch finds it, else cpu.
-        resume: Resume an interrupted run.
-        overwrite: Start over if the output folder already holds a run.
-        checkpoint_seconds: Maximum work lost when a run is interrupted, in seconds.
-        memory: Maximum memory for photos, masks and blend weights, in gigabytes; the rest is kept
-            on disk beside the run.
-        view: Serve a page that shows the training and, once finished, the run.
-        host: Address to serve the page on. Only this machine can reach 127.0.0.1; any other
-            address requires the token in the printed URL.
-        port: Port to serve the page on, or the next free one after it.
+        given: Photos, masks and Gaussians to start from.
+        running: Results and resources of the training.
+        page: A page that shows the training.
     """
-    if not checkpoint_seconds >= 0:
-        raise InputError(f"--checkpoint-seconds is {checkpoint_seconds}; expected 0 or more.")
-    if not memory >= 0:
-        raise InputError(f"--memory is {memory}; expected 0 or more gigabytes.")
-    if force and gaussians is None:
-        raise InputError("--force goes with --gaussians FILE; leave it out, or give the file.")
+    _check(given, running)
     check_settings(settings)  # Before a scene is made, which takes a minute.
-    folder, name, origin = find_capture(scene, data, data_root)
+    folder, name, origin = find_capture(given.scene, given.data, given.data_root)
     print(origin, flush=True)
-    output = output or Path("runs") / name
+    output = running.output or Path("runs") / name
 
     from splat_uff.report.tables import score_table
     from splat_uff.system.progress import print_result
     from splat_uff.training.inputs import TrainOptions
     from splat_uff.training.train import train as train_on
 
-    checkpoint = given_checkpoint(sam_checkpoint)
-
-    def run_sam(capture: "Capture") -> None:
-        assert checkpoint is not None
-        make_masks(capture, checkpoint, sam_model, SamSettings(), None, device, keep=True)
-
     options = TrainOptions(
-        scene=name, device=device, resume=resume, overwrite=overwrite, force=force,
-        checkpoint_seconds=checkpoint_seconds, memory_gb=memory,
+        scene=name, device=running.device, resume=running.resume, overwrite=running.overwrite,
+        force=given.force, checkpoint_seconds=running.checkpoint_seconds, memory_gb=running.memory,
     )  # fmt: skip
 
     def run(observer: Observer) -> None:
         metrics = train_on(
-            folder, output, settings, masks=masks if masks or checkpoint is None else run_sam,
-            splats=gaussians, options=options, observer=observer,
+            folder, output, settings, masks=_masks(given, running.device),
+            splats=given.gaussians, options=options, observer=observer,
         )  # fmt: skip
         print_result(score_table(metrics))
         print(f"picture: {output / 'overview.png'}\nreport:  {output / 'report.html'}")
 
-    if view:
+    if page.view:
         from splat_uff.view.app import train_on_page
 
-        train_on_page(run, output, settings, title=name, host=host, port=port)
+        train_on_page(run, output, settings, title=name, host=page.host, port=page.port)
     else:
         run(NOBODY)
+
+
+def _check(given: Input, running: Running) -> None:
+    seconds, memory = running.checkpoint_seconds, running.memory
+    if not seconds >= 0:
+        raise InputError(f"--checkpoint-seconds is {seconds}; expected 0 or more.")
+    if not memory >= 0:
+        raise InputError(f"--memory is {memory}; expected 0 or more gigabytes.")
+    if given.force and given.gaussians is None:
+        raise InputError("--force goes with --gaussians FILE; leave it out, or give the file.")
+
+
+def _masks(given: Input, device: str) -> "str | Callable[[Capture], None]":
+    """A folder or the name of a way to make masks; SAM's, if only its weights are given."""
+    checkpoint = given_checkpoint(given.sam_checkpoint)
+    if given.masks or checkpoint is None:
+        return given.masks
+
+    def run_sam(capture: "Capture") -> None:
+        settings = SamSettings()
+        make_masks(capture, checkpoint, given.sam_model, settings, None, device, keep=True)
+
+    return run_sam
 
 
 def paper(

@@ -59,8 +59,7 @@ def rasterize_on_cpu(
     """Run `rasterization` on CPU tensors whose shapes have been checked; see its docstring."""
     threads = _follow_torch_threads()
     batch, count, cameras = means.shape[:-2], means.shape[-2], viewmats.shape[-3]
-    sets = math.prod(batch)
-    images = sets * cameras
+    sets, images = math.prod(batch), math.prod(batch) * cameras
     means, quats, scales = (t.reshape(-1, t.shape[-1]) for t in (means, quats, scales))
     poses, intrinsics = viewmats.reshape(images, 4, 4), Ks.reshape(images, 3, 3)
     shape = None if packed else (*batch, cameras, count)
@@ -68,10 +67,7 @@ def rasterize_on_cpu(
         means, quats, scales, opacities.reshape(-1), poses, intrinsics, sets, frame, shape
     )
     ids = _ids(instances, sets, cameras, count) if packed else (None, None, None)
-    meta = {
-        "batch_ids": ids[0],
-        "camera_ids": ids[1],
-        "gaussian_ids": ids[2],
+    meta = dict(zip(("batch_ids", "camera_ids", "gaussian_ids"), ids, strict=True)) | {
         "radii": extents.clamp(max=2.0**30).ceil().int(),
         "means2d": means2d,
         "depths": depths,
@@ -79,17 +75,7 @@ def rasterize_on_cpu(
         "opacities": dimmed,
     }
 
-    channels = colors.shape[-1]
-    if sh_degree is not None:
-        centres = torch.linalg.inv(poses)[:, :3, 3]
-        coefficients = colors.reshape(-1, colors.shape[-2], 3)
-        values = _Harmonics.apply(means, coefficients, centres, sh_degree, sets, instances, seen)
-        rows = torch.arange(len(instances))
-    elif colors.dim() == len(batch) + 2:
-        values = colors.reshape(-1, channels)
-        rows = instances if images == 1 else _set_rows(instances, cameras, count)
-    else:
-        values, rows = colors.reshape(-1, channels), instances
+    values, rows = _values(means, colors, poses, sh_degree, sets, count, instances, seen)
     if render_mode != "RGB":
         shades = values[rows] if render_mode.startswith("RGB") else values.new_zeros(len(rows), 0)
         values, rows = torch.cat([shades, depths.reshape(-1, 1)], dim=1), torch.arange(len(rows))
@@ -107,28 +93,61 @@ def rasterize_on_cpu(
     image, alphas = _Blend.apply(means2d, conics, dimmed, values, plan)
     image = image.reshape(*batch, cameras, frame.height, frame.width, -1)
     alphas = alphas.reshape(*batch, cameras, frame.height, frame.width, 1)
+    image = _finished(image, alphas, backgrounds, render_mode)
+    size = _grid_meta(frame, tile_size, sets, cameras)
+    tiles = _tile_meta(binned, starts, shape)
+    grid = (*batch, cameras, size["tile_height"], size["tile_width"])
+    tiles["isect_offsets"] = tiles["isect_offsets"].reshape(grid)
+    return image, alphas, meta | tiles | size
+
+
+def _values(
+    means: Tensor,
+    colors: Tensor,
+    poses: Tensor,
+    sh_degree: int | None,
+    sets: int,
+    count: int,
+    instances: Tensor,
+    seen: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """What is blended, [R, D], and the row of each instance in it, [I]."""
+    if sh_degree is not None:
+        centres = torch.linalg.inv(poses)[:, :3, 3]
+        coefficients = colors.reshape(-1, colors.shape[-2], 3)
+        values = _Harmonics.apply(means, coefficients, centres, sh_degree, sets, instances, seen)
+        return values, torch.arange(len(instances))
+    values = colors.reshape(-1, colors.shape[-1])
+    if len(values) > len(means) or len(poses) == 1:
+        return values, instances  # Values of each camera, or of the only one.
+    return values, _set_rows(instances, len(poses) // sets, count)
+
+
+def _finished(
+    image: Tensor, alphas: Tensor, backgrounds: Tensor | None, render_mode: str
+) -> Tensor:
+    """The blended image over its background, with accumulated depth divided by opacity for ED."""
     if backgrounds is not None and render_mode.startswith("RGB"):
-        colour = backgrounds.reshape(*batch, cameras, 1, 1, channels)
+        colour = backgrounds[..., None, None, :]
         if render_mode != "RGB":
             colour = torch.cat([colour, torch.zeros_like(colour[..., :1])], dim=-1)
         image = image + (1 - alphas) * colour
     if render_mode.endswith("ED"):
         mean_depth = image[..., -1:] / alphas.clamp(min=1e-10)
         image = torch.cat([image[..., :-1], mean_depth], dim=-1)
+    return image
 
-    tile_width, tile_height = -(-frame.width // tile_size), -(-frame.height // tile_size)
-    meta |= _tile_meta(binned, starts, shape) | {
-        "tile_width": tile_width,
-        "tile_height": tile_height,
+
+def _grid_meta(frame: Frame, tile_size: int, sets: int, cameras: int) -> dict[str, int]:
+    return {
+        "tile_width": -(-frame.width // tile_size),
+        "tile_height": -(-frame.height // tile_size),
         "width": frame.width,
         "height": frame.height,
         "tile_size": tile_size,
         "n_batches": sets,
         "n_cameras": cameras,
     }
-    grid = (*batch, cameras, tile_height, tile_width)
-    meta["isect_offsets"] = meta["isect_offsets"].reshape(grid)
-    return image, alphas, meta
 
 
 def pixel_weights(
