@@ -148,7 +148,8 @@ def right_nodes(run: Run, hierarchy: Hierarchy) -> tuple[np.ndarray, np.ndarray]
                 ious = joint[:, new] / (areas[:, None] + sizes[new] - joint[:, new])
                 matched[new - 1] |= ious.max(axis=0) >= SAME
         shown |= seen[1:]
-    labels = oracle_labels(run.gaussians, run.capture.train)
+    trained = [view for view in run.capture.train if view.truth is not None]
+    labels = oracle_labels(run.gaussians, trained or run.capture.val)
     for place, node in enumerate(nodes):
         matched[place] |= any(
             is_true(level, walk.leaves(node), number == 2) for number, level in enumerate(labels)
@@ -168,6 +169,22 @@ def calibration_error(table: list[dict]) -> float:
     """Expected calibration error: mean of |support - share that is right| over nodes, in bins."""
     nodes = sum(row["nodes"] for row in table)
     return sum(row["nodes"] * abs(row["support"] - row["right"]) for row in table) / nodes
+
+
+def pooled(tables: list[list[dict]]) -> list[dict]:
+    """One table of the nodes of several, by tenths of support."""
+    tenths: dict[int, list[dict]] = {}
+    for entry in (each for table in tables for each in table):
+        tenths.setdefault(min(int(entry["support"] * BINS), BINS - 1), []).append(entry)
+    rows = []
+    for _, same in sorted(tenths.items()):
+        sizes = [entry["nodes"] for entry in same]
+        means = {
+            name: float(np.average([entry[name] for entry in same], weights=sizes))
+            for name in ("support", "right")
+        }
+        rows.append({"nodes": sum(sizes), **means})
+    return rows
 
 
 def natural(run: Run, hierarchy: Hierarchy, seed: int) -> dict:
@@ -194,16 +211,17 @@ def natural(run: Run, hierarchy: Hierarchy, seed: int) -> dict:
 
 
 def draw(path: Path, rows: list[dict]) -> None:
-    """The share of nodes that are right by their support, one line a scene."""
+    """The share of nodes that are right by their support, one line a scene, all seeds together."""
     figure = Figure(figsize=(5.2, 4.6), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], "--", color="#888", linewidth=1, label="as sure as right")
-    colours = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#4a5568", "#975a16")
-    for row, colour in zip(rows, colours * len(rows), strict=False):
-        bins = row["bins"]
+    colours = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280")
+    scenes = list(dict.fromkeys(row["scene"] for row in rows))
+    for scene, colour in zip(scenes, colours, strict=False):
+        bins = pooled([row["bins"] for row in rows if row["scene"] == scene])
         x, y = [each["support"] for each in bins], [each["right"] for each in bins]
-        name = f"{row['scene']}" + (f", seed {row['seed']}" if row["seed"] else "")
-        axes.plot(x, y, color=colour, linewidth=1.2, label=f"{name}: error {row['ece']:.2f}")
+        error = calibration_error(bins)
+        axes.plot(x, y, color=colour, linewidth=1.2, label=f"{scene}: error {error:.2f}")
         axes.scatter(x, y, s=[4 + each["nodes"] for each in bins], color=colour, alpha=0.75)
     axes.set_xlabel("support: share of resampled trees that have the node")
     axes.set_ylabel("share that match a true segment or an unseen mask")
