@@ -15,6 +15,7 @@ from splat_uff.gaussians.config import GaussiansConfig
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.system.errors import InputError, reason_of, worded
 from splat_uff.system.setting_types import Natural
+from splat_uff.virtual.config import VirtualConfig
 
 T = TypeVar("T")
 
@@ -27,6 +28,7 @@ class TrainConfig:
     """Longer side of the training images, in pixels; larger photos are averaged down to it."""
     seed: Natural = 0
     """Seed of every random draw; the same seed gives the same result."""
+    views: VirtualConfig = field(default_factory=VirtualConfig)
     gaussians: GaussiansConfig = field(default_factory=GaussiansConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)

@@ -7,7 +7,17 @@ import splat_uff
 
 PACKAGE = Path(splat_uff.__file__).parent
 ORDER = (
-    *("system", "geometry", "capture", "masks", "render", "gaussians", "features", "hierarchy"),
+    *(
+        "system",
+        "geometry",
+        "capture",
+        "masks",
+        "render",
+        "gaussians",
+        "virtual",
+        "features",
+        "hierarchy",
+    ),
     *("evaluate", "baselines", "settings", "run", "report", "training", "export", "paper"),
     *("scenes", "view", "bench", "commands", "cli", "__main__"),
 )

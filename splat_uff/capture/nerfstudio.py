@@ -1,5 +1,6 @@
 """Captures with a `transforms.json`, as written by nerfstudio and instant-ngp."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,8 @@ from splat_uff.system.progress import notice
 
 MOST_POINTS = 20_000_000
 SPLITS = ("train", "val", "test")
+VIRTUAL = "virtual_views"
+"""Entry of `transforms.json` that says that its photos were rendered from splats, and how."""
 
 
 def read_nerfstudio(folder: Path, *, size: int = 400, memory: Memory | None = None) -> Capture:
@@ -77,7 +80,21 @@ def read_nerfstudio(folder: Path, *, size: int = 400, memory: Memory | None = No
     capture = assemble(posed, size=size, memory=memory)
     used = {frame.path for frame, _ in there}
     others = {frame.path for frame in stated if frame.path not in used}
-    return replace(capture, left_out=names_of(others))
+    virtual = isinstance(record.get(VIRTUAL), dict)
+    return replace(capture, left_out=names_of(others), virtual=virtual)
+
+
+def read_virtual(folder: Path) -> dict[str, Any] | None:
+    """Record of the virtual views of a capture; None if its photos were not rendered from splats.
+
+    A folder without `transforms.json`, or with a damaged one, has none.
+    """
+    try:
+        record = json.loads((folder / "transforms.json").read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return None
+    known = record.get(VIRTUAL) if isinstance(record, dict) else None
+    return known if isinstance(known, dict) else None
 
 
 def _find_photos(

@@ -104,6 +104,8 @@ class Capture:
     """Possible names of masks of photos, listed or in the folder, that are not views."""
     held_out: str = "val"
     """Split of the files that `val` holds: `val` or `test`."""
+    virtual: bool = False
+    """Whether the photos were rendered from splats that came without any."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 SAM_VARIABLE = "SPLAT_UFF_SAM_CHECKPOINT"
 """Environment variable used when --sam-checkpoint is not given."""
 
+COMMON_STEMS = {"gaussians", "point_cloud", "splat", "splats", "scene", "model", "output"}
+"""Names of files of splats that do not tell which scene they hold."""
+
 Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
 File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
@@ -38,6 +41,12 @@ def find_capture(
         return found.folder, scene, found.origin
     assert data is not None
     return data, data.resolve().name, f"capture {data}"
+
+
+def name_of_splats(path: Path) -> str:
+    """Name of a run of splats alone: that of their file, with its folder's if it says nothing."""
+    parent = path.resolve().parent.name
+    return f"{parent}-{path.stem}" if path.stem in COMMON_STEMS and parent else path.stem
 
 
 def given_checkpoint(given: Path | None) -> Path | None:

@@ -15,6 +15,7 @@ from splat_uff.commands.arguments import (
     find_capture,
     given_checkpoint,
     make_masks,
+    name_of_splats,
 )
 from splat_uff.masks.config import SamSettings
 from splat_uff.settings import TrainConfig, check_settings
@@ -40,8 +41,8 @@ class Input:
     """Folder of masks from any tool (docs/input.md), or classical for nested colour segments; the
     default is the masks in the capture's own folder."""
     gaussians: File = None
-    """Gaussians fitted elsewhere to the same capture, as a 3DGS .ply in the frame of its poses;
-    only features are then learned."""
+    """Gaussians fitted elsewhere, as a 3DGS .ply; only features are then learned. With --scene or
+    --data, they are in the frame of its poses; alone, virtual photos are made of them."""
     force: Switch = False
     """Use those Gaussians even if they do not fit the photos."""
     sam_checkpoint: File = None
@@ -95,7 +96,8 @@ def train(
     """Segment a scene: photos and masks in, a tree of 3D segments over Gaussians out.
 
     Start with "splat-uff train --scene drums", or --scene toy for a run of a few seconds;
-    "splat-uff scenes" lists more.
+    "splat-uff scenes" lists more. A splat without photos is enough, too: "splat-uff train
+    --gaussians scene.ply".
 
     Args:
         settings: Settings of the stages.
@@ -105,7 +107,11 @@ def train(
     """
     _check(given, running)
     check_settings(settings)  # Before a scene is made, which takes a minute.
-    folder, name, origin = find_capture(given.scene, given.data, given.data_root)
+    folder: Path | None = None
+    if given.gaussians is not None and given.scene is None and given.data is None:
+        name, origin = name_of_splats(given.gaussians), f"splats {given.gaussians} without photos"
+    else:
+        folder, name, origin = find_capture(given.scene, given.data, given.data_root)
     print(origin, flush=True)
     output = running.output or Path("runs") / name
 

@@ -69,8 +69,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a run on its held-out views (docs/metrics.md).
 
-    The scores are PSNR and SSIM; with ground truth, NC, SI and related scores; with true depth, the
-    depth error.
+    The scores are PSNR and SSIM, unless the photos are virtual; with ground truth, NC, SI and
+    related scores; with true depth, the depth error.
 
     Args:
         capture: Capture whose held-out views are scored.
@@ -117,7 +117,7 @@ def evaluate(
 
 
 def _image_scores(capture: Capture, gaussians: Gaussians) -> dict[str, float]:
-    if not capture.val:
+    if not capture.val or capture.virtual:  # There is no photo to compare renderings with.
         return {}
     scores = score_images(
         (render_over_white(gaussians, view.camera), view.composite(WHITE).astype(np.float32))

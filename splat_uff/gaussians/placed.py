@@ -88,6 +88,12 @@ def place_source(
     return Placed(placed, frame)
 
 
+def place_as_it_is(source: SourceSplats, path: Path, capture: Capture) -> Placed:
+    """Move splats into the world of virtual photos, which were rendered from them."""
+    gaussians = replace(gaussians_of(source.drawn), fitted_focal=read_fitted_focal(path))
+    return Placed(_to_world(gaussians, capture, np.eye(4)), np.eye(4))
+
+
 def _with_fitted_focal(
     gaussians: Gaussians, path: Path, capture: Capture, probes: Sequence[Probe], device: str
 ) -> Gaussians:

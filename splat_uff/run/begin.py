@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from splat_uff.run.folder import RunFolder
+from splat_uff.capture.nerfstudio import read_virtual
+from splat_uff.run.folder import CAPTURE, RunFolder
 from splat_uff.run.provenance import Provenance, read_provenance
 from splat_uff.settings import flatten
 from splat_uff.system.errors import InputError, argument, reason_of, worded
@@ -110,6 +111,8 @@ def _begin(run: RunFolder, provenance: Provenance, *, overwrite: bool) -> None:
     import tomli_w
 
     _clear(run)
+    if provenance.data != CAPTURE and read_virtual(run.capture) is not None:
+        shutil.rmtree(run.capture)
     record = msgspec.to_builtins(provenance)
     # At the top of the file, so that a file cut off after any line is recognised.
     record = {"num_settings": len(flatten(record["settings"])), **record}
@@ -118,8 +121,14 @@ def _begin(run: RunFolder, provenance: Provenance, *, overwrite: bool) -> None:
 
 
 def _is_taken(folder: Path) -> bool:
-    """Whether the folder holds anything but hidden files, which desktops put everywhere."""
-    return folder.is_dir() and bool(visible_entries(folder))
+    """Whether the folder holds more than hidden files, which desktops put everywhere.
+
+    Virtual photos do not count: they are made before the run begins, for which they are checked.
+    """
+    made = RunFolder(folder).capture
+    return folder.is_dir() and any(
+        entry != made or read_virtual(made) is None for entry in visible_entries(folder)
+    )
 
 
 def _clear(run: RunFolder) -> None:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+CAPTURE = "capture"
+"""Folder of a run that holds its virtual photos; also their path in the run's provenance."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -14,6 +17,11 @@ class RunFolder:
     def config(self) -> Path:
         """Provenance of the run, as TOML."""
         return self.path / "config.toml"
+
+    @property
+    def capture(self) -> Path:
+        """Capture made for splats without photos: rendered photos and their virtual cameras."""
+        return self.path / CAPTURE
 
     @property
     def gaussians(self) -> Path:

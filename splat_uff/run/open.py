@@ -75,7 +75,7 @@ class Run:
         """
         if self.known_capture is not None:
             return self.known_capture
-        data = Path(self.provenance.data)
+        data = self.folder.path / self.provenance.data  # An absolute path stays as it is.
         capture = read_capture(data, size=self.provenance.settings.size)
         if fingerprint_of(data, self.folder.path) != self.provenance.fingerprint:
             notice(f"{data} has changed since this run was trained on it.")

@@ -22,6 +22,8 @@ class Provenance:
 
     scene: str
     data: str
+    """Folder of the capture; virtual photos lie in the run's folder, and their path is relative.
+    """
     masks: str
     """Origin of the 2D masks: `simulated`, `imported` or `classical`."""
     fingerprint: str

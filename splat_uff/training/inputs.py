@@ -19,11 +19,11 @@ from splat_uff.masks.gather import (
     lacks_masks,
     mask_origin_of,
 )
-from splat_uff.run.folder import RunFolder
-from splat_uff.run.provenance import Provenance, digest_of, fingerprint_of
+from splat_uff.run.folder import CAPTURE, RunFolder
+from splat_uff.run.provenance import Provenance, digest_of, fingerprint_of, read_provenance
 from splat_uff.settings import TrainConfig
 from splat_uff.system.checkpoints import SECONDS
-from splat_uff.system.errors import InputError, argument
+from splat_uff.system.errors import InputError, argument, worded
 from splat_uff.system.lock import require_unlocked
 from splat_uff.system.memory import GIGABYTE, MEMORY_GB, Memory
 from splat_uff.system.progress import notice
@@ -73,7 +73,7 @@ class TrainInput:
 
 
 def read_input(
-    data: Path,
+    data: Path | None,
     run: RunFolder,
     settings: TrainConfig,
     clock: Clock,
@@ -85,7 +85,7 @@ def read_input(
     """Read the capture, the masks, and the splats if any are given.
 
     Args:
-        data: Folder of the capture.
+        data: Folder of the capture; None to make virtual photos of the splats.
         run: Run folder from `claim_folder`.
         settings: Settings of all stages.
         clock: Clock that times the stages `capture` and `masks`.
@@ -97,12 +97,18 @@ def read_input(
     Raises:
         InputError: If the capture is invalid or has no masks, or the splats are damaged.
     """
+    source = _read_splats(splats, run, overwrite=options.overwrite)
+    made = data is None
+    if data is None:
+        data = _make_photos(splats, source, run, settings, clock, overwrite=options.overwrite)
     with clock.stage("capture"):
         memory = Memory(options.memory_gb * GIGABYTE, run.path.parent)
         capture = read_capture(data, size=settings.size, memory=memory)
         clock.observer.cameras([view.camera for view in capture.train])
         read_depths(capture)  # Depth is scored only at the end, but damage is reported now.
-    source = _read_splats(splats, run, overwrite=options.overwrite)
+    if made and masks == OWN and lacks_masks(capture):
+        notice("there are no masks: they are made by colour (classical), which knows no objects.")
+        masks = CLASSICAL
     if callable(masks):
         capture, masks = _with_masks(capture, masks, run, clock), OWN
     elif masks not in (OWN, CLASSICAL):
@@ -116,7 +122,7 @@ def read_input(
         notice("no photo is held out, so nothing is scored.")
     provenance = Provenance(
         options.scene or capture.name,
-        str(data.resolve()),
+        CAPTURE if made else str(data.resolve()),
         origin,
         fingerprint_of(data, run.path),
         settings,
@@ -137,6 +143,40 @@ def _read_splats(
             f"{splats} is in the run that {argument('overwrite', True)} removes; copy it elsewhere."
         )
     return splats, read_given(splats)
+
+
+def _make_photos(
+    splats: Path | None,
+    source: tuple[Path, SourceSplats] | None,
+    run: RunFolder,
+    settings: TrainConfig,
+    clock: Clock,
+    *,
+    overwrite: bool,
+) -> Path:
+    """Make virtual photos of splats in the run's folder; those of an interrupted run are kept."""
+    if splats is None or source is None:
+        raise InputError(
+            "there are neither photos nor Gaussians; "
+            + worded("pass data or splats.", command="give --scene, --data or --gaussians.")
+        )
+    digest = digest_of(splats)
+    if run.config.is_file() and not overwrite:
+        began = read_provenance(run)
+        if not began.gaussians_source.endswith(f" {digest}") or began.data != CAPTURE:
+            raise InputError(
+                f"the run in {run.path} was made from other inputs than {splats} alone; pass "
+                f"{argument('overwrite', True)} or another {argument('output')}."
+            )
+    require_unlocked(run.path)
+    from splat_uff.virtual.photos import virtual_capture  # Imports torch, which takes seconds.
+
+    with clock.stage("capture"):
+        words = virtual_capture(
+            run.capture, source[1], splats, settings.views, size=settings.size, digest=digest
+        )
+    notice(words)
+    return run.capture
 
 
 def _with_masks(capture: Capture, make: MaskMaker, run: RunFolder, clock: Clock) -> Capture:

@@ -15,7 +15,7 @@ from splat_uff.evaluate import score
 from splat_uff.evaluate.score import Evaluation
 from splat_uff.features import fit as features_fit
 from splat_uff.gaussians import fit as gaussians_fit
-from splat_uff.gaussians.placed import Placed, place_source
+from splat_uff.gaussians.placed import Placed, place_as_it_is, place_source
 from splat_uff.gaussians.ply import load_ply, save_ply
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.render import Gaussians
@@ -76,6 +76,8 @@ def place_splats(training: Training) -> Placed | None:
         return None
     path, source = given.splats
     with training.clock.stage("gaussians"):
+        if given.capture.virtual:
+            return place_as_it_is(source, path, given.capture)
         return place_source(source, path, given.capture, force=options.force, device=device)
 
 

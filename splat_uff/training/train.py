@@ -14,7 +14,7 @@ from splat_uff.training.inputs import MaskMaker, TrainOptions, read_input
 
 
 def train(
-    data: Path | str,
+    data: Path | str | None,
     output: Path | str,
     settings: TrainConfig = TrainConfig(),
     *,
@@ -26,11 +26,13 @@ def train(
     """Decompose a scene: build a tree over Gaussians from photos and masks, score it and report.
 
     Args:
-        data: Folder of the capture, in any layout of docs/input.md.
+        data: Folder of the capture, in any layout of docs/input.md; None to work from `splats`
+            alone, of which virtual photos are then made.
         output: Run folder to write; `RunFolder` lists its files.
         settings: Settings of all stages.
-        masks: `classical`, or a folder of masks from any tool; by default, the capture's own. A
-            function is called if the capture's folder lacks masks, and must put them there.
+        masks: `classical`, or a folder of masks from any tool; by default, the capture's own, or
+            `classical` for virtual photos. A function is called if the capture's folder lacks
+            masks, and must put them there.
         splats: 3DGS `.ply` of Gaussians fitted elsewhere to the same capture, in its own frame.
         options: Options that do not affect the results: device, resuming, memory.
         observer: Observer that follows the training and may pause or stop it.
@@ -47,7 +49,7 @@ def train(
     how = {"resume": options.resume, "overwrite": options.overwrite}
     run, clock = claim_folder(Path(output), **how), Clock(observer)
     given = read_input(
-        Path(data), run, settings, clock, masks=masks,
+        None if data is None else Path(data), run, settings, clock, masks=masks,
         splats=None if splats is None else Path(splats), options=options,
     )  # fmt: skip
     # Imported only now because it takes seconds: everything above runs without torch.

@@ -1,0 +1,1 @@
+"""Virtual views of splats that come without photos."""

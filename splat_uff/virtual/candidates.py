@@ -1,0 +1,195 @@
+"""Cameras from which a splat could be looked at, and what each of them sees.
+
+Everything here is in the splat's local frame: its centre is the origin and its radius 1.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.spatial import KDTree
+
+from splat_uff.geometry.axes import any_across, pose_along, right_of
+from splat_uff.geometry.cameras import Camera
+from splat_uff.render.cpu import pixel_weights
+from splat_uff.render.records import Gaussians
+from splat_uff.system.progress import track
+from splat_uff.system.records import array_record
+
+Kind = Literal["around", "inside"]
+
+SIDE = 100
+"""Sides, in pixels, of the renderings that tell what a camera sees."""
+FIELD_AROUND, FIELD_INSIDE = 50.0, 75.0
+"""Field of view of cameras, in degrees."""
+SEEN = 0.1
+"""Blend weight, summed over the pixels of a photo, from which a Gaussian counts as seen."""
+COVERED = 0.5
+"""Accumulated opacity from which a pixel shows matter."""
+MOST_HOLES = {"around": 0.97, "inside": 0.4}
+"""Largest share of an image without matter."""
+NEAR = 0.06
+"""Depth, in radii, of matter that blocks a view or surrounds a camera."""
+MOST_BLOCKED = 0.15
+"""Largest share of an image taken up by matter that near."""
+SURROUNDED = 0.6
+"""Share of all directions with matter, as seen from within, from which a splat is a place."""
+PROBES = 12
+"""Free positions from which it is decided whether a splat is a thing or a place."""
+STANDS = 40
+"""Largest number of positions inside a place."""
+
+
+@array_record
+class Candidate:
+    """A camera that could be used, and what it sees."""
+
+    camera: Camera
+    """Camera of `SIDE` pixels in the local frame."""
+    seen: Int[np.ndarray, "S"]
+    """Gaussians that it sees, in rising order."""
+
+
+def is_place(gaussians: Gaussians, stands: Float[np.ndarray, "P 3"]) -> tuple[bool, float]:
+    """Whether a splat surrounds those who stand in it, and the share of directions with matter.
+
+    Args:
+        gaussians: Gaussians in the local frame.
+        stands: Free positions, most central first; the first few are looked from.
+    """
+    if not len(stands):
+        return False, 0.0
+    chosen = stands[:PROBES]
+    shares = [
+        _covered_around(gaussians, stand) for stand in track(chosen, "looking around", len(chosen))
+    ]
+    share = float(np.median(shares))
+    return share >= SURROUNDED, share
+
+
+def free_positions(points: Float[np.ndarray, "P 3"], *, count: int) -> Float[np.ndarray, "F 3"]:
+    """Positions among the matter that are free, spread evenly, beginning with the most central.
+
+    Args:
+        points: Centres of the matter, in the local frame.
+        count: Largest number of positions.
+    """
+    low, high = np.quantile(points, 0.05, axis=0), np.quantile(points, 0.95, axis=0)
+    steps = [np.linspace(a, b, 13) for a, b in zip(low, high, strict=True)]
+    grid = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    distances = KDTree(points).query(grid)[0]
+    free = grid[distances >= 2 * NEAR]
+    if not len(free):
+        return free
+    middle = (low + high) / 2
+    chosen = [int(np.linalg.norm(free - middle, axis=1).argmin())]
+    nearest = np.full(len(free), np.inf)
+    while len(chosen) < min(count, len(free)):
+        nearest = np.minimum(nearest, np.linalg.norm(free - free[chosen[-1]], axis=1))
+        chosen.append(int(nearest.argmax()))
+    found = free[chosen]
+    return found[np.argsort(np.linalg.norm(found - middle, axis=1), kind="stable")]
+
+
+def cameras_around(up: Float[np.ndarray, "3"], *, below: bool) -> list[Camera]:
+    """Rings of cameras at two distances, which look at the centre.
+
+    Args:
+        up: Direction that points up.
+        below: Whether to look from below the horizon, too.
+    """
+    right = any_across(up)
+    forward = np.cross(up, right)
+    elevations = [3.0, 20.0, 38.0, 58.0, 80.0, *((-25.0, -60.0) if below else ())]
+    cameras = []
+    for ring, elevation in enumerate(np.radians(elevations)):
+        count = max(4, round(18 * np.cos(elevation)))
+        for distance in (1.1 / np.sin(np.radians(FIELD_AROUND / 2)), 1.5):
+            turns = 2 * np.pi * (np.arange(count) + 0.5 * (ring % 2)) / count
+            for turn in turns:
+                flat = np.cos(turn) * right + np.sin(turn) * forward
+                away = np.cos(elevation) * flat + np.sin(elevation) * up
+                cameras.append(_looking(distance * away, -away, up, FIELD_AROUND))
+    return cameras
+
+
+def cameras_inside(up: Float[np.ndarray, "3"], stands: Float[np.ndarray, "P 3"]) -> list[Camera]:
+    """Cameras that look all around from each position, in turn level, downwards and upwards."""
+    right = any_across(up)
+    forward = np.cross(up, right)
+    pitches = np.radians([0.0, -28.0, 0.0, -28.0, 0.0, 22.0])
+    cameras = []
+    for number, stand in enumerate(stands):
+        turns = 2 * np.pi * (np.arange(len(pitches)) + number / 3) / len(pitches)
+        for turn, pitch in zip(turns, np.roll(pitches, number), strict=True):
+            flat = np.cos(turn) * right + np.sin(turn) * forward
+            ahead = np.cos(pitch) * flat + np.sin(pitch) * up
+            cameras.append(_looking(stand, ahead, up, FIELD_INSIDE))
+    return cameras
+
+
+def look_from(
+    gaussians: Gaussians, cameras: list[Camera], kind: Kind, *, size: int
+) -> Iterator[Candidate]:
+    """What each camera sees; cameras within matter, or that see mostly holes, are left out.
+
+    Args:
+        gaussians: Gaussians in the local frame.
+        cameras: Cameras to look from.
+        kind: Whether they stand around a thing or inside a place.
+        size: Sides of the photos that will be taken, in pixels.
+    """
+    for camera in track(cameras, "cameras", len(cameras)):
+        starts, indices, weights = pixel_weights(gaussians, camera)
+        alpha, depth = _alpha_and_depth(gaussians, camera, starts, indices, weights)
+        covered = alpha >= COVERED
+        blocked = covered & (depth < NEAR)
+        if 1 - covered.mean() > MOST_HOLES[kind] or blocked.mean() > MOST_BLOCKED:
+            continue
+        sums = np.bincount(indices, weights, minlength=len(gaussians))
+        seen = np.flatnonzero(sums * (size / SIDE) ** 2 >= SEEN)
+        yield Candidate(camera, seen.astype(np.int32))
+
+
+def _covered_around(gaussians: Gaussians, stand: Float[np.ndarray, "3"]) -> float:
+    """Share of directions with matter; 0 from within matter."""
+    covered, near = [], []
+    for axis in np.concatenate([np.eye(3), -np.eye(3)]):
+        camera = _looking(stand, axis, any_across(axis), 90.0, side=16)
+        starts, indices, weights = pixel_weights(gaussians, camera)
+        alpha, depth = _alpha_and_depth(gaussians, camera, starts, indices, weights)
+        covered.append((alpha >= COVERED).mean())
+        near.append(((alpha >= COVERED) & (depth < NEAR)).mean())
+    return 0.0 if np.mean(near) > MOST_BLOCKED else float(np.mean(covered))
+
+
+def _alpha_and_depth(
+    gaussians: Gaussians,
+    camera: Camera,
+    starts: Int[np.ndarray, "P1"],
+    indices: Int[np.ndarray, "E"],
+    weights: Float[np.ndarray, "E"],
+) -> tuple[Float[np.ndarray, "P"], Float[np.ndarray, "P"]]:
+    """Accumulated opacity and mean depth of each pixel; infinite where there is nothing."""
+    axis = camera.world_from_cam[:3, 2]
+    depths = (gaussians.means.numpy() - camera.centre) @ axis
+    pixels = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    count = len(starts) - 1
+    alpha = np.bincount(pixels, weights, minlength=count)
+    total = np.bincount(pixels, weights * depths[indices], minlength=count)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return alpha, np.where(alpha > 0, total / alpha, np.inf)
+
+
+def _looking(
+    position: Float[np.ndarray, "3"],
+    forward: Float[np.ndarray, "3"],
+    up: Float[np.ndarray, "3"],
+    degrees: float,
+    *,
+    side: int = SIDE,
+) -> Camera:
+    focal = side / (2 * np.tan(np.radians(degrees) / 2))
+    K = np.array([[focal, 0, side / 2], [0, focal, side / 2], [0, 0, 1]])
+    return Camera(pose_along(position, forward, right_of(forward, up)), K, side, side)
