@@ -15,6 +15,7 @@ from splat_uff.commands.bench import bench
 from splat_uff.commands.masks import masks
 from splat_uff.commands.runs import export, labels, metrics, render, view
 from splat_uff.commands.scenes import scenes
+from splat_uff.commands.splats import photos
 from splat_uff.commands.train import paper, train
 from splat_uff.settings import (
     TrainConfig,
@@ -39,6 +40,7 @@ def main(args: list[str] | None = None) -> None:
                 "train": partial(train, settings=_defaults(args)),
                 "metrics": metrics,
                 "masks": masks,
+                "photos": photos,
                 "labels": labels,
                 "view": view,
                 "render": render,

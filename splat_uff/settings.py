@@ -127,6 +127,12 @@ def check_settings(settings: TrainConfig, *, source: str = "") -> None:
             f"{source}features.euclidean_weight and features.ultrametric_weight are both 0; set "
             "one above 0."
         )
+    views = settings.views
+    if views.fewest > views.most:
+        raise InputError(
+            f"{source}views.fewest is {views.fewest} and views.most {views.most}; expected the "
+            "former to be no larger."
+        )
 
 
 def read_toml(path: Path) -> dict[str, Any]:

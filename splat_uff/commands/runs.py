@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from splat_uff.commands.arguments import File, Folder, Name, Switch
+from splat_uff.commands.splats import view_splats
 from splat_uff.system.errors import InputError
 
 
@@ -89,19 +90,25 @@ def labels(
 
 
 def view(
-    run: tyro.conf.Positional[Path],
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FILE")],
     *,
     host: str = "127.0.0.1",
     port: int = 8080,
 ) -> None:
     """Open a page to explore the hierarchy of a run, select parts and export them.
 
+    Given a splat in place of a run, it is first trained on without photos, in runs/NAME, unless
+    that has been done; the page shows the training.
+
     Args:
-        run: Run folder, for example runs/drums.
+        run: Run folder, for example runs/drums, or a 3DGS .ply.
         host: Address to listen on. Only this machine can reach 127.0.0.1; any other address
             requires the token in the printed URL.
         port: Port to listen on, or the next free one after it.
     """
+    if run.is_file():
+        view_splats(run, host=host, port=port)
+        return
     from splat_uff.run.open import open_run
     from splat_uff.view.app import show_run
 

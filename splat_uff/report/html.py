@@ -65,6 +65,8 @@ def write_report(path: Path, report: Report) -> None:
         curves=_charts(report.curves),
         seconds=_shares_of_longest(second_rows(metrics)),
         settings=report.settings,
+        virtual=metrics.get("virtual_views", ""),
+        sheet=report.sheet,
     )
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -121,6 +123,8 @@ def _template(name: str) -> Any:
 
 def _made_by(report: Report) -> list[str]:
     made = [f"2D input: {mask_origin(report.masks)}"]
+    if "virtual_views" in report.metrics:
+        made.insert(0, "from the splat alone, without photos")
     if "seed" in report.metrics:
         made.append(f"seed {report.metrics['seed']}")
     if "version" in report.metrics:

@@ -60,6 +60,8 @@ class Report:
     """Training curves, from `read_log`."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of the run, with names joined by dots: `gaussians.steps`."""
+    sheet: Float[np.ndarray, "A B 3"] | None = None
+    """All virtual photos side by side, if there are no others."""
 
     def __post_init__(self) -> None:
         for view in self.views:

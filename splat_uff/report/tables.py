@@ -126,11 +126,13 @@ def fact_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     """Further facts about a run, as names and formatted values.
 
     Args:
-        metrics: Content of `metrics.json`. Read here: `psnr` in dB, `ssim`, `num_gaussians`,
-            `num_segments`, `natural_levels`, `peak_memory_gb`, `seconds` by stage. All may be
-            missing.
+        metrics: Content of `metrics.json`. Read here: `virtual_views`, `psnr` in dB, `ssim`,
+            `num_gaussians`, `num_segments`, `natural_levels`, `peak_memory_gb`, `seconds` by stage.
+            All may be missing.
     """
     rows = []
+    if "virtual_views" in metrics:
+        rows.append(("photos", "virtual: rendered from the splat"))
     if "psnr" in metrics:
         rows.append(("PSNR, held-out views", f"{metrics['psnr']:.2f} dB"))
     if "ssim" in metrics:

@@ -1,5 +1,7 @@
 """The report of a run, made from its files and its scores."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +24,8 @@ VIEWS = 4
 """Number of held-out views that are shown."""
 WIDEST = 800
 """Longer side of the pictures shown, in pixels."""
+THUMB = 96
+"""Longer side of the virtual photos on their sheet, in pixels."""
 
 
 def write_report(run: Run, evaluation: Evaluation, metrics: dict[str, Any]) -> None:
@@ -46,9 +50,25 @@ def write_report(run: Run, evaluation: Evaluation, metrics: dict[str, Any]) -> N
         masks=str(metrics.get("masks", run.capture.masks)),
         curves=read_log(run.folder.log) if run.folder.log.exists() else {},
         settings=flatten(msgspec.to_builtins(run.provenance)),
+        sheet=_contact_sheet(run.capture.train) if run.capture.virtual else None,
     )
     write_page(run.folder.report, report)
     write_overview(run.folder.overview, report)
+
+
+def _contact_sheet(views: Sequence[View]) -> Float[np.ndarray, "A B 3"]:
+    """All photos side by side, over white; as many in a row as make the sheet twice as wide."""
+    columns = math.ceil(math.sqrt(2 * len(views)))
+    thumbs = [
+        area_resize(view.composite(WHITE), *reduced_size(camera.height, camera.width, THUMB))
+        for view, camera in ((view, view.camera) for view in views)
+    ]
+    height, width = (max(thumb.shape[axis] for thumb in thumbs) for axis in (0, 1))
+    sheet = np.ones((-(-len(thumbs) // columns) * height, columns * width, 3))
+    for index, thumb in enumerate(thumbs):
+        top, left = (index // columns) * height, (index % columns) * width
+        sheet[top : top + thumb.shape[0], left : left + thumb.shape[1]] = thumb
+    return sheet
 
 
 def _show(

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from splat_uff import __version__
+from splat_uff.capture.nerfstudio import read_virtual
 from splat_uff.evaluate import score
 from splat_uff.evaluate.score import Evaluation
 from splat_uff.features import fit as features_fit
@@ -161,6 +162,9 @@ def finish(training: Training, evaluation: Evaluation) -> dict[str, Any]:
         "seed": provenance.settings.seed,
         "version": __version__,
     }
+    virtual = read_virtual(training.given.capture.folder)
+    if virtual is not None:
+        metrics["virtual_views"] = virtual.get("words", "")
     peak = peak_memory()
     if peak is not None:
         metrics["peak_memory_gb"] = round(peak, 2)

@@ -1,6 +1,5 @@
 """A capture for a splat alone: virtual cameras, and photos rendered by them."""
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,18 +194,6 @@ def write_photos(folder: Path, gaussians: Gaussians, views: VirtualViews, record
                 "frames": frames,
             },
         )
-
-
-def contact_sheet(photos: Sequence[Float[np.ndarray, "H W 3"]]) -> UInt8[np.ndarray, "A B 3"]:
-    """All photos side by side, twelve in a row, over white."""
-    columns = min(12, len(photos))
-    rows = -(-len(photos) // columns)
-    height, width = photos[0].shape[:2]
-    sheet = np.ones((rows * height, columns * width, 3))
-    for index, photo in enumerate(photos):
-        row, column = divmod(index, columns)
-        sheet[row * height : (row + 1) * height, column * width : (column + 1) * width] = photo
-    return np.rint(255 * np.clip(sheet, 0, 1)).astype(np.uint8)
 
 
 def _pose(camera: Camera, frame: SplatFrame) -> Float[np.ndarray, "4 4"]:
