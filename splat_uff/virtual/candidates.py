@@ -27,10 +27,10 @@ SEEN = 0.1
 """Blend weight, summed over the pixels of a photo, from which a Gaussian counts as seen."""
 COVERED = 0.5
 """Accumulated opacity from which a pixel shows matter."""
-MOST_HOLES = {"around": 0.97, "inside": 0.4}
-"""Largest share of an image without matter."""
+LEAST_COVERED = {"around": 0.0, "inside": 0.6}
+"""Share of an image that matter covers at least; around a thing, however thin, any does."""
 NEAR = 0.06
-"""Depth, in radii, of matter that blocks a view or surrounds a camera."""
+"""Distance, in radii, of matter that blocks a view or surrounds a camera."""
 MOST_BLOCKED = 0.15
 """Largest share of an image taken up by matter that near."""
 SURROUNDED = 0.6
@@ -142,10 +142,12 @@ def look_from(
     """
     for camera in track(cameras, "cameras", len(cameras)):
         starts, indices, weights = pixel_weights(gaussians, camera)
-        alpha, depth = _alpha_and_depth(gaussians, camera, starts, indices, weights)
+        alpha, distance = _alpha_and_distance(gaussians, camera, starts, indices, weights)
         covered = alpha >= COVERED
-        blocked = covered & (depth < NEAR)
-        if 1 - covered.mean() > MOST_HOLES[kind] or blocked.mean() > MOST_BLOCKED:
+        blocked = covered & (distance < NEAR)
+        if not covered.any() or covered.mean() < LEAST_COVERED[kind]:
+            continue
+        if blocked.mean() > MOST_BLOCKED:
             continue
         sums = np.bincount(indices, weights, minlength=len(gaussians))
         seen = np.flatnonzero(sums * (size / SIDE) ** 2 >= SEEN)
@@ -158,26 +160,26 @@ def _covered_around(gaussians: Gaussians, stand: Float[np.ndarray, "3"]) -> floa
     for axis in np.concatenate([np.eye(3), -np.eye(3)]):
         camera = _looking(stand, axis, any_across(axis), 90.0, side=16)
         starts, indices, weights = pixel_weights(gaussians, camera)
-        alpha, depth = _alpha_and_depth(gaussians, camera, starts, indices, weights)
+        alpha, distance = _alpha_and_distance(gaussians, camera, starts, indices, weights)
         covered.append((alpha >= COVERED).mean())
-        near.append(((alpha >= COVERED) & (depth < NEAR)).mean())
+        near.append(((alpha >= COVERED) & (distance < NEAR)).mean())
     return 0.0 if np.mean(near) > MOST_BLOCKED else float(np.mean(covered))
 
 
-def _alpha_and_depth(
+def _alpha_and_distance(
     gaussians: Gaussians,
     camera: Camera,
     starts: Int[np.ndarray, "P1"],
     indices: Int[np.ndarray, "E"],
     weights: Float[np.ndarray, "E"],
 ) -> tuple[Float[np.ndarray, "P"], Float[np.ndarray, "P"]]:
-    """Accumulated opacity and mean depth of each pixel; infinite where there is nothing."""
-    axis = camera.world_from_cam[:3, 2]
-    depths = (gaussians.means.numpy() - camera.centre) @ axis
+    """Accumulated opacity and mean distance of each pixel; infinite where there is nothing."""
+    distances = np.linalg.norm(gaussians.means.numpy() - camera.centre, axis=1)
     pixels = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     count = len(starts) - 1
-    alpha = np.bincount(pixels, weights, minlength=count)
-    total = np.bincount(pixels, weights * depths[indices], minlength=count)
+    # An empty sum has integers.
+    alpha = np.bincount(pixels, weights, minlength=count).astype(np.float64)
+    total = np.bincount(pixels, weights * distances[indices], minlength=count)
     with np.errstate(divide="ignore", invalid="ignore"):
         return alpha, np.where(alpha > 0, total / alpha, np.inf)
 

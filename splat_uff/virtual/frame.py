@@ -1,4 +1,4 @@
-"""Where a splat is, how large it is, and which way is up."""
+"""Middle, size and upright axis of a splat."""
 
 from dataclasses import dataclass
 
@@ -101,6 +101,9 @@ class _Surfaces:
     points: Float[np.ndarray, "P 3"]
     normals: Float[np.ndarray, "P 3"]
     areas: Float[np.ndarray, "P"]
+    """Areas, less the share by which a piece is not flat: round Gaussians have no normal."""
+    total: float
+    """Area of all pieces, flat or not."""
 
     @staticmethod
     def of(
@@ -111,10 +114,10 @@ class _Surfaces:
         order = np.argsort(scales, axis=1)
         across, along, longest = np.take_along_axis(scales, order, axis=1).T
         normals = _columns(quats, order[:, 0])
-        flatness = 1 - across / np.maximum(along, 1e-300)
-        areas = along * longest * gaussians.opacities.numpy()[solid] * flatness
+        areas = along * longest * gaussians.opacities.numpy()[solid]
         areas = np.minimum(areas, np.quantile(areas, 0.99))  # One huge Gaussian is no floor.
-        return _Surfaces(local[solid], normals, np.maximum(areas, 1e-300))
+        flatness = 1 - across / np.maximum(along, 1e-300)
+        return _Surfaces(local[solid], normals, areas * flatness, float(areas.sum()))
 
     def up(self) -> Float[np.ndarray, "3"]:
         """Direction that is most likely up."""
@@ -146,7 +149,7 @@ class _Surfaces:
 
     def _level(self, line: Float[np.ndarray, "3"]) -> float:
         along = np.abs(self.normals @ line) >= LEVEL
-        return float(self.areas[along].sum() / self.areas.sum())
+        return float(self.areas[along].sum() / max(self.total, 1e-300))
 
     def _peaks(self) -> Float[np.ndarray, "L 3"]:
         """Lines along which normals gather: the best of many, each moved to the mean nearby."""

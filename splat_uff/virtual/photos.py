@@ -94,8 +94,9 @@ def make_views(gaussians: Gaussians, config: VirtualConfig, *, size: int) -> Vir
         candidates = list(look_from(local, cameras, kind, size=size))
     if not any(len(candidate.seen) for candidate in candidates):
         raise InputError(
-            f"no virtual camera sees any of the {len(gaussians)} Gaussians; expected a splat whose "
-            "opacities and scales make it visible, so check them, or train with photos."
+            f"no virtual camera sees anything that is at least half opaque of the {len(gaussians)} "
+            "Gaussians; check opacities and scales (expected before sigmoid and as logarithms), or "
+            "train with photos."
         )
     choice = choose_views(candidates, len(gaussians), config)
     train, held_out = (

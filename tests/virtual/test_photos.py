@@ -1,0 +1,194 @@
+"""The capture that is made of a splat alone, and trainings on it."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import splat_uff
+from splat_uff.capture import read_capture
+from splat_uff.cli import main
+from splat_uff.features.config import FeaturesConfig
+from splat_uff.gaussians.placed import place_as_it_is
+from splat_uff.gaussians.ply import save_ply, table_of
+from splat_uff.gaussians.source import read_source
+from splat_uff.gaussians.table import write_table
+from splat_uff.render.compositing import WHITE, render_over_white
+from splat_uff.run.open import open_run
+from splat_uff.settings import TrainConfig
+from splat_uff.system.errors import InputError
+from splat_uff.training.inputs import TrainOptions
+from splat_uff.training.train import train
+from splat_uff.virtual.config import VirtualConfig
+from splat_uff.virtual.photos import virtual_capture
+from tests.virtual.splats import ball, joined, room, sheet, splat
+
+FEW = VirtualConfig(fewest=8, most=12, held_out=3)
+QUICK = TrainConfig(size=48, views=FEW, features=replace(FeaturesConfig(), steps=20, pixels=128))
+
+
+@pytest.fixture
+def two_balls(tmp_path):
+    path = tmp_path / "two.ply"
+    pieces = [ball((at, 0, 0), count=300, seed=at + 2) for at in (-1, 1)]
+    save_ply(path, joined(*pieces, sheet("z", -0.4, side=4.0, count=400)))
+    return path
+
+
+def make(path, folder, **changes):
+    return virtual_capture(
+        folder, read_source(path), path, replace(FEW, **changes), size=48, digest="a"
+    )
+
+
+def test_photos_are_renderings_in_the_frame_of_the_file(two_balls, tmp_path):
+    words = make(two_balls, tmp_path / "capture")
+    capture = read_capture(tmp_path / "capture", size=48)
+    assert capture.virtual
+    assert capture.has_alpha
+    assert (len(capture.train), len(capture.val)) == (12, 3)
+    assert "12 virtual views around a thing" in words
+    gaussians = place_as_it_is(read_source(two_balls), two_balls, capture).gaussians
+    for view in (*capture.train, *capture.val):
+        shown = render_over_white(gaussians, view.camera)
+        assert np.abs(shown - view.composite(WHITE)).max() < 0.01  # Photos have 8 bits.
+
+
+def test_a_room_is_photographed_from_inside(tmp_path):
+    save_ply(tmp_path / "room.ply", room())
+    words = make(tmp_path / "room.ply", tmp_path / "capture")
+    assert "inside a place" in words
+    capture = read_capture(tmp_path / "capture", size=48)
+    from_world = capture.source_from_world
+    for view in capture.train:
+        centre = from_world[:3, :3] @ view.camera.centre + from_world[:3, 3]
+        assert (np.abs(centre) < 1).all()
+    kind = {"kind": "around"}
+    assert "around a thing" in make(tmp_path / "room.ply", tmp_path / "other", **kind)
+
+
+def test_the_same_capture_is_made_once_and_another_anew(two_balls, tmp_path):
+    folder = tmp_path / "capture"
+    make(two_balls, folder)
+    (folder / "train_seg").mkdir()  # Masks that somebody made of the photos.
+    make(two_balls, folder)
+    assert (folder / "train_seg").is_dir()
+    make(two_balls, folder, up="x")
+    assert not (folder / "train_seg").exists()
+
+
+def test_a_folder_of_others_is_left_alone(two_balls, tmp_path):
+    (tmp_path / "capture").mkdir()
+    (tmp_path / "capture" / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds something else"):
+        make(two_balls, tmp_path / "capture")
+    assert (tmp_path / "capture" / "mine.txt").read_text() == "mine"
+
+
+def test_training_on_a_splat_alone(two_balls, tmp_path):
+    metrics = train(None, tmp_path / "run", QUICK, splats=two_balls)
+    assert metrics["masks"] == "classical"
+    assert "psnr" not in metrics
+    assert "ssim" not in metrics
+    assert "virtual views" in metrics["virtual_views"]
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert "Virtual photos" in report
+    assert "without photos" in report
+    again = train(
+        None, tmp_path / "run", QUICK, splats=two_balls, options=TrainOptions(resume=True)
+    )
+    assert again == metrics
+    shutil.move(tmp_path / "run", tmp_path / "elsewhere")  # The run holds its photos.
+    run = open_run(tmp_path / "elsewhere", finished=True)
+    assert len(run.capture.train) == 12
+    assert np.allclose(run.files_from_world, run.capture.source_from_world)
+
+
+def test_an_interrupted_run_keeps_its_splat(two_balls, tmp_path):
+    def stop(self, name):
+        if name == "features":
+            raise KeyboardInterrupt
+
+    observer = type("Stopping", (splat_uff.system.observer.Observer,), {"stage": stop})()
+    with pytest.raises(KeyboardInterrupt):
+        train(None, tmp_path / "run", QUICK, splats=two_balls, observer=observer)
+    other = tmp_path / "other.ply"
+    save_ply(other, joined(ball(count=200)))
+    before = (tmp_path / "run" / "capture" / "transforms.json").read_bytes()
+    with pytest.raises(InputError, match="made from other inputs"):
+        train(None, tmp_path / "run", QUICK, splats=other, options=TrainOptions(resume=True))
+    assert (tmp_path / "run" / "capture" / "transforms.json").read_bytes() == before
+    metrics = train(
+        None, tmp_path / "run", QUICK, splats=two_balls, options=TrainOptions(resume=True)
+    )
+    fresh = train(None, tmp_path / "fresh", QUICK, splats=two_balls)
+    timed = ("seconds", "peak_memory_gb")
+    assert {n: v for n, v in metrics.items() if n not in timed} == {
+        n: v for n, v in fresh.items() if n not in timed
+    }
+
+
+def test_overwriting_replaces_the_photos(two_balls, tmp_path):
+    train(None, tmp_path / "run", QUICK, splats=two_balls)
+    other = tmp_path / "other.ply"
+    save_ply(other, joined(ball(count=200)))
+    train(None, tmp_path / "run", QUICK, splats=other, options=TrainOptions(overwrite=True))
+    record = json.loads((tmp_path / "run" / "capture" / "transforms.json").read_text())
+    assert record["virtual_views"]["source"] == "other.ply"
+
+
+def test_nothing_to_train_on(tmp_path):
+    with pytest.raises(InputError, match="neither photos nor Gaussians"):
+        train(None, tmp_path / "run", QUICK)
+
+
+ODD = {
+    "one": splat([[1.0, 2, 3]]),
+    "same": splat(np.zeros((50, 3))),
+    "line": splat(np.linspace([-1.0, 0, 0], [1, 0, 0], 100)),
+    "wall": joined(sheet("z", 0.0, count=800)),
+    "noise": splat(np.random.default_rng(0).normal(size=(500, 3))),
+    "far": splat(np.random.default_rng(0).normal(size=(300, 3)) + np.array([4e5, 5e6, 0])),
+    "faint": splat(np.random.default_rng(0).normal(size=(300, 3)), opacity=-5.0),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_splats_give_a_tree_or_one_line(name, tmp_path):
+    save_ply(tmp_path / "odd.ply", ODD[name])
+    if name == "faint":
+        with pytest.raises(InputError, match="half opaque"):
+            train(None, tmp_path / "run", QUICK, splats=tmp_path / "odd.ply")
+        assert not (tmp_path / "run" / "config.toml").exists()
+        return
+    metrics = train(None, tmp_path / "run", QUICK, splats=tmp_path / "odd.ply")
+    assert metrics["num_gaussians"] == len(ODD[name])
+
+
+def test_rows_that_cannot_be_drawn_are_left_out(tmp_path):
+    table = table_of(ODD["noise"])
+    table["x"][:100] = np.nan
+    write_table(tmp_path / "odd.ply", table)
+    metrics = train(None, tmp_path / "run", QUICK, splats=tmp_path / "odd.ply")
+    assert metrics["num_gaussians"] == 400
+
+
+def test_commands(two_balls, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    few = ["--size", "48", "--views.fewest", "8", "--views.most", "12"]
+    main(["photos", "two.ply", "--output", "photos", *few])
+    assert (tmp_path / "photos" / "images" / "view_000.png").is_file()
+    quick = [*few, "--features.steps", "20", "--features.pixels", "128"]
+    main(["train", "--gaussians", "two.ply", *quick])
+    assert (tmp_path / "runs" / "two" / "metrics.json").is_file()
+    assert "without photos" in capsys.readouterr().out
+    save_ply(tmp_path / "other" / "two.ply", joined(ball(count=100)))
+    with pytest.raises(SystemExit) as stopped:
+        main(["view", "other/two.ply"])
+    assert stopped.value.code == 2
+    assert "holds a run of something else" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["photos", "two.ply", "--output", "photos"])
+    assert "is there already" in capsys.readouterr().err
