@@ -23,6 +23,7 @@ RESULTS = ROOT / "benchmarks" / "results.json"
 HEADLINE = ROOT / "benchmarks" / "headline.json"
 ABLATION = ROOT / "benchmarks" / "ablation.json"
 DENSITY = ROOT / "benchmarks" / "density.json"
+SPLAT_ALONE = ROOT / "benchmarks" / "splat_alone.json"
 FEATURES = ROOT / "benchmarks" / "features.json"
 SUPPORT = ROOT / "benchmarks" / "support.json"
 CONSENSUS_SCALE = ROOT / "benchmarks" / "consensus_scale.json"
@@ -40,6 +41,7 @@ PAGES = (
     ROOT / "docs" / "research" / "results.md",
     ROOT / "docs" / "research" / "tree.md",
     ROOT / "docs" / "viewer.md",
+    ROOT / "docs" / "splats.md",
     ROOT / "docs" / "research" / "features.md",
     ROOT / "benchmarks" / "RASTERIZER.md",
 )
@@ -93,6 +95,10 @@ def parts() -> dict[str, str]:
         ),
         "tree-choices": tree_choices_table(
             json.loads(TREE_CHOICES.read_text(encoding="utf-8-sig"))
+        ),
+        "splat-alone": splat_alone_table(json.loads(SPLAT_ALONE.read_text(encoding="utf-8-sig"))),
+        "splat-alone-times": splat_alone_times(
+            json.loads(SPLAT_ALONE.read_text(encoding="utf-8-sig"))
         ),
         "density": density_table(json.loads(DENSITY.read_text(encoding="utf-8-sig"))),
         **baseline_tables(json.loads(BASELINES.read_text(encoding="utf-8-sig"))),
@@ -411,6 +417,39 @@ def pooled_error(rows: list[dict[str, Any]]) -> float:
     ]
     nodes = sum(entry["nodes"] for group in tenths.values() for entry in group)
     return sum(map(abs, off)) / nodes
+
+
+def splat_alone_table(record: dict[str, Any]) -> str:
+    """NC and NC with one cut of trees with and without photos, as means over seeds."""
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    for entry in record["rows"]:
+        found[entry["scene"], entry["masks"], entry["photos"]].append(entry)
+    head = ("scene", "masks", "views", "photos: NC", "one cut", "alone: NC", "one cut", "seeds")
+    lines = [row(head), row(["---"] * len(head))]
+    for scene, masks in dict.fromkeys((scene, masks) for scene, masks, _ in found):
+        real, alone = found[scene, masks, "real"], found[scene, masks, "virtual"]
+        views = f"{real[0]['views']} / {alone[0]['views']}"
+        scores = [
+            f"{sum(entry[score]['mean'] for entry in rows) / len(rows):.3f}"
+            for rows in (real, alone)
+            for score in ("nc", "nc_fixed")
+        ]
+        lines.append(row([scene, masks, views, *scores, str(len(alone))]))
+    command = "`python benchmarks/splat_alone.py RUNS --output benchmarks/splat_alone.json`"
+    return "\n".join([*lines, "", f"{command}. {measured(record)}"])
+
+
+def splat_alone_times(record: dict[str, Any]) -> str:
+    """Seconds of trainings on splats alone by stage, and peak memory."""
+    stages = ("cameras", "masks", "features", "hierarchy", "evaluate")
+    head = ("Gaussians", *stages, "all", "peak memory")
+    lines = [row(head), row(["---"] * len(head))]
+    for entry in record.get("timed", []):
+        seconds = [f"{entry['seconds'].get(stage, 0):.0f} s" for stage in stages]
+        memory = f"{entry['peak_memory_gb']:.1f} GB"
+        lines.append(row([f"{entry['gaussians']:,}", *seconds, f"{entry['total']:.0f} s", memory]))
+    command = "`python benchmarks/splat_alone.py RUN --timed 200000 1000000 --output ...`"
+    return "\n".join([*lines, "", f"{command}. {measured(record)}"])
 
 
 def features_table(record: dict[str, Any]) -> str:

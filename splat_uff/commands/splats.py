@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from splat_uff.commands.arguments import name_of_splats
+from splat_uff.commands.arguments import Switch, name_of_splats
 from splat_uff.settings import TrainConfig, check_settings
 from splat_uff.system.errors import InputError
 from splat_uff.virtual.config import VirtualConfig
@@ -17,6 +17,7 @@ def photos(
     gaussians: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")],
     output: Annotated[Path, tyro.conf.arg(metavar="DIR")],
     size: Annotated[int, tyro.conf.arg(aliases=("--max-size",))] = 400,
+    force: Switch = False,
 ) -> None:
     """Render virtual photos of a splat, for other tools to make masks of.
 
@@ -28,6 +29,7 @@ def photos(
         gaussians: 3DGS .ply of the splat.
         output: Folder to create: transforms.json and images.
         size: Sides of the photos, in pixels.
+        force: Take the splat as it is even if its values look wrong.
     """
     check_settings(TrainConfig(size=size, views=views))
     if output.exists():
@@ -37,7 +39,8 @@ def photos(
     from splat_uff.virtual.photos import virtual_capture
 
     source, digest = read_given(gaussians), digest_of(gaussians)
-    print(virtual_capture(output, source, gaussians, views, size=size, digest=digest))
+    how = {"size": size, "digest": digest, "force": force}
+    print(virtual_capture(output, source, gaussians, views, **how))
     print(f"photos and poses in {output}")
 
 

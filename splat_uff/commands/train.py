@@ -44,7 +44,7 @@ class Input:
     """Gaussians fitted elsewhere, as a 3DGS .ply; only features are then learned. With --scene or
     --data, they are in the frame of its poses; alone, virtual photos are made of them."""
     force: Switch = False
-    """Use those Gaussians even if they do not fit the photos."""
+    """Use those Gaussians even if they do not fit the photos, or look wrong by themselves."""
     sam_checkpoint: File = None
     """Weights of Segment Anything, to make masks if the capture has none; the default is the
     environment variable SPLAT_UFF_SAM_CHECKPOINT."""

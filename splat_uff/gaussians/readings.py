@@ -19,6 +19,8 @@ from splat_uff.render.records import Gaussians
 
 SLACK = 1e-3
 """Distance by which a value may lie outside the range of its kind."""
+FEWEST_SUSPECTS = 20
+"""Number of Gaussians from which the ranges of their values tell anything."""
 LEAST_BYTE = 4.0
 """Maximum from which colours, if none is below 0, are taken to range from 0 to 255."""
 
@@ -62,6 +64,22 @@ def value_readings(gaussians: Gaussians) -> list[Reading]:
             )
         )
     return [swapped, *activated, *both]
+
+
+def suspected_readings(gaussians: Gaussians) -> list[Reading]:
+    """Readings of values that are likely even without photos to compare with.
+
+    Logits of all opacities between 0 and 1, and harmonics of all colours between 0 and 1, are
+    hardly ever meant. Logarithms of all scales above 0 are meant in scenes of small units, so they
+    are suspected only if Gaussians of that size would each fill the scene.
+    """
+    if len(gaussians) < FEWEST_SUSPECTS:
+        return []
+    means = gaussians.means.double()
+    extent = float((means - means.median(dim=0).values).norm(dim=1).quantile(0.9))
+    fills = float(gaussians.log_scales.max(dim=1).values.median()) > np.log(max(extent, 1e-30))
+    found = _activated(gaussians)
+    return [each for each in found if fills or not each.words.startswith("scale")]
 
 
 def frame_readings() -> list[Reading]:

@@ -100,7 +100,7 @@ def read_input(
     source = _read_splats(splats, run, overwrite=options.overwrite)
     made = data is None
     if data is None:
-        data = _make_photos(splats, source, run, settings, clock, overwrite=options.overwrite)
+        data = _make_photos(splats, source, run, settings, clock, options)
     with clock.stage("capture"):
         memory = Memory(options.memory_gb * GIGABYTE, run.path.parent)
         capture = read_capture(data, size=settings.size, memory=memory)
@@ -151,8 +151,7 @@ def _make_photos(
     run: RunFolder,
     settings: TrainConfig,
     clock: Clock,
-    *,
-    overwrite: bool,
+    options: TrainOptions,
 ) -> Path:
     """Make virtual photos of splats in the run's folder; those of an interrupted run are kept."""
     if splats is None or source is None:
@@ -161,7 +160,7 @@ def _make_photos(
             + worded("pass data or splats.", command="give --scene, --data or --gaussians.")
         )
     digest = digest_of(splats)
-    if run.config.is_file() and not overwrite:
+    if run.config.is_file() and not options.overwrite:
         began = read_provenance(run)
         if not began.gaussians_source.endswith(f" {digest}") or began.data != CAPTURE:
             raise InputError(
@@ -173,8 +172,9 @@ def _make_photos(
 
     with clock.stage("capture"):
         words = virtual_capture(
-            run.capture, source[1], splats, settings.views, size=settings.size, digest=digest
-        )
+            run.capture, source[1], splats, settings.views,
+            size=settings.size, digest=digest, force=options.force,
+        )  # fmt: skip
     notice(words)
     return run.capture
 

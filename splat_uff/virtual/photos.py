@@ -11,6 +11,7 @@ from PIL import Image
 
 from splat_uff.capture.nerfstudio import VIRTUAL, read_virtual
 from splat_uff.gaussians.ply import gaussians_of
+from splat_uff.gaussians.readings import suspected_readings
 from splat_uff.gaussians.similarity import move_gaussians
 from splat_uff.gaussians.source import SourceSplats
 from splat_uff.geometry.cameras import OPENCV_FROM_OPENGL, Camera
@@ -61,6 +62,30 @@ class VirtualViews:
             f"within have matter), up is ({up}); {share:.1%} of {self.choice.visible:,} visible "
             "Gaussians are seen often enough."
         )
+
+
+def check_values(gaussians: Gaussians, path: Path, *, force: bool = False) -> None:
+    """Refuse splats whose values look like those of another convention.
+
+    There are no photos that could show it, so the ranges of the values have to.
+
+    Args:
+        gaussians: Gaussians as read from `path`.
+        path: File of the splats.
+        force: Whether to take them as they are, with a notice.
+
+    Raises:
+        InputError: If they look wrong.
+    """
+    suspected = suspected_readings(gaussians)
+    if not suspected:
+        return
+    when = " and ".join(reading.words for reading in suspected)
+    remedy = " and ".join(reading.remedy for reading in suspected)
+    trouble = f"the values of {path} are likely right only when {when}: {remedy}"
+    if not force:
+        raise InputError(f"{trouble}, or pass {argument('force', True)} to take them as they are.")
+    notice(f"{trouble}; taken as they are, as {argument('force', True)} says.")
 
 
 def make_views(gaussians: Gaussians, config: VirtualConfig, *, size: int) -> VirtualViews:
@@ -114,6 +139,7 @@ def virtual_capture(
     *,
     size: int,
     digest: str,
+    force: bool = False,
 ) -> str:
     """Make the capture of a splat alone in a folder, unless the folder already holds it.
 
@@ -128,12 +154,14 @@ def virtual_capture(
         config: Number of views, their kind, and the upright axis.
         size: Sides of the photos, in pixels.
         digest: Digest of the file.
+        force: Whether to accept values that look like those of another convention.
 
     Returns:
         What was found and chosen, in one line.
 
     Raises:
-        InputError: If the folder holds something else, or no camera sees anything.
+        InputError: If the folder holds something else, the values of the splats look wrong, or no
+            camera sees anything.
     """
     asked = {
         "version": VERSION,
@@ -150,6 +178,7 @@ def virtual_capture(
             f"away, or pass another {argument('output')}."
         )
     gaussians = gaussians_of(source.drawn)
+    check_values(gaussians, path, force=force)
     views = make_views(gaussians, config, size=size)
     write_photos(folder, gaussians, views, {**asked, "source": path.name})
     return views.words

@@ -175,6 +175,36 @@ def test_rows_that_cannot_be_drawn_are_left_out(tmp_path):
     assert metrics["num_gaussians"] == 400
 
 
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"opacity"}, "opacity is read as 0 to 1: write it as a logit"),
+        ({"scale_0", "scale_1", "scale_2"}, "read as lengths: write their logarithms"),
+        ({"f_dc_0", "f_dc_1", "f_dc_2"}, "read as colours of 0 to 1"),
+    ],
+)
+def test_values_of_another_convention_are_refused(columns, words, two_balls, tmp_path):
+    table = read_source(two_balls).table.copy()
+    rng = np.random.default_rng(0)
+    for name in columns:
+        table[name] = rng.uniform(0.01, 0.99, len(table)) * (3 if name.startswith("scale") else 1)
+    write_table(tmp_path / "wrong.ply", table)
+    with pytest.raises(InputError, match=words):
+        train(None, tmp_path / "run", QUICK, splats=tmp_path / "wrong.ply")
+    assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
+
+
+def test_large_gaussians_in_a_scene_of_small_units_are_right(two_balls, tmp_path):
+    """Logarithms of all scales are above 0 where a unit is a millimetre."""
+    table = read_source(two_balls).table.copy()
+    for name in "xyz":
+        table[name] *= 10_000
+    for axis in range(3):
+        table[f"scale_{axis}"] += np.log(10_000)
+    write_table(tmp_path / "large.ply", table)
+    assert "12 virtual views" in make(tmp_path / "large.ply", tmp_path / "capture")
+
+
 def test_commands(two_balls, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     few = ["--size", "48", "--views.fewest", "8", "--views.most", "12"]
