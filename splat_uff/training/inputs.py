@@ -60,9 +60,11 @@ class TrainInput:
 
     capture: Capture
     bags: Bags
-    """Masks of the training photos; empty if the run is already finished."""
+    """Masks of the training photos, `CLASSICAL` ones by colour alone; empty if the run is already
+    finished, or if nothing needs them before the Gaussians stand."""
     held_out: Bags
-    """Masks of the held-out photos; empty if the run is already finished."""
+    """Masks of the held-out photos; empty if the run is already finished or they are `CLASSICAL`,
+    which are made once the Gaussians stand."""
     provenance: Provenance
     memory: Memory
     """Budget for photos, masks and blend weights in memory."""
@@ -110,8 +112,11 @@ def read_input(
     origin = mask_origin_of(capture, masks)
     finished = run.finished and not options.overwrite
     with clock.stage("masks"):  # Before anything is written: masks are the likeliest to be invalid.
-        bags = Bags([]) if finished else gather_masks(capture, masks, memory=memory)
-        held_out = Bags([]) if finished else gather_held_out(capture, masks, memory=memory)
+        colours = settings.gaussians.depth_weight > 0 and splats is None
+        needed = not finished and (masks != CLASSICAL or colours)
+        bags = gather_masks(capture, masks, memory=memory) if needed else Bags([])
+        later = finished or masks == CLASSICAL
+        held_out = Bags([]) if later else gather_held_out(capture, masks, memory=memory)
     if not capture.val:
         notice("no photo is held out, so nothing is scored.")
     provenance = Provenance(
