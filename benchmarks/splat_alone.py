@@ -32,6 +32,7 @@ from scipy.spatial.transform import Rotation
 
 from splat_uff.capture import Capture, read_capture
 from splat_uff.evaluate.score import evaluate
+from splat_uff.gaussians.classical import gather_seen
 from splat_uff.gaussians.ply import save_ply
 from splat_uff.gaussians.similarity import move_gaussians
 from splat_uff.gaussians.source import read_source
@@ -48,7 +49,7 @@ from splat_uff.scenes.simulated import simulate_masks
 from splat_uff.settings import TrainConfig
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
-from splat_uff.training.frozen import FrozenScene, masks_for, refit
+from splat_uff.training.frozen import FrozenScene, refit
 from splat_uff.training.train import train
 from splat_uff.virtual.config import VirtualConfig
 from splat_uff.virtual.photos import virtual_capture
@@ -179,7 +180,7 @@ def row_of(run: Run, capture: Capture, kind: str) -> dict:
     if capture.virtual:  # Its world is another one than that of the run.
         gaussians = move_gaussians(gaussians, np.linalg.inv(capture.source_from_world))
     start = time.perf_counter()
-    bags = masks_for(capture, OWN if kind == "simulated" else CLASSICAL, gaussians)
+    bags = gather_seen(gaussians, capture, OWN if kind == "simulated" else CLASSICAL)
     masks_seconds = time.perf_counter() - start
     _, hierarchy, seconds = refit(FrozenScene(gaussians, capture, bags), settings)
     metrics = evaluate(

@@ -31,7 +31,7 @@ from splat_uff.hierarchy.natural import natural_levels
 from splat_uff.hierarchy.support import SAME
 from splat_uff.hierarchy.support import STAGE as SUPPORT_STAGE
 from splat_uff.hierarchy.walk import Walk
-from splat_uff.masks.gather import gather_held_out
+from splat_uff.run.masks import held_out_masks
 from splat_uff.run.open import Run, open_run
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
@@ -129,7 +129,7 @@ def right_nodes(run: Run, hierarchy: Hierarchy) -> tuple[np.ndarray, np.ndarray]
     number = np.zeros(len(tree.parents), np.int32)
     number[nodes] = np.arange(1, len(nodes) + 1)
     shown, matched = np.zeros(len(nodes), bool), np.zeros(len(nodes), bool)
-    bags = gather_held_out(run.capture, run.provenance.mask_source)
+    bags = held_out_masks(run)
     for view, (masks, _) in zip(run.capture.val, bags, strict=True):
         camera = view.camera.resized(masks.width, masks.height)
         maps = label_maps(blended_votes(run.gaussians, camera), number[cuts])

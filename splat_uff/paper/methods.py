@@ -38,8 +38,8 @@ from splat_uff.evaluate.score import (
     warp_views,
 )
 from splat_uff.hierarchy.build import Hierarchy
-from splat_uff.masks.gather import gather_held_out
 from splat_uff.masks.sam import SamModel, load_sam
+from splat_uff.run.masks import held_out_masks
 from splat_uff.run.open import Run
 from splat_uff.settings import TrainConfig, read_settings, recipe_file
 from splat_uff.system.errors import InputError
@@ -198,7 +198,7 @@ class Comparison:
 
             size = checkpoint.stat().st_size if checkpoint.is_file() else 0
             return self.kept("SAM, prompted", prompt, choices.sam_model, checkpoint.name, size)
-        bags = gather_held_out(capture, self.run.provenance.mask_source)
+        bags = held_out_masks(self.run)
         if not bags:
             return {}
 

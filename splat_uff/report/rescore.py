@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from splat_uff.evaluate.score import Evaluation, evaluate
-from splat_uff.masks.gather import gather_held_out
 from splat_uff.report.write import write_report
+from splat_uff.run.masks import held_out_masks
 from splat_uff.run.open import Run, open_run
 from splat_uff.run.provenance import Provenance, read_provenance
 from splat_uff.system.errors import InputError, reason_of
@@ -29,7 +29,7 @@ def score_run(path: Path) -> dict[str, Any]:
     """
     run = open_run(path, finished=True)
     provenance, metrics = run.provenance, run.metrics
-    held_out = gather_held_out(run.capture, provenance.mask_source)
+    held_out = held_out_masks(run)
     evaluation = evaluate(
         run.capture, run.gaussians, run.hierarchy, held_out, provenance.settings.evaluate,
         seed=provenance.settings.seed, full=True,

@@ -14,8 +14,8 @@ from splat_uff.hierarchy.build import Hierarchy, build_hierarchy, consensus_tree
 from splat_uff.hierarchy.consensus import Consensus
 from splat_uff.hierarchy.support import STAGE as SUPPORT_STAGE
 from splat_uff.masks.bags import Bags
-from splat_uff.masks.gather import gather_masks
 from splat_uff.render import Gaussians
+from splat_uff.run.masks import training_masks
 from splat_uff.run.open import Run
 from splat_uff.settings import TrainConfig
 from splat_uff.system.memory import Memory
@@ -77,8 +77,7 @@ def frozen_scene(run: Run, memory: Memory | None = None) -> FrozenScene:
     Raises:
         InputError: If the capture or its masks have moved or are damaged.
     """
-    bags = gather_masks(run.capture, run.provenance.mask_source)
-    return FrozenScene(run.gaussians, run.capture, bags, memory)
+    return FrozenScene(run.gaussians, run.capture, training_masks(run), memory)
 
 
 def tree_for_features(scene: FrozenScene, settings: TrainConfig) -> SceneTree | None:

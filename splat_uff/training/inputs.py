@@ -60,9 +60,11 @@ class TrainInput:
 
     capture: Capture
     bags: Bags
-    """Masks of the training photos; empty if the run is already finished."""
+    """Masks of the training photos, `CLASSICAL` ones by colour alone; empty if the run is already
+    finished, or if nothing needs them before the Gaussians stand."""
     held_out: Bags
-    """Masks of the held-out photos; empty if the run is already finished."""
+    """Masks of the held-out photos; empty if the run is already finished or they are `CLASSICAL`,
+    which are made once the Gaussians stand."""
     provenance: Provenance
     memory: Memory
     """Budget for photos, masks and blend weights in memory."""
@@ -107,7 +109,7 @@ def read_input(
         clock.observer.cameras([view.camera for view in capture.train])
         read_depths(capture)  # Depth is scored only at the end, but damage is reported now.
     if made and masks == OWN and lacks_masks(capture):
-        notice("there are no masks: they are made by colour (classical), which knows no objects.")
+        notice("there are no masks: classical ones are made, by colour and shape.")
         masks = CLASSICAL
     if callable(masks):
         capture, masks = _with_masks(capture, masks, run, clock), OWN
@@ -115,9 +117,11 @@ def read_input(
         masks = str(Path(masks).resolve())
     origin = mask_origin_of(capture, masks)
     finished = run.finished and not options.overwrite
-    with clock.stage("masks"):  # Before anything is written: masks are the likeliest to be invalid.
-        bags = Bags([]) if finished else gather_masks(capture, masks, memory=memory)
-        held_out = Bags([]) if finished else gather_held_out(capture, masks, memory=memory)
+    bags = held_out = Bags([])
+    if not finished:
+        with clock.stage("masks"):  # Before anything is written: they are likeliest to be invalid.
+            fits = settings.gaussians.depth_weight > 0 and splats is None
+            bags, held_out = _read_masks(capture, masks, memory, fits=fits)
     if not capture.val:
         notice("no photo is held out, so nothing is scored.")
     provenance = Provenance(
@@ -130,6 +134,17 @@ def read_input(
         gaussians_source="" if splats is None else f"{splats.resolve()} {digest_of(splats)}",
     )
     return TrainInput(capture, bags, held_out, provenance, memory, source, finished)
+
+
+def _read_masks(capture: Capture, masks: str, memory: Memory, *, fits: bool) -> tuple[Bags, Bags]:
+    """Masks of the training and held-out photos; classical ones are made later.
+
+    Only the fit of Gaussians, if it uses masks, needs classical ones before: by colour alone.
+    """
+    if masks != CLASSICAL:
+        held_out = gather_held_out(capture, masks, memory=memory)
+        return gather_masks(capture, masks, memory=memory), held_out
+    return gather_masks(capture, masks, memory=memory) if fits else Bags([]), Bags([])
 
 
 def _read_splats(

@@ -16,9 +16,11 @@ from splat_uff.evaluate import score
 from splat_uff.evaluate.score import Evaluation
 from splat_uff.features import fit as features_fit
 from splat_uff.gaussians import fit as gaussians_fit
+from splat_uff.gaussians.classical import gather_seen, gather_seen_held_out
 from splat_uff.gaussians.placed import Placed, place_as_it_is, place_source
 from splat_uff.gaussians.ply import load_ply, save_ply
 from splat_uff.hierarchy.build import Hierarchy
+from splat_uff.masks.gather import CLASSICAL
 from splat_uff.render import Gaussians
 from splat_uff.report.write import write_report
 from splat_uff.run.folder import RunFolder
@@ -82,7 +84,7 @@ def place_splats(training: Training) -> Placed | None:
         return place_source(source, path, given.capture, force=options.force, device=device)
 
 
-def fit_gaussians(training: Training, placed: Placed | None) -> FrozenScene:
+def fit_gaussians(training: Training, placed: Placed | None) -> Gaussians:
     """Make the Gaussians: take those from elsewhere or from an earlier part of this run, or fit."""
     run, given = training.run, training.given
     capture, settings = given.capture, given.provenance.settings
@@ -95,8 +97,22 @@ def fit_gaussians(training: Training, placed: Placed | None) -> FrozenScene:
                 device=training.device, hooks=training.hooks("gaussians"),
             )  # fmt: skip
             save_ply(run.gaussians, replace(gaussians, fitted_focal=capture.focal))
-        gaussians = with_fitted_focal(load_ply(run.gaussians), capture)
-    return FrozenScene(gaussians, capture, given.bags, given.memory)
+        return with_fitted_focal(load_ply(run.gaussians), capture)
+
+
+def see_scene(training: Training, gaussians: Gaussians) -> FrozenScene:
+    """Collect what features and tree are made from; classical masks are made here.
+
+    Args:
+        training: The training.
+        gaussians: Gaussians as `fit_gaussians` returns them: as stored, so that a training that
+            continues has the same masks.
+    """
+    given, bags = training.given, training.given.bags
+    if given.provenance.mask_source == CLASSICAL:
+        with training.clock.stage("masks"):
+            bags = gather_seen(gaussians, given.capture, CLASSICAL, memory=given.memory)
+    return FrozenScene(gaussians, given.capture, bags, given.memory)
 
 
 def fit_features(training: Training, scene: FrozenScene) -> Float[np.ndarray, "N D"]:
@@ -107,7 +123,7 @@ def fit_features(training: Training, scene: FrozenScene) -> Float[np.ndarray, "N
         if not run.features.exists():
             training.clock.observer.gaussians(scene.gaussians)
             features = features_fit.fit_features(
-                scene.views, given.bags, settings.features, seed=settings.seed,
+                scene.views, scene.bags, settings.features, seed=settings.seed,
                 tree=tree_for_features(scene, settings), device=training.device,
                 hooks=training.hooks("features"),
             )  # fmt: skip
@@ -143,10 +159,15 @@ def build_hierarchy(
 def evaluate(training: Training, gaussians: Gaussians, hierarchy: Hierarchy) -> Evaluation:
     """Score the run on the held-out views and their masks, which it has never seen."""
     given = training.given
-    settings = given.provenance.settings
+    settings, held_out = given.provenance.settings, given.held_out
+    if given.provenance.mask_source == CLASSICAL:
+        with training.clock.stage("masks"):
+            held_out = gather_seen_held_out(
+                gaussians, given.capture, CLASSICAL, memory=given.memory
+            )
     with training.clock.stage("evaluate"):
         return score.evaluate(
-            given.capture, gaussians, hierarchy, given.held_out, settings.evaluate,
+            given.capture, gaussians, hierarchy, held_out, settings.evaluate,
             seed=settings.seed,
         )  # fmt: skip
 

@@ -63,10 +63,10 @@ def train(
             notice(f"{run.path} is finished already.")
             return metrics
         clock.keep_in(run.checkpoints / "seconds.json")
-        scene = stages.fit_gaussians(training, placed)
+        gaussians = stages.fit_gaussians(training, placed)
+        scene = stages.see_scene(training, gaussians)
         features = stages.fit_features(training, scene)
         hierarchy = stages.build_hierarchy(training, scene, features)
-        gaussians = scene.gaussians
         del scene  # Frees memory.
         evaluation = stages.evaluate(training, gaussians, hierarchy)
         return stages.finish(training, evaluation)
