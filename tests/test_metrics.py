@@ -12,7 +12,7 @@ from splat_uff.evaluate.score import Evaluation
 from splat_uff.report import rescore
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.provenance import read_provenance
-from tests.test_lock import another_process
+from tests.system.test_lock import another_process
 
 FULL = ("vc", "vc_ceiling", "nc_ceiling", "nc_fixed_ceiling", "ratios")
 """What training does not find."""

@@ -30,7 +30,7 @@ TREE = Dendrogram(np.array([4, 4, 5, 5, 6, 6, 6]), np.array([0, 0, 0, 0, 0.1, 0.
 
 
 @pytest.fixture(scope="module")
-def opened(trained):
+def run(trained):
     return open_run(trained)
 
 
@@ -46,17 +46,17 @@ def record(exported):
     return json.loads((exported / "hierarchy.json").read_text())
 
 
-def test_parts_together_are_all_gaussians_in_the_frame_of_the_capture(opened, exported, record):
-    gaussians = move_gaussians(opened.gaussians, opened.source_from_world)
+def test_parts_together_are_all_gaussians_in_the_frame_of_the_capture(run, exported, record):
+    gaussians = move_gaussians(run.gaussians, run.source_from_world)
     whole = table_of(gaussians)
-    labels = cut_into(opened.hierarchy.tree, 6)
+    labels = cut_into(run.hierarchy.tree, 6)
     assert len(record["parts"]) == 6
     assert sorted(path.name for path in (exported / "parts").iterdir()) == [
         f"{rank}.ply" for rank in range(1, 7)
     ]
     sizes = []
     for part in record["parts"]:
-        inside = opened.members(part["node"])
+        inside = run.members(part["node"])
         assert len(np.unique(labels[inside])) == 1
         table = read_table(exported / part["file"])
         assert (table == whole[inside]).all()
@@ -64,26 +64,26 @@ def test_parts_together_are_all_gaussians_in_the_frame_of_the_capture(opened, ex
         assert part["size"] == len(table) == (labels == labels[inside][0]).sum()
     assert sizes == sorted(sizes, reverse=True)
     assert sum(sizes) == len(gaussians)
-    scale = opened.source_from_world[0, 0]
+    scale = run.source_from_world[0, 0]
     assert scale != 1
-    np.testing.assert_allclose(whole["x"], scale * opened.gaussians.means[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(whole["x"], scale * run.gaussians.means[:, 0], rtol=1e-6)
 
 
-def test_the_scene_says_which_segment_each_gaussian_is_in(opened, exported, record):
+def test_the_scene_says_which_segment_each_gaussian_is_in(run, exported, record):
     table = read_table(exported / "scene.ply")
-    assert len(table) == len(opened.gaussians)
+    assert len(table) == len(run.gaussians)
     for level in (3, 9):
         labels = table[f"segment_{level}"]
         assert labels.min() == 1
         assert labels.max() == level == len(record["levels"][str(level)])
         assert (np.diff(np.bincount(labels)[1:]) <= 0).all()
         for entry in record["levels"][str(level)]:
-            assert (opened.members(entry["node"]) == (labels == entry["label"])).all()
+            assert (run.members(entry["node"]) == (labels == entry["label"])).all()
     load_ply(exported / "scene.ply")  # Others read it as plain 3DGS.
 
 
-def test_label_pictures_show_the_labels_of_the_scene(opened, exported, record):
-    view = opened.capture.val[0]
+def test_label_pictures_show_the_labels_of_the_scene(run, exported, record):
+    view = run.capture.val[0]
     with Image.open(exported / "labels_9" / f"{view.name}.png") as picture:
         labels = np.asarray(picture)
         assert picture.mode.startswith("I;16")
@@ -93,27 +93,27 @@ def test_label_pictures_show_the_labels_of_the_scene(opened, exported, record):
     assert 3 < len(np.unique(labels)) <= 10
 
 
-def test_views_named_like_previews_keep_their_label_maps(opened, tmp_path):
-    capture = opened.capture
+def test_views_named_like_previews_keep_their_label_maps(run, tmp_path):
+    capture = run.capture
     first, second = (
         replace(view, name=name)
         for view, name in zip(capture.val, ("scan", "scan_preview"), strict=False)
     )
-    named = replace(opened)
+    named = replace(run)
     named.__dict__["capture"] = replace(capture, val=(first, second))
     export_run(named, tmp_path / "new", levels=(9,), kinds=("labels",))
     labels = tmp_path / "new" / "labels_9"
     assert len(list(labels.iterdir())) == 4
     for view in (first, second):
         with Image.open(labels / f"{view.name}.png") as picture:
-            expected = opened.label_map(scored_camera(view), 9)
+            expected = run.label_map(scored_camera(view), 9)
             np.testing.assert_array_equal(np.asarray(picture), expected)
 
 
-def test_clouds_and_boxes_can_be_read(opened, exported, record):
+def test_clouds_and_boxes_can_be_read(run, exported, record):
     o3d = pytest.importorskip("open3d")
     cloud = o3d.io.read_point_cloud(str(exported / "cloud_3.ply"))
-    assert len(cloud.points) == len(opened.gaussians)
+    assert len(cloud.points) == len(run.gaussians)
     boxes = o3d.io.read_line_set(str(exported / "boxes_3.ply"))
     assert (len(boxes.points), len(boxes.lines)) == (3 * 8, 3 * 12)
     root = record["nodes"][0]["box"]
@@ -124,7 +124,7 @@ def test_clouds_and_boxes_can_be_read(opened, exported, record):
 @pytest.mark.parametrize(
     ("format", "ending"), [("splat", ".splat"), ("compressed-ply", ".compressed.ply")]
 )
-def test_smaller_formats_hold_every_gaussian(opened, trained, tmp_path, format, ending):
+def test_smaller_formats_hold_every_gaussian(run, trained, tmp_path, format, ending):
     output = tmp_path / "out"
     only = ("--only", "parts", "--segments", "2", "--format", format)
     main(["export", str(trained), "--output", str(output), *only])
@@ -136,24 +136,24 @@ def test_smaller_formats_hold_every_gaussian(opened, trained, tmp_path, format, 
         if format == "splat":
             assert len(content) == 32 * part["size"]
             centres = np.frombuffer(content, "<f4").reshape(-1, 8)[:, :3]
-            inside = opened.members(part["node"])
-            expected = opened.table[inside]
+            inside = run.members(part["node"])
+            expected = run.table[inside]
             assert centres.min(axis=0) == pytest.approx([expected[a].min() for a in "xyz"])
         else:
             vertices = PlyData.read(output / part["file"])["vertex"]
-            assert vertices.count == shows(opened.table[opened.members(part["node"])]).sum()
+            assert vertices.count == shows(run.table[run.members(part["node"])]).sum()
 
 
-def test_nodes_are_parts_too(opened, trained, tmp_path):
-    tree = opened.hierarchy.tree
+def test_nodes_are_parts_too(run, trained, tmp_path):
+    tree = run.hierarchy.tree
     root = len(tree.parents) - 1
     child = int(tree.parents[0])
     written = export_run(
-        opened, tmp_path / "out", nodes=(child, root, child), kinds=("parts",), levels=()
+        run, tmp_path / "out", nodes=(child, root, child), kinds=("parts",), levels=()
     )
     record = json.loads((tmp_path / "out" / "hierarchy.json").read_text())
     assert [part["node"] for part in record["parts"]] == [child, root]
-    assert record["parts"][1]["size"] == len(opened.gaussians)
+    assert record["parts"][1]["size"] == len(run.gaussians)
     assert len(written) == 3
 
 
@@ -172,12 +172,21 @@ def test_gaussians_from_elsewhere_come_back_as_they_were(trained, toy, tmp_path)
     rng.shuffle(wider)
     path = tmp_path / "theirs.ply"
     PlyData([PlyElement.describe(wider, "vertex")]).write(str(path))
-    run = tmp_path / "run"
+    folder = tmp_path / "run"
     few = ("--features.steps", "5", "--size", "32", "--evaluate.cuts", "3")
-    main(["train", "--data", str(toy), "--gaussians", str(path), "--output", str(run), *few])
+    main(["train", "--data", str(toy), "--gaussians", str(path), "--output", str(folder), *few])
     path.unlink()  # The run does without.
     main(
-        ["export", str(run), "--segments", "3", "--levels", "4", "--output", str(tmp_path / "out")]
+        [
+            "export",
+            str(folder),
+            "--segments",
+            "3",
+            "--levels",
+            "4",
+            "--output",
+            str(tmp_path / "out"),
+        ]
     )
     scene = read_table(tmp_path / "out" / "scene.ply")
     assert scene.dtype.names == (*wider.dtype.names, "segment_4")
@@ -211,30 +220,30 @@ def test_numbers_out_of_range_are_refused(trained, tmp_path, capsys, flags, word
     assert not (tmp_path / "out").exists()
 
 
-def test_nothing_is_overwritten_and_nothing_is_left_half_written(opened, tmp_path, monkeypatch):
+def test_nothing_is_overwritten_and_nothing_is_left_half_written(run, tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="is there already"):
-        export_run(opened, tmp_path / "out")
+        export_run(run, tmp_path / "out")
     monkeypatch.setattr("splat_uff.export.run.write_json", None)
     with pytest.raises(TypeError):
-        export_run(opened, tmp_path / "other", kinds=("parts",))
+        export_run(run, tmp_path / "other", kinds=("parts",))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
-def test_more_segments_than_there_are(opened, tmp_path, capsys):
-    most = opened.hierarchy.tree.most_segments
-    export_run(opened, tmp_path / "out", segments=most + 5, kinds=("parts",), levels=())
+def test_more_segments_than_there_are(run, tmp_path, capsys):
+    most = run.hierarchy.tree.most_segments
+    export_run(run, tmp_path / "out", segments=most + 5, kinds=("parts",), levels=())
     assert f"the tree has {most}" in capsys.readouterr().err
     assert len(list((tmp_path / "out" / "parts").iterdir())) == most
 
 
 @pytest.mark.parametrize("name", ["config.toml", "hierarchy.npz", "gaussians.ply"])
 def test_a_run_that_is_not_whole_is_refused(trained, tmp_path, name):
-    run = Path(shutil.copytree(trained, tmp_path / "run"))
-    (run / name).unlink()
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    (folder / name).unlink()
     with pytest.raises(InputError, match=name):
-        open_run(run)
+        open_run(folder)
 
 
 def test_describe_tree_adds_up():
@@ -256,10 +265,10 @@ def test_describe_tree_adds_up():
     ]
 
 
-def test_a_part_of_which_nothing_shows_has_no_compressed_file(opened, tmp_path, capsys):
+def test_a_part_of_which_nothing_shows_has_no_compressed_file(run, tmp_path, capsys):
     faint = replace(
-        opened,
-        gaussians=replace(opened.gaussians, opacity_logits=opened.gaussians.opacity_logits * 0 - 9),
+        run,
+        gaussians=replace(run.gaussians, opacity_logits=run.gaussians.opacity_logits * 0 - 9),
     )
     export_run(faint, tmp_path / "out", segments=2, format="compressed-ply", kinds=("parts",))
     assert "no Gaussian of parts/1.compressed.ply shows" in capsys.readouterr().err
@@ -273,51 +282,51 @@ def test_label_columns_take_the_place_of_older_ones():
     assert found["segment_2"].tolist() == [1, 2, 2]
 
 
-def test_an_opened_run_answers_what_is_where(opened):
-    view = opened.capture.val[0]
-    labels = opened.cut(6)
+def test_an_opened_run_answers_what_is_where(run):
+    view = run.capture.val[0]
+    labels = run.cut(6)
     assert (np.diff(np.bincount(labels)[1:]) <= 0).all()
-    shown = opened.label_map(view.camera, 6)
-    picture = opened.render(view.camera)
+    shown = run.label_map(view.camera, 6)
+    picture = run.render(view.camera)
     assert picture.shape == (*shown.shape, 3)
     rows, columns = np.nonzero(shown)
     row, column = int(rows[0]), int(columns[0])
-    node = opened.segment_at(view, (column, row), 6)
-    assert (opened.members(node) == (labels == shown[row, column])).all()
+    node = run.segment_at(view, (column, row), 6)
+    assert (run.members(node) == (labels == shown[row, column])).all()
     rows, columns = np.nonzero(shown == 0)
-    assert opened.segment_at(view, (int(columns[0]), int(rows[0])), 6) == -1
+    assert run.segment_at(view, (int(columns[0]), int(rows[0])), 6) == -1
     with pytest.raises(InputError, match="outside of"):
-        opened.segment_at(view, (view.camera.width, 0), 6)
+        run.segment_at(view, (view.camera.width, 0), 6)
     with pytest.raises(InputError, match="segments is 0"):
-        opened.cut(0)
+        run.cut(0)
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.0])
 def test_a_frame_that_cannot_be_is_refused(trained, tmp_path, value):
-    run = Path(shutil.copytree(trained, tmp_path / "run"))
-    arrays = dict(np.load(run / "hierarchy.npz"))
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    arrays = dict(np.load(folder / "hierarchy.npz"))
     arrays["source_from_world"] = np.full((4, 4), value)
-    np.savez(run / "hierarchy.npz", **arrays)
+    np.savez(folder / "hierarchy.npz", **arrays)
     with pytest.raises(InputError, match="source_from_world"):
-        open_run(run)
+        open_run(folder)
 
 
 def test_an_original_of_another_run_is_refused(trained, exported, tmp_path):
-    run = Path(shutil.copytree(trained, tmp_path / "run"))
-    shutil.copy(exported / "parts" / "1.ply", run / "original.ply")
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    shutil.copy(exported / "parts" / "1.ply", folder / "original.ply")
     with pytest.raises(InputError, match=r"original\.ply has"):
-        export_run(open_run(run), tmp_path / "out")
+        export_run(open_run(folder), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_spz_holds_every_gaussian_in_its_place(opened, tmp_path):
+def test_spz_holds_every_gaussian_in_its_place(run, tmp_path):
     from gsply import read_spz
 
-    export_run(opened, tmp_path / "out", segments=2, format="spz", kinds=("parts",), levels=())
+    export_run(run, tmp_path / "out", segments=2, format="spz", kinds=("parts",), levels=())
     record = json.loads((tmp_path / "out" / "hierarchy.json").read_text())
     for part in record["parts"]:
         found = read_spz(tmp_path / "out" / part["file"])
-        table = opened.table[opened.members(part["node"])]
+        table = run.table[run.members(part["node"])]
         expected = np.stack([table[axis] for axis in "xyz"], axis=1)
         np.testing.assert_allclose(found.means, expected, atol=2e-6)
         scales = np.stack([table[f"scale_{axis}"] for axis in range(3)], axis=1)
@@ -330,14 +339,14 @@ def test_spz_holds_every_gaussian_in_its_place(opened, tmp_path):
         assert np.abs((found.quats * quats).sum(axis=1)).min() > 0.999
 
 
-def test_spz_without_gsply_is_one_line_and_writes_nothing(opened, tmp_path, monkeypatch):
+def test_spz_without_gsply_is_one_line_and_writes_nothing(run, tmp_path, monkeypatch):
     monkeypatch.setattr("splat_uff.export.splats.find_spec", lambda _: None)
     with pytest.raises(InputError, match="spz needs gsply"):
-        export_run(opened, tmp_path / "out", segments=2, format="spz")
+        export_run(run, tmp_path / "out", segments=2, format="spz")
     assert not (tmp_path / "out").exists()
 
 
-def train_on(toy, splats, run, *flags):
+def train_on(toy, splats, folder, *flags):
     few = ("--features.steps", "5", "--size", "32", "--evaluate.cuts", "3")
     main(
         [
@@ -347,23 +356,25 @@ def train_on(toy, splats, run, *flags):
             "--gaussians",
             str(splats),
             "--output",
-            str(run),
+            str(folder),
             *few,
             *flags,
         ]
     )
 
 
-def export(run, output, *flags):
-    main(["export", str(run), "--segments", "3", "--levels", "4", "--output", str(output), *flags])
+def export(folder, output, *flags):
+    main(
+        ["export", str(folder), "--segments", "3", "--levels", "4", "--output", str(output), *flags]
+    )
     return json.loads((output / "hierarchy.json").read_text())
 
 
 @pytest.fixture
 def theirs(trained):
     """Gaussians in the frame of the capture, as a table."""
-    opened = open_run(trained)
-    return table_of(move_gaussians(opened.gaussians, opened.source_from_world))
+    run = open_run(trained)
+    return table_of(move_gaussians(run.gaussians, run.source_from_world))
 
 
 def test_every_row_comes_back_also_those_that_cannot_be_drawn(theirs, toy, tmp_path, capsys):
@@ -377,19 +388,19 @@ def test_every_row_comes_back_also_those_that_cannot_be_drawn(theirs, toy, tmp_p
     path = write_ply(tmp_path / "theirs.ply", theirs)
     train_on(toy, path, tmp_path / "run")
     assert "4 of" in capsys.readouterr().err
-    opened = open_run(tmp_path / "run")
-    assert len(opened.gaussians) == len(theirs) - 4
+    run = open_run(tmp_path / "run")
+    assert len(run.gaussians) == len(theirs) - 4
     record = export(tmp_path / "run", tmp_path / "out")
     scene = read_table(tmp_path / "out" / "scene.ply")
     for name in theirs.dtype.names:
         assert scene[name].tobytes() == theirs[name].tobytes()
     labels = scene["segment_4"]
     assert np.flatnonzero(labels == 0).tolist() == dropped.tolist()
-    assert (labels[labels > 0] == opened.cut(4)).all()
+    assert (labels[labels > 0] == run.cut(4)).all()
     kept = np.delete(theirs, dropped)
     for part in record["parts"]:
         rows = read_table(tmp_path / "out" / part["file"])
-        assert rows.tobytes() == kept[opened.members(part["node"])].tobytes()
+        assert rows.tobytes() == kept[run.members(part["node"])].tobytes()
 
 
 def test_flat_gaussians_come_back_with_two_scales(theirs, toy, tmp_path):
@@ -417,44 +428,44 @@ def test_splats_of_a_normalised_frame_come_back_in_it(theirs, toy, tmp_path, cap
     train_on(toy, path, tmp_path / "run")
     assert "dataparser_transforms.json tells of" in capsys.readouterr().err
     record = export(tmp_path / "run", tmp_path / "out")
-    opened = open_run(tmp_path / "run")
+    run = open_run(tmp_path / "run")
     scene = read_table(tmp_path / "out" / "scene.ply")
     assert all(scene[name].tobytes() == table[name].tobytes() for name in table.dtype.names)
     source_from_world = np.array(record["source_from_world"])
-    np.testing.assert_allclose(source_from_world, matrix @ opened.source_from_world, atol=1e-9)
-    moved = opened.gaussians.means.numpy() @ source_from_world[:3, :3].T + source_from_world[:3, 3]
+    np.testing.assert_allclose(source_from_world, matrix @ run.source_from_world, atol=1e-9)
+    moved = run.gaussians.means.numpy() @ source_from_world[:3, :3].T + source_from_world[:3, 3]
     np.testing.assert_allclose(moved, centres_of(table), atol=1e-5)
 
 
 def test_a_run_of_an_earlier_version_opens_without_original_from_source(trained, tmp_path):
-    run = Path(shutil.copytree(trained, tmp_path / "run"))
-    arrays = dict(np.load(run / "hierarchy.npz"))
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    arrays = dict(np.load(folder / "hierarchy.npz"))
     del arrays["original_from_source"]
-    np.savez(run / "hierarchy.npz", **arrays)
-    opened = open_run(run)
-    np.testing.assert_array_equal(opened.files_from_world, opened.source_from_world)
+    np.savez(folder / "hierarchy.npz", **arrays)
+    run = open_run(folder)
+    np.testing.assert_array_equal(run.files_from_world, run.source_from_world)
 
 
 @pytest.mark.parametrize(
     "value", [np.zeros((4, 4)), np.diag([1.0, 2, 1, 1]), np.eye(3), np.array(1)]
 )
 def test_an_original_frame_that_cannot_be_is_refused(trained, tmp_path, value):
-    run = Path(shutil.copytree(trained, tmp_path / "run"))
-    arrays = dict(np.load(run / "hierarchy.npz")) | {"original_from_source": value}
-    np.savez(run / "hierarchy.npz", **arrays)
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    arrays = dict(np.load(folder / "hierarchy.npz")) | {"original_from_source": value}
+    np.savez(folder / "hierarchy.npz", **arrays)
     with pytest.raises(InputError, match="original_from_source"):
-        open_run(run)
+        open_run(folder)
 
 
-def far_away(opened):
+def far_away(run):
     """The run as if its capture lay millions of metres from its origin."""
-    source_from_world = opened.source_from_world.copy()
+    source_from_world = run.source_from_world.copy()
     source_from_world[:3, 3] = [4.2e6, 1.7e5, 4.78e6]
-    return replace(opened, source_from_world=source_from_world)
+    return replace(run, source_from_world=source_from_world)
 
 
-def test_centres_far_from_the_origin_are_written_in_64_bits(opened, tmp_path, capsys):
-    far = far_away(opened)
+def test_centres_far_from_the_origin_are_written_in_64_bits(run, tmp_path, capsys):
+    far = far_away(run)
     export_run(far, tmp_path / "out", segments=2, levels=(3,), kinds=("parts", "scene", "cloud"))
     said = capsys.readouterr().err
     assert said.count("\n") == 1
@@ -464,14 +475,14 @@ def test_centres_far_from_the_origin_are_written_in_64_bits(opened, tmp_path, ca
     record = json.loads((tmp_path / "out" / "hierarchy.json").read_text())
     assert record["origin"] == [0, 0, 0]
     matrix = np.array(record["source_from_world"])
-    expected = opened.gaussians.means.numpy().astype(float) @ matrix[:3, :3].T + matrix[:3, 3]
+    expected = run.gaussians.means.numpy().astype(float) @ matrix[:3, :3].T + matrix[:3, 3]
     scene = read_table(tmp_path / "out" / "scene.ply")
     assert scene.dtype["x"] == "<f8"
     assert scene.dtype["opacity"] == "<f4"
     np.testing.assert_allclose(centres_of(scene), expected, rtol=0, atol=1e-6)
     for part in record["parts"]:
         rows = centres_of(read_table(tmp_path / "out" / part["file"]))
-        inside = opened.members(part["node"])
+        inside = run.members(part["node"])
         np.testing.assert_allclose(rows, expected[inside], rtol=0, atol=1e-6)
     o3d = pytest.importorskip("open3d")
     cloud = o3d.io.read_point_cloud(str(tmp_path / "out" / "cloud_3.ply"))
@@ -482,8 +493,8 @@ def test_centres_far_from_the_origin_are_written_in_64_bits(opened, tmp_path, ca
 
 
 @pytest.mark.parametrize("format", ["splat", "compressed-ply", "spz"])
-def test_formats_of_few_bits_count_from_an_origin_amid_the_scene(opened, tmp_path, capsys, format):
-    far = far_away(opened)
+def test_formats_of_few_bits_count_from_an_origin_amid_the_scene(run, tmp_path, capsys, format):
+    far = far_away(run)
     export_run(far, tmp_path / "out", segments=1, format=format, kinds=("parts",), levels=())
     said = capsys.readouterr().err
     assert said.count("\n") == 1
@@ -505,8 +516,8 @@ def test_formats_of_few_bits_count_from_an_origin_amid_the_scene(opened, tmp_pat
     np.testing.assert_allclose(centres.min(axis=0), expected.min(axis=0), atol=1e-4)
 
 
-def test_nothing_is_said_of_an_origin_near_the_scene(opened, tmp_path, capsys):
-    export_run(opened, tmp_path / "out", segments=2, format="splat", kinds=("parts",), levels=())
+def test_nothing_is_said_of_an_origin_near_the_scene(run, tmp_path, capsys):
+    export_run(run, tmp_path / "out", segments=2, format="splat", kinds=("parts",), levels=())
     assert capsys.readouterr().err == ""
     assert json.loads((tmp_path / "out" / "hierarchy.json").read_text())["origin"] == [0, 0, 0]
 

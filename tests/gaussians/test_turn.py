@@ -10,7 +10,7 @@ from splat_uff.geometry.cameras import Camera
 from splat_uff.render import render_colours
 from splat_uff.render.harmonics import basis_values
 from tests.features.scenes import tiny_scene
-from tests.gaussians.test_foreign import with_harmonics
+from tests.gaussians.test_similarity import with_harmonics
 
 TURNS = {
     "any": Rotation.from_euler("xyz", [-60, 20, 100], degrees=True).as_matrix(),

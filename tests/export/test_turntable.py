@@ -24,7 +24,7 @@ FEW = {"frames": 4, "size": 64, "most": 12}
 
 
 @pytest.fixture(scope="module")
-def opened(trained):
+def run(trained):
     return open_run(trained)
 
 
@@ -198,9 +198,9 @@ def test_no_camera_no_path():
 
 
 @pytest.mark.parametrize("ending", [".gif", ".mp4", ".GIF"])
-def test_a_film_has_the_frames_that_were_asked_for(opened, tmp_path, ending):
+def test_a_film_has_the_frames_that_were_asked_for(run, tmp_path, ending):
     output = tmp_path / "films" / f"toy{ending}"
-    assert write_turntable(opened, output, Film(**FEW)) == output
+    assert write_turntable(run, output, Film(**FEW)) == output
     assert [path.name for path in output.parent.iterdir()] == [output.name]
     frames = read_film(output)
     assert [frame.shape for frame in frames] == [(64, 64, 3)] * 4
@@ -208,8 +208,8 @@ def test_a_film_has_the_frames_that_were_asked_for(opened, tmp_path, ending):
     assert all(frame.min() < 150 for frame in frames)
 
 
-def test_a_gif_loops_at_the_pace_that_was_asked_for(opened, tmp_path):
-    output = write_turntable(opened, tmp_path / "toy.gif", Film(**FEW | {"frames": 12}))
+def test_a_gif_loops_at_the_pace_that_was_asked_for(run, tmp_path):
+    output = write_turntable(run, tmp_path / "toy.gif", Film(**FEW | {"frames": 12}))
     with Image.open(output) as film:
         assert film.info["loop"] == 0
         durations = []
@@ -220,39 +220,39 @@ def test_a_gif_loops_at_the_pace_that_was_asked_for(opened, tmp_path):
     assert set(durations) == {40, 50}
 
 
-def test_a_film_of_odd_size_gets_a_pixel_more(opened, tmp_path):
-    output = write_turntable(opened, tmp_path / "toy.mp4", Film(**FEW | {"size": 65, "frames": 2}))
+def test_a_film_of_odd_size_gets_a_pixel_more(run, tmp_path):
+    output = write_turntable(run, tmp_path / "toy.mp4", Film(**FEW | {"size": 65, "frames": 2}))
     assert read_film(output)[0].shape == (66, 66, 3)
 
 
-def test_segments_split_from_frame_to_frame(opened, tmp_path, monkeypatch):
+def test_segments_split_from_frame_to_frame(run, tmp_path, monkeypatch):
     asked = []
-    nodes = type(opened).nodes
+    nodes = type(run).nodes
 
     def noting(self, num_segments):
         asked.append(num_segments)
         return nodes(self, num_segments)
 
-    monkeypatch.setattr(type(opened), "nodes", noting)
-    write_turntable(opened, tmp_path / "toy.gif", Film(frames=5, size=64, fewest=2, most=32))
+    monkeypatch.setattr(type(run), "nodes", noting)
+    write_turntable(run, tmp_path / "toy.gif", Film(frames=5, size=64, fewest=2, most=32))
     assert asked == [2, 4, 8, 16, 32]
-    most = opened.hierarchy.tree.most_segments
-    write_turntable(opened, tmp_path / "toy.gif", Film(frames=2, size=64, most=10 * most))
+    most = run.hierarchy.tree.most_segments
+    write_turntable(run, tmp_path / "toy.gif", Film(frames=2, size=64, most=10 * most))
     assert asked[-1] == most
     write_turntable(
-        opened, tmp_path / "toy.gif", Film(frames=2, size=64, fewest=9 * most, most=10 * most)
+        run, tmp_path / "toy.gif", Film(frames=2, size=64, fewest=9 * most, most=10 * most)
     )
     assert asked[-2:] == [most, most]
 
 
-def test_the_share_of_the_photo_is_one_end_and_the_other(opened, tmp_path):
+def test_the_share_of_the_photo_is_one_end_and_the_other(run, tmp_path):
     """All photo is what the cameras see; without, one segment has one colour."""
     few = {"frames": 2, "size": 64, "fewest": 1, "most": 1}
-    path = turntable_cameras([view.camera for view in opened.capture.train], 2, 64)
-    shown = read_film(write_turntable(opened, tmp_path / "a.gif", Film(**few, photo=1.0)))
+    path = turntable_cameras([view.camera for view in run.capture.train], 2, 64)
+    shown = read_film(write_turntable(run, tmp_path / "a.gif", Film(**few, photo=1.0)))
     for frame, camera in zip(shown, path, strict=True):
-        assert np.abs(frame / 255 - opened.render(camera)).mean() < 0.02
-    plain = read_film(write_turntable(opened, tmp_path / "b.gif", Film(**few, photo=0.0)))[0]
+        assert np.abs(frame / 255 - run.render(camera)).mean() < 0.02
+    plain = read_film(write_turntable(run, tmp_path / "b.gif", Film(**few, photo=0.0)))[0]
     shares = (255.0 - plain).reshape(-1, 3)
     # Between white and one colour, up to the palette.
     assert np.linalg.svd(shares, compute_uv=False)[1] < 0.02 * np.linalg.norm(shares)
@@ -272,25 +272,25 @@ def test_the_share_of_the_photo_is_one_end_and_the_other(opened, tmp_path):
         ({"photo": float("nan")}, "photo is nan"),
     ],
 )
-def test_arguments_out_of_range_are_refused(opened, tmp_path, given_, words):
+def test_arguments_out_of_range_are_refused(run, tmp_path, given_, words):
     with pytest.raises(InputError, match=words) as raised:
-        write_turntable(opened, tmp_path / "toy.gif", Film(**given_))
+        write_turntable(run, tmp_path / "toy.gif", Film(**given_))
     assert "\n" not in str(raised.value)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["toy.webm", "toy", "toy.gif.txt"])
-def test_other_endings_are_refused(opened, tmp_path, name):
+def test_other_endings_are_refused(run, tmp_path, name):
     with pytest.raises(InputError, match=r"expected a name that ends in \.mp4 or \.gif") as raised:
-        write_turntable(opened, tmp_path / name, Film(**FEW))
+        write_turntable(run, tmp_path / name, Film(**FEW))
     assert name in str(raised.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_is_not_replaced_by_a_film(opened, tmp_path):
+def test_a_folder_is_not_replaced_by_a_film(run, tmp_path):
     (tmp_path / "toy.gif").mkdir()
     with pytest.raises(InputError, match="is a folder"):
-        write_turntable(opened, tmp_path / "toy.gif", Film(**FEW))
+        write_turntable(run, tmp_path / "toy.gif", Film(**FEW))
 
 
 def no_program():
@@ -298,21 +298,21 @@ def no_program():
 
 
 @pytest.mark.parametrize("module", [None, SimpleNamespace(get_ffmpeg_exe=no_program)])
-def test_without_ffmpeg_one_is_told_what_to_do(opened, tmp_path, monkeypatch, module):
+def test_without_ffmpeg_one_is_told_what_to_do(run, tmp_path, monkeypatch, module):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", module)
     with pytest.raises(InputError, match=r"pip install imageio-ffmpeg, or write a \.gif"):
-        write_turntable(opened, tmp_path / "toy.mp4", Film(**FEW))
+        write_turntable(run, tmp_path / "toy.mp4", Film(**FEW))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("frame", [1, 3])
 @pytest.mark.parametrize("ending", [".gif", ".mp4"])
 def test_a_film_that_fails_leaves_nothing_and_spares_the_older_one(
-    opened, tmp_path, monkeypatch, ending, frame
+    run, tmp_path, monkeypatch, ending, frame
 ):
     output = tmp_path / f"toy{ending}"
     output.write_bytes(b"older")
-    render, seen = type(opened).render, []
+    render, seen = type(run).render, []
 
     def failing(self, camera):
         seen.append(camera)
@@ -320,8 +320,8 @@ def test_a_film_that_fails_leaves_nothing_and_spares_the_older_one(
             raise OSError("no space")
         return render(self, camera)
 
-    monkeypatch.setattr(type(opened), "render", failing)
+    monkeypatch.setattr(type(run), "render", failing)
     with pytest.raises(OSError, match="no space"):
-        write_turntable(opened, output, Film(**FEW))
+        write_turntable(run, output, Film(**FEW))
     assert [path.name for path in tmp_path.iterdir()] == [output.name]
     assert output.read_bytes() == b"older"

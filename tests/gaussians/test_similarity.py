@@ -28,7 +28,7 @@ def from_file(path, source_from_world):
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
-def test_foreign_gaussians_are_seen_as_in_their_own_world(tmp_path, degree):
+def test_gaussians_from_elsewhere_are_seen_as_in_their_own_world(tmp_path, degree):
     scene = tiny_scene()
     source = with_harmonics(scene.gaussians, degree, np.random.default_rng(0))
     save_ply(tmp_path / "splats.ply", source)
