@@ -118,7 +118,8 @@ def _patches(
     one, two = patch[pairs]
     apart = one != two
     places = (one * count + two)[apart]
-    total = np.bincount(places, strengths[apart], count**2).reshape(count, count)
+    total = np.bincount(places, strengths[apart], count**2).astype(np.float64)
+    total = total.reshape(count, count)
     length = np.bincount(places, minlength=count**2).reshape(count, count).astype(np.float64)
     return Patches(
         sizes, np.stack(sums, axis=1) / sizes[:, None], total + total.T, length + length.T

@@ -63,23 +63,36 @@ class Relief:
         Concave and convex creases as in Stein, Schoeler, Papon, Woergoetter, "Object partitioning
         using local convexity", CVPR 2014.
         """
-        known = self.known & shifted(self.known, 1, axis)
-        known &= shifted(self.known, -1, axis) & shifted(self.known, 2, axis)
-        near, far = shifted(self.disparity, -1, axis), shifted(self.disparity, 2, axis)
-        before = (near - shifted(self.disparity, -3, axis)) * 1.5  # Rise over three pixels.
-        after = (shifted(self.disparity, 4, axis) - far) * 1.5
-        rise = far - near
-        # A crease follows one of the two slopes, or their mean; a step follows neither.
-        excess = np.minimum(np.abs(rise - before), np.abs(rise - after))
-        excess = np.minimum(excess, np.abs(rise - (before + after) / 2))
-        relative = excess / np.maximum(np.minimum(near, far), 1e-9)
+        known = self.known & _known_at(self.known, 1, axis)
+        known &= _known_at(self.known, -1, axis) & _known_at(self.known, 2, axis)
+        step = np.where(known, 1 - np.exp(-self._excess(axis) / STEP), 0.0)
         turn, convex = self._turn(axis)
         turn = np.where(known, turn, 0.0)
-        return Steps(
-            np.where(known, 1 - np.exp(-relative / STEP), 0.0),
-            np.where(convex, 0.0, turn),
-            np.where(convex, turn, 0.0),
+        return Steps(step, np.where(convex, 0.0, turn), np.where(convex, turn, 0.0))
+
+    def _excess(self, axis: int) -> Float[np.ndarray, "H W"]:
+        """Relative rise of disparity over three pixels that the slopes beside them do not explain.
+
+        Between two faces that meet, the rise lies between the two slopes, so there is no excess.
+        Of the three pixel sides, the one with the largest change counts in full, others as little
+        as half.
+        """
+        near, far = shifted(self.disparity, -1, axis), shifted(self.disparity, 2, axis)
+        rise = far - near
+        before = 1.5 * (near - shifted(self.disparity, -3, axis))  # Rise over three pixels.
+        after = 1.5 * (shifted(self.disparity, 4, axis) - far)
+        has_before, has_after = (_known_at(self.known, by, axis) for by in (-3, 4))
+        before, after = (
+            np.where(has_before, before, np.where(has_after, after, rise)),
+            np.where(has_after, after, np.where(has_before, before, rise)),
         )
+        excess = np.maximum(rise - np.maximum(before, after), np.minimum(before, after) - rise)
+        change = np.abs(shifted(self.disparity, 1, axis) - self.disparity)
+        largest = np.maximum(
+            change, np.maximum(shifted(change, -1, axis), shifted(change, 1, axis))
+        )
+        share = 0.5 + 0.5 * change / np.maximum(largest, 1e-12)
+        return share * np.maximum(excess, 0) / np.maximum(np.minimum(near, far), 1e-9)
 
     def _turn(self, axis: int) -> tuple[Float[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
         """1 - cosine between the normals to both sides, and whether the surface is convex there."""
@@ -95,6 +108,14 @@ def shifted(array: np.ndarray, by: int, axis: int) -> np.ndarray:
     length = array.shape[axis]
     places = np.clip(np.arange(length) + by, 0, length - 1)
     return np.take(array, places, axis)
+
+
+def _known_at(known: Bool[np.ndarray, "H W"], by: int, axis: int) -> Bool[np.ndarray, "H W"]:
+    """Whether the pixel `by` further along an axis lies in the image and is known."""
+    found = shifted(known, by, axis)
+    beyond = slice(-by, None) if by > 0 else slice(None, -by)
+    found[(slice(None),) * axis + (beyond,)] = False
+    return found
 
 
 def _normals_of(
@@ -114,11 +135,7 @@ def _slope(
     """Step of the points along an axis, on the side where depth changes less; 0 if unknown."""
     ahead = shifted(points, 1, axis) - points
     behind = points - shifted(points, -1, axis)
-    has_ahead, has_behind = shifted(known, 1, axis), shifted(known, -1, axis)
-    edge = [slice(None), slice(None)]
-    for has, place in ((has_ahead, -1), (has_behind, 0)):
-        edge[axis] = slice(place, None) if place else slice(0, 1)
-        has[tuple(edge)] = False
+    has_ahead, has_behind = _known_at(known, 1, axis), _known_at(known, -1, axis)
     rise = np.where(has_ahead, np.abs(ahead[..., 2]), np.inf)
     fall = np.where(has_behind, np.abs(behind[..., 2]), np.inf)
     even = has_ahead & has_behind
