@@ -22,6 +22,7 @@ from .system.errors import InputError
 from .training.inputs import TrainOptions
 from .training.train import train
 from .view.app import show
+from .virtual.config import VirtualConfig
 
 __version__: str
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Run",
     "TrainConfig",
     "TrainOptions",
+    "VirtualConfig",
     "__version__",
     "build_hierarchy",
     "cut",

@@ -29,7 +29,7 @@ def printed(trained, tmp_path, monkeypatch, capsys):
 
 
 def test_examples_are_numbered_and_say_how_to_run_them():
-    assert [int(path.name[:2]) for path in EXAMPLES] == list(range(1, 8))
+    assert [int(path.name[:2]) for path in EXAMPLES] == list(range(1, 9))
     for path in EXAMPLES:
         assert f"python examples/{path.name}" in path.read_text(encoding="utf-8")
     assert len(EXAMPLES[0].read_text(encoding="utf-8").splitlines()) <= 35
@@ -99,3 +99,24 @@ def test_the_seventh_serves_a_page_and_closes_it(printed):
     assert re.fullmatch(r"open http://127\.0\.0\.1:\d+", lines[0])
     assert lines[1].startswith("text/html")
     assert lines[-1] == "closed"
+
+
+def test_the_eighth_takes_a_splat_apart_without_photos(printed, tmp_path, monkeypatch):
+    train = splat_uff.train
+
+    def train_less(folder, output, settings, **others):
+        settings = replace(
+            settings,
+            size=48,
+            views=replace(settings.views, fewest=8, most=12),
+            features=replace(settings.features, steps=20, pixels=128),
+        )
+        return train(folder, output, settings, **others)
+
+    monkeypatch.setattr(splat_uff, "train", train_less)
+    said = printed(8)
+    assert re.search(r"\d+ virtual views around a thing", said)
+    sizes = [int(size.replace(",", "")) for size in re.findall(r"part \d: ([\d,]+)", said)]
+    assert len(sizes) == 8
+    assert sizes == sorted(sizes, reverse=True)
+    assert (tmp_path / "runs" / "toy-alone" / "capture" / "transforms.json").is_file()

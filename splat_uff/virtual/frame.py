@@ -43,6 +43,8 @@ class SplatFrame:
     """Unit vector."""
     has_floor: bool
     """Whether matter stands on a level surface, which hides it from below."""
+    solid: Bool[np.ndarray, "N"]
+    """Gaussians that are matter, from `solid_matter`."""
 
     @property
     def local_from_source(self) -> Float[np.ndarray, "4 4"]:
@@ -71,7 +73,7 @@ def find_frame(gaussians: Gaussians, up: str = "auto") -> SplatFrame:
     radius = max(radius, 3 * float(np.median(gaussians.scales.numpy()[solid].max(axis=1))), 1e-12)
     surfaces = _Surfaces.of(gaussians, (means - centre) / radius, solid)
     direction = surfaces.up() if up == "auto" else axis_of(up)
-    return SplatFrame(centre, radius, direction, surfaces.floor(direction) >= FLOOR_SHARE)
+    return SplatFrame(centre, radius, direction, surfaces.floor(direction) >= FLOOR_SHARE, solid)
 
 
 def axis_of(name: str) -> Float[np.ndarray, "3"]:

@@ -32,7 +32,7 @@ from splat_uff.virtual.candidates import (
 )
 from splat_uff.virtual.choose import Choice, choose_views
 from splat_uff.virtual.config import VirtualConfig
-from splat_uff.virtual.frame import SplatFrame, find_frame, solid_matter
+from splat_uff.virtual.frame import SplatFrame, find_frame
 
 VERSION = 1
 """Version of the choice of views; a capture of another one is made anew."""
@@ -101,7 +101,7 @@ def make_views(gaussians: Gaussians, config: VirtualConfig, *, size: int) -> Vir
     """
     frame = find_frame(gaussians, config.up)
     local = move_gaussians(gaussians, frame.local_from_source)
-    points = local.means.numpy().astype(np.float64)[solid_matter(local)]
+    points = local.means.numpy().astype(np.float64)[frame.solid]
     stands = free_positions(points, count=STANDS)
     surrounds, share = False, 0.0
     if config.kind == "auto":
