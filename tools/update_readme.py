@@ -24,6 +24,7 @@ HEADLINE = ROOT / "benchmarks" / "headline.json"
 ABLATION = ROOT / "benchmarks" / "ablation.json"
 DENSITY = ROOT / "benchmarks" / "density.json"
 SPLAT_ALONE = ROOT / "benchmarks" / "splat_alone.json"
+CLASSICAL_MASKS = ROOT / "benchmarks" / "classical_masks.json"
 FEATURES = ROOT / "benchmarks" / "features.json"
 SUPPORT = ROOT / "benchmarks" / "support.json"
 CONSENSUS_SCALE = ROOT / "benchmarks" / "consensus_scale.json"
@@ -43,6 +44,7 @@ PAGES = (
     ROOT / "docs" / "viewer.md",
     ROOT / "docs" / "splats.md",
     ROOT / "docs" / "research" / "features.md",
+    ROOT / "docs" / "research" / "classical-masks.md",
     ROOT / "benchmarks" / "RASTERIZER.md",
 )
 LEVELS = ("objects", "collections", "scene", "mean")
@@ -89,6 +91,9 @@ def parts() -> dict[str, str]:
         "viewer": viewer_text(json.loads(VIEWER.read_text(encoding="utf-8-sig"))),
         "modules": module_tree(),
         "support": support_table(json.loads(SUPPORT.read_text(encoding="utf-8-sig"))),
+        "classical-masks": classical_masks_table(
+            json.loads(CLASSICAL_MASKS.read_text(encoding="utf-8-sig"))
+        ),
         "features": features_table(json.loads(FEATURES.read_text(encoding="utf-8-sig"))),
         "consensus-scale": consensus_scale_table(
             json.loads(CONSENSUS_SCALE.read_text(encoding="utf-8-sig"))
@@ -467,6 +472,42 @@ def features_table(record: dict[str, Any]) -> str:
         named = ", ".join(map(str, seeds))
         text += f"Means of seeds {named}, where all were fitted:\n\n{_variants(full)}\n\n"
     return text + measured(record)
+
+
+def classical_masks_table(record: dict[str, Any]) -> str:
+    """One row for each scene and kind of masks, and the means over scenes that have all kinds."""
+    rows = record["rows"]
+    lines = [
+        "| scene | masks | NC objects | NC collections | NC mean / one cut | NC of the masks |"
+        " masks a photo | seconds |",
+        "|" + " --- |" * 8,
+    ]
+    kinds = list(dict.fromkeys(each["masks"] for each in rows))[::-1]
+    scenes = list(dict.fromkeys(each["scene"] for each in rows))
+    found = {(each["scene"], each["masks"]): each for each in rows}
+    for scene in scenes:
+        for kind in kinds:
+            if (scene, kind) in found:
+                own = found[scene, kind]
+                cells = [f"{own[key]:.0f}" for key in ("masks_a_photo", "seconds")]
+                nc = own["nc"]
+                scores = [f"{nc['objects']:.3f}", f"{nc['collections']:.3f}"]
+                both = f"{nc['mean']:.3f} / {own['nc_fixed']['mean']:.3f}"
+                masks = f"{own['nc_masks']['mean']:.3f}"
+                lines.append(row([f"*{scene}*", kind, *scores, both, masks, *cells]))
+    full = [scene for scene in scenes if all((scene, kind) in found for kind in kinds)]
+    for kind in kinds if full else ():
+        own = [found[scene, kind] for scene in full]
+        scores = [
+            f"{statistics.mean(each['nc'][level] for each in own):.3f}"
+            for level in ("objects", "collections", "mean")
+        ]
+        fixed = statistics.mean(each["nc_fixed"]["mean"] for each in own)
+        masks = statistics.mean(each["nc_masks"]["mean"] for each in own)
+        named = f"mean of {len(full)}"
+        both = f"{scores[2]} / {fixed:.3f}"
+        lines.append(row([named, kind, *scores[:2], both, f"{masks:.3f}", "", ""]))
+    return "\n".join(lines) + "\n\n" + measured(record)
 
 
 def _kind(row: dict[str, Any]) -> tuple[str, str]:

@@ -46,7 +46,7 @@ def masks(
     if checkpoint is None:
         raise InputError(
             f"no weights; pass --sam-checkpoint FILE or set {SAM_VARIABLE}. Without any, splat-uff "
-            "train --masks classical segments by colour."
+            "train --masks classical segments by colour and geometry."
         )
     if size < 16:
         raise InputError(f"--size is {size}; expected at least 16 pixels.")

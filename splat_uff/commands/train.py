@@ -38,8 +38,8 @@ class Input:
     data_root: Folder = None
     """Folder of scenes for --scene; the default is the environment variable SPLAT_UFF_DATA."""
     masks: Annotated[str, tyro.conf.arg(metavar="DIR|classical")] = ""
-    """Folder of masks from any tool (docs/input.md), or classical for nested colour segments; the
-    default is the masks in the capture's own folder."""
+    """Folder of masks from any tool (docs/input.md), or classical for nested segments by
+    colour, depth and normals; the default is the masks in the capture's own folder."""
     gaussians: File = None
     """Gaussians fitted elsewhere, as a 3DGS .ply; only features are then learned. With --scene or
     --data, they are in the frame of its poses; alone, virtual photos are made of them."""

@@ -17,7 +17,7 @@ CONTEXT_TITLE = "Published figures: other scenes, real SAM masks, so not like fo
 MASK_ORIGINS = {
     "simulated": "simulated masks",
     "imported": "imported masks",
-    "classical": "nested segments of colour (classical)",
+    "classical": "nested segments of colour, depth and normals (classical)",
     "none": "no masks",
 }
 

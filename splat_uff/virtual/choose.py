@@ -46,14 +46,14 @@ def choose_views(candidates: Sequence[Candidate], count: int, config: VirtualCon
     left = goal.copy()
     most, fewest = min(config.most, len(candidates)), min(config.fewest, len(candidates))
     chosen: list[int] = []
-    while len(chosen) < most:
+    wanted = most
+    while len(chosen) < wanted:
         rest = [index for index in range(len(candidates)) if index not in set(chosen)]
-        taken = _greedy(candidates, rest, left, most - len(chosen), ENOUGH * visible)
+        taken = _greedy(candidates, rest, left, wanted - len(chosen), ENOUGH * visible)
         chosen += taken
-        if len(chosen) >= fewest or not rest:
-            break
+        wanted = fewest
         left += goal  # All are seen often enough; the views that are still due see them again.
-        if not taken and not left.any():
+        if not taken and not goal.any():
             break
     counts = np.zeros(count, np.int32)
     for index in chosen[:most]:

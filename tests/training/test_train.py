@@ -15,8 +15,11 @@ from plyfile import PlyData
 
 from splat_uff.capture import read_capture
 from splat_uff.cli import main
+from splat_uff.gaussians.classical import gather_seen
 from splat_uff.gaussians.ply import load_ply, save_ply
 from splat_uff.gaussians.similarity import move_gaussians
+from splat_uff.masks.gather import gather_masks
+from splat_uff.run.masks import held_out_masks, training_masks
 from splat_uff.run.open import open_run
 from splat_uff.system.files import read_arrays
 
@@ -334,6 +337,32 @@ def test_train_makes_do_without_masks_of_the_capture(toy, tmp_path):
     assert "nc" not in metrics
     with pytest.raises(SystemExit):  # A run is gone on with by its own masks only.
         main([*data, "--masks", str(toy / "train_seg"), "--resume"])
+
+
+def test_train_makes_the_same_classical_masks_when_resumed_and_opened(tmp_path, monkeypatch):
+    made = []
+
+    def record(*given, **options):
+        made.append(gather_seen(*given, **options))
+        return made[-1]
+
+    monkeypatch.setattr("splat_uff.training.stages.gather_seen", record)
+    folder, given = tmp_path / "run", ("--masks", "classical", "--gaussians.depth-weight", "0.1")
+    straight = train(folder, *given)
+    features = (folder / "features.npz").read_bytes()
+    for name in ("metrics.json", "hierarchy.npz", "features.npz"):
+        (folder / name).unlink()
+    assert train(folder, *given, "--resume") == straight
+    assert (folder / "features.npz").read_bytes() == features
+    opened = open_run(folder)
+    colours = gather_masks(opened.capture, "classical")
+    for view, (masks, _) in enumerate(training_masks(opened)):
+        for others in made:
+            np.testing.assert_array_equal(masks.packed, others[view][0].packed)
+    assert made[0].counts != colours.counts
+    held_out = held_out_masks(opened)
+    assert len(held_out) == len(opened.capture.val)
+    assert min(held_out.counts) > 0
 
 
 @pytest.mark.slow
