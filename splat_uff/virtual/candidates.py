@@ -23,6 +23,8 @@ SIDE = 100
 """Sides, in pixels, of the renderings that tell what a camera sees."""
 FIELD_AROUND, FIELD_INSIDE = 50.0, 75.0
 """Field of view of cameras, in degrees."""
+FAR, CLOSE = 2.6, 2.0
+"""Distances of the rings around a thing, in radii; from afar, all of it is in the image."""
 SEEN = 0.1
 """Blend weight, summed over the pixels of a photo, from which a Gaussian counts as seen."""
 COVERED = 0.5
@@ -105,7 +107,7 @@ def cameras_around(up: Float[np.ndarray, "3"], *, below: bool) -> list[Camera]:
     cameras = []
     for ring, elevation in enumerate(np.radians(elevations)):
         count = max(4, round(18 * np.cos(elevation)))
-        for distance in (1.1 / np.sin(np.radians(FIELD_AROUND / 2)), 1.5):
+        for distance in (FAR, CLOSE):
             turns = 2 * np.pi * (np.arange(count) + 0.5 * (ring % 2)) / count
             for turn in turns:
                 flat = np.cos(turn) * right + np.sin(turn) * forward

@@ -45,18 +45,16 @@ def choose_views(candidates: Sequence[Candidate], count: int, config: VirtualCon
     goal = np.minimum(seen_by, config.seen_by)
     left = goal.copy()
     most, fewest = min(config.most, len(candidates)), min(config.fewest, len(candidates))
-    chosen: list[int] = []
-    wanted = most
-    while len(chosen) < wanted:
-        rest = [index for index in range(len(candidates)) if index not in set(chosen)]
-        taken = _greedy(candidates, rest, left, wanted - len(chosen), ENOUGH * visible)
-        chosen += taken
-        wanted = fewest
+    chosen = _greedy(candidates, range(len(candidates)), left, most, ENOUGH * visible)
+    while len(chosen) < fewest:
         left += goal  # All are seen often enough; the views that are still due see them again.
-        if not taken and not goal.any():
+        rest = sorted(set(range(len(candidates))) - set(chosen))
+        taken = _greedy(candidates, rest, left, fewest - len(chosen), 0)
+        if not taken:  # The rest see nothing.
             break
+        chosen += taken
     counts = np.zeros(count, np.int32)
-    for index in chosen[:most]:
+    for index in chosen:
         counts[candidates[index].seen] += 1
     covered = int(((counts >= goal) & (goal > 0)).sum())
     held_out = _apart(candidates, chosen, config.held_out)

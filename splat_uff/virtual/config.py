@@ -19,7 +19,7 @@ class VirtualConfig:
     ] = "auto"
     """Axis of the splat's file that points up; auto finds it from floors and other level surfaces.
     """
-    fewest: Annotated[int, msgspec.Meta(ge=8, le=1000)] = 60
+    fewest: Annotated[int, msgspec.Meta(ge=8, le=1000)] = 80
     """Smallest number of training views, from 8 to 1000."""
     most: Annotated[int, msgspec.Meta(ge=8, le=1000)] = 120
     """Largest number of training views; fewer are made as soon as every visible Gaussian is seen by
