@@ -12,6 +12,8 @@ from splat_uff.virtual.config import VirtualConfig
 
 ENOUGH = 0.002
 """Share of the visible Gaussians below which another view is not worth it."""
+LITTLE = 0.01
+"""Share of the visible Gaussians below which a view is not worth it only to reach the fewest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +51,8 @@ def choose_views(candidates: Sequence[Candidate], count: int, config: VirtualCon
     while len(chosen) < fewest:
         left += goal  # All are seen often enough; the views that are still due see them again.
         rest = sorted(set(range(len(candidates))) - set(chosen))
-        taken = _greedy(candidates, rest, left, fewest - len(chosen), 0)
-        if not taken:  # The rest see nothing.
+        taken = _greedy(candidates, rest, left, fewest - len(chosen), LITTLE * visible)
+        if not taken:  # The rest see next to nothing.
             break
         chosen += taken
     counts = np.zeros(count, np.int32)

@@ -25,7 +25,9 @@ from splat_uff.virtual.candidates import (
     Candidate,
     Kind,
     cameras_around,
+    cameras_around_core,
     cameras_inside,
+    find_core,
     free_positions,
     is_place,
     look_from,
@@ -34,6 +36,8 @@ from splat_uff.virtual.choose import Choice, choose_views
 from splat_uff.virtual.config import VirtualConfig
 from splat_uff.virtual.frame import SplatFrame, find_frame
 
+FEWEST_INSIDE = 8
+"""Cameras inside a place with fewer of which it is looked at from around."""
 VERSION = 1
 """Version of the choice of views; a capture of another one is made anew."""
 
@@ -109,9 +113,12 @@ def make_views(gaussians: Gaussians, config: VirtualConfig, *, size: int) -> Vir
     kind: Kind = "inside" if surrounds or config.kind == "inside" else "around"
     candidates: list[Candidate] = []
     if kind == "inside":
-        cameras = cameras_inside(frame.up, stands)
-        candidates = list(look_from(local, cameras, kind, size=size))
-        if len(candidates) < min(config.fewest, 24):
+        core = find_core(points)
+        cameras = cameras_around_core(frame.up, *core)
+        candidates = list(look_from(local, cameras, kind, size=size, core=core))
+        cameras = cameras_inside(frame.up, stands, core[0])
+        candidates += look_from(local, cameras, kind, size=size)
+        if len(candidates) < FEWEST_INSIDE:
             notice("there is too little free space within the splat; cameras stand around it.")
             kind = "around"
     if kind == "around":

@@ -8,7 +8,9 @@ from splat_uff.virtual.candidates import (
     NEAR,
     Candidate,
     cameras_around,
+    cameras_around_core,
     cameras_inside,
+    find_core,
     free_positions,
     is_place,
     look_from,
@@ -140,3 +142,28 @@ def test_what_lies_behind_is_not_seen():
     for candidate in look_from(gaussians, above, "around", size=100):
         assert 1600 not in candidate.seen
         assert len(candidate.seen) > 100
+
+
+def test_the_core_is_the_thing_that_was_photographed():
+    """A small dense ball in a large coarse shell: a thing on which a phone made a circle."""
+    thing, shell = ball((0.3, 0.1, 0), radius=0.08, count=1500), ball(radius=1.0, count=600)
+    points = np.concatenate([thing[0], shell[0]])
+    middle, radius = find_core(points)
+    assert np.allclose(middle, (0.3, 0.1, 0), atol=0.02)
+    assert 0.05 < radius < 0.2
+    gaussians = joined(thing, (shell[0], np.full((600, 3), 0.2)))
+    cameras = cameras_around_core(UP, middle, radius)
+    kept = list(look_from(gaussians, cameras, "inside", size=400, core=(middle, radius)))
+    assert len(kept) > 0.8 * len(cameras)
+    seen = set().union(*(each.seen.tolist() for each in kept))
+    assert len(seen & set(range(1500))) > 1400
+
+
+def test_cameras_behind_a_wall_are_left_out():
+    """Rings around the core of a room may reach beyond its walls."""
+    gaussians = room(side=1.0)
+    core = np.zeros(3), 0.3
+    cameras = cameras_around_core(UP, *core)
+    outside = [each for each in cameras if np.abs(each.centre).max() > 0.55]
+    assert outside
+    assert not list(look_from(gaussians, outside, "inside", size=100, core=core))

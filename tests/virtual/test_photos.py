@@ -48,8 +48,8 @@ def test_photos_are_renderings_in_the_frame_of_the_file(two_balls, tmp_path):
     capture = read_capture(tmp_path / "capture", size=48)
     assert capture.virtual
     assert capture.has_alpha
-    assert (len(capture.train), len(capture.val)) == (8, 3)
-    assert "8 virtual views around a thing" in words
+    assert (len(capture.train), len(capture.val)) == (12, 3)
+    assert "12 virtual views around a thing" in words
     gaussians = place_as_it_is(read_source(two_balls), two_balls, capture).gaussians
     for view in (*capture.train, *capture.val):
         shown = render_over_white(gaussians, view.camera)
@@ -102,7 +102,7 @@ def test_training_on_a_splat_alone(two_balls, tmp_path):
     assert again == metrics
     shutil.move(tmp_path / "run", tmp_path / "elsewhere")  # The run holds its photos.
     run = open_run(tmp_path / "elsewhere", finished=True)
-    assert len(run.capture.train) == 8
+    assert len(run.capture.train) == 12
     assert np.allclose(run.files_from_world, run.capture.source_from_world)
 
 
@@ -202,7 +202,7 @@ def test_large_gaussians_in_a_scene_of_small_units_are_right(two_balls, tmp_path
     for axis in range(3):
         table[f"scale_{axis}"] += np.log(10_000)
     write_table(tmp_path / "large.ply", table)
-    assert "8 virtual views" in make(tmp_path / "large.ply", tmp_path / "capture")
+    assert "12 virtual views" in make(tmp_path / "large.ply", tmp_path / "capture")
 
 
 def test_commands(two_balls, tmp_path, monkeypatch, capsys):
