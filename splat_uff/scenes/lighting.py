@@ -1,7 +1,7 @@
 """Lighting of a built-in scene: light from all sides, lights with shadows, and highlights."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -18,6 +18,7 @@ NEAR = 0.25
 """Squared distance from a lamp, in square world units, within which its light hardly grows."""
 
 
+@runtime_checkable
 class Blocked(Protocol):
     """Function that returns whether rays hit the scene."""
 

@@ -1,7 +1,7 @@
 """Cameras of a built-in scene, with NeRF-synthetic's distance, lens and conventions."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +18,7 @@ TURNS = (10, 45, 90, 135)
 """Angles between a held-out view and its rotated twins, in degrees."""
 
 
+@runtime_checkable
 class TrainPoses(Protocol):
     """Function that draws the training cameras of a scene; OpenGL axes."""
 
@@ -26,6 +27,7 @@ class TrainPoses(Protocol):
     ) -> list[Float[np.ndarray, "4 4"]]: ...
 
 
+@runtime_checkable
 class ValPoses(Protocol):
     """Function that places the held-out cameras of a scene; OpenGL axes."""
 
