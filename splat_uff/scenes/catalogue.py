@@ -5,8 +5,12 @@ from dataclasses import dataclass
 
 from splat_uff.scenes.desk import build_desk
 from splat_uff.scenes.drums import build_drums
+from splat_uff.scenes.lighting import OPEN_SKY, Lighting
 from splat_uff.scenes.parts import Part
 from splat_uff.scenes.plant import build_plant
+from splat_uff.scenes.poses import AROUND, Cameras
+from splat_uff.scenes.room import INDOORS, build_room
+from splat_uff.scenes.room_walk import WALK
 from splat_uff.scenes.toy import build_toy
 from splat_uff.scenes.truck import build_truck
 
@@ -23,6 +27,8 @@ class Recipe:
     """Width and height of ids, depth and co-visibility, in pixels."""
     num_train: int = 100
     num_val: int = 20
+    cameras: Cameras = AROUND
+    lighting: Lighting = OPEN_SKY
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
@@ -35,6 +41,12 @@ RECIPES = {
     "desk": Recipe(build_desk, "a writing desk: small things, many of them alike"),
     "truck": Recipe(build_truck, "a work truck: hard surfaces, thin parts, parts inside parts"),
     "plant": Recipe(build_plant, "a rubber tree in a pot: many similar leaves on branches"),
+    "room": Recipe(
+        build_room,
+        "a living room seen from inside: walls, and furniture in groups",
+        cameras=WALK,
+        lighting=INDOORS,
+    ),
     "toy": Recipe(
         build_toy,
         "ten parts in three groups, for tests",

@@ -26,6 +26,8 @@ class Material:
     """Contrast of wood grain, 0 to 1."""
     grain_axis: tuple[float, float, float] = (1.0, 0.0, 0.0)
     """Direction of the grain, in the world."""
+    glow: float = 0.0
+    """Light that the surface gives off by itself, as a multiple of its albedo."""
 
 
 @array_record

@@ -1,5 +1,8 @@
 """Cameras of a built-in scene, with NeRF-synthetic's distance, lens and conventions."""
 
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
 import numpy as np
 from jaxtyping import Float
 
@@ -13,6 +16,32 @@ ANGLE_X = 0.6911112070083618
 """Horizontal field of view, in radians."""
 TURNS = (10, 45, 90, 135)
 """Angles between a held-out view and its rotated twins, in degrees."""
+
+
+@runtime_checkable
+class TrainPoses(Protocol):
+    """Function that draws the training cameras of a scene; OpenGL axes."""
+
+    def __call__(
+        self, count: int, *, rng: np.random.Generator
+    ) -> list[Float[np.ndarray, "4 4"]]: ...
+
+
+@runtime_checkable
+class ValPoses(Protocol):
+    """Function that places the held-out cameras of a scene; OpenGL axes."""
+
+    def __call__(self, count: int) -> list[Float[np.ndarray, "4 4"]]: ...
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """Cameras of a scene. The held-out ones, rotated about z by `TURNS`, must stay in the open."""
+
+    train: TrainPoses
+    val: ValPoses
+    angle_x: float = ANGLE_X
+    """Horizontal field of view, in radians."""
 
 
 def train_poses(count: int, *, rng: np.random.Generator) -> list[Float[np.ndarray, "4 4"]]:
@@ -45,3 +74,7 @@ def _look_at_origin(azimuth: float, height: float) -> Float[np.ndarray, "4 4"]:
     back = np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), height])
     right = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
     return pose_along(DISTANCE * back, -back, right) @ OPENCV_FROM_OPENGL
+
+
+AROUND = Cameras(train_poses, val_poses)
+"""Cameras around a scene that look at the origin."""

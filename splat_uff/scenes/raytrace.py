@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from splat_uff.capture.images import to_bytes
 from splat_uff.geometry.cameras import Camera, pixel_centres
-from splat_uff.scenes.lighting import Points, shade, sky_light
+from splat_uff.scenes.lighting import OPEN_SKY, Lighting, Points, shade, sky_light
 from splat_uff.scenes.parts import Part
 from splat_uff.scenes.surfaces import Surface, build_surface
 from splat_uff.system.records import array_record
@@ -36,7 +36,8 @@ class TracedScene:
     normals: Float[np.ndarray, "N 3"]
     """Normals of the surface, float32."""
     sky: Float[np.ndarray, "N"]
-    """Light from the whole sky at each vertex, 1 in the open."""
+    """Light from all sides at each vertex, 1 in the open."""
+    lighting: Lighting
     materials: dict[str, np.ndarray]
     """Fields of `Material`, as arrays over parts."""
     object_of_part: Int[np.ndarray, "Q"]
@@ -57,8 +58,8 @@ class Hits:
     barycentric: Float[np.ndarray, "R 2"]
 
 
-def build_scene(parts: list[Part]) -> TracedScene:
-    """Prepare parts for ray casting; takes a second or two for a large scene."""
+def build_scene(parts: list[Part], lighting: Lighting = OPEN_SKY) -> TracedScene:
+    """Prepare parts for ray casting under a light; takes a second or two for a large scene."""
     import open3d as o3d
 
     surface = build_surface(parts, crease_degrees=CREASE_DEGREES, max_edge=MAX_EDGE)
@@ -72,12 +73,13 @@ def build_scene(parts: list[Part]) -> TracedScene:
     object_ids = {path: 1 + index for index, path in enumerate(objects)}
     collection_ids = {name: 1 + index for index, name in enumerate(collections)}
     materials = [part.material for part in parts]
-    fields = ("albedo", "specular", "gloss", "metallic", "grain", "grain_axis")
+    fields = ("albedo", "specular", "gloss", "metallic", "grain", "grain_axis", "glow")
     return TracedScene(
         caster,
         surface,
         surface.normals.astype(np.float32),
-        sky_light(surface, partial(_blocked, caster)),
+        sky_light(surface, partial(_blocked, caster), lighting),
+        lighting,
         {name: np.array([getattr(m, name) for m in materials], np.float32) for name in fields},
         np.array([object_ids[part.path] for part in parts]),
         np.array([collection_ids[part.collection] for part in parts]),
@@ -155,7 +157,7 @@ def _colours(
     sky = np.einsum("rk,rk->r", weights, scene.sky[corners])
     points = Points(positions, normals, to_eye, sky)
     material = {name: values[hits.part[seen]] for name, values in scene.materials.items()}
-    image[seen, :3] = shade(points, material, partial(_blocked, scene.caster))
+    image[seen, :3] = shade(points, material, partial(_blocked, scene.caster), scene.lighting)
     image[seen, 3] = 1
     return image
 
@@ -171,13 +173,16 @@ def _ahead(camera: Camera, pixels: Float[np.ndarray, "R 2"]) -> Float[np.ndarray
 
 
 def _blocked(
-    caster: Any, origins: Float[np.ndarray, "R 3"], directions: Float[np.ndarray, "R 3"]
+    caster: Any,
+    origins: Float[np.ndarray, "R 3"],
+    directions: Float[np.ndarray, "R 3"],
+    reach: float = np.inf,
 ) -> Bool[np.ndarray, "R"]:
-    """Whether each ray hits anything."""
+    """Whether each ray hits anything before `reach`, in lengths of its direction."""
     import open3d as o3d
 
     rays = np.concatenate([origins, directions], axis=1, dtype=np.float32)
-    return caster.test_occlusions(o3d.core.Tensor(rays)).numpy()
+    return caster.test_occlusions(o3d.core.Tensor(rays), tfar=reach).numpy()
 
 
 def _edges(

@@ -160,16 +160,16 @@ def sheet(surface: Float[np.ndarray, "U V 3"], *, thickness: float) -> Mesh:
     edge = np.stack([rim, rim + rows * columns])
     return Mesh(
         vertices,
-        np.concatenate([_quads(top), _quads(bottom[:, ::-1]), _bands(edge)]),
+        np.concatenate([quads(top), quads(bottom[:, ::-1]), _bands(edge)]),
     )
 
 
 def _bands(grid: np.ndarray) -> np.ndarray:
     """Triangles between the closed rows of an index grid [K S], except for degenerate ones."""
-    return _quads(np.concatenate([grid, grid[:, :1]], axis=1)[:, ::-1])
+    return quads(np.concatenate([grid, grid[:, :1]], axis=1)[:, ::-1])
 
 
-def _quads(grid: np.ndarray) -> np.ndarray:
+def quads(grid: np.ndarray) -> np.ndarray:
     """Two triangles for each cell of an index grid, facing along d/drow x d/dcolumn."""
     a, b, c, d = grid[:-1, :-1], grid[1:, :-1], grid[1:, 1:], grid[:-1, 1:]
     triangles = np.concatenate(

@@ -14,7 +14,7 @@ from PIL import Image
 from splat_uff.geometry.cameras import Camera, camera_from_opengl, pixel_centres
 from splat_uff.scenes.catalogue import Recipe
 from splat_uff.scenes.covisible import covisible_pixels
-from splat_uff.scenes.poses import ANGLE_X, TURNS, train_poses, turned_pose, val_poses
+from splat_uff.scenes.poses import TURNS, turned_pose
 from splat_uff.scenes.raytrace import (
     TracedScene,
     build_scene,
@@ -52,11 +52,12 @@ def write_scene(
         on_ids: Called for each training and held-out view with ids at the size of the photos, to
             make masks; calls come from several threads, in any order.
     """
-    train, val = train_poses(recipe.num_train, rng=rng), val_poses(recipe.num_val)
+    cameras = recipe.cameras
+    train, val = cameras.train(recipe.num_train, rng=rng), cameras.val(recipe.num_val)
     turned = {degrees: [turned_pose(pose, degrees=degrees) for pose in val] for degrees in TURNS}
-    _write_transforms(folder, train, val, turned)
+    _write_transforms(folder, cameras.angle_x, train, val, turned)
     with progress_bar(f"making {name}", len(train) + 2 * len(val)) as bar:
-        scene = build_scene(recipe.build())
+        scene = build_scene(recipe.build(), recipe.lighting)
         jobs: list[tuple[str, str, Float[np.ndarray, "4 4"]]] = []
         for split, poses in (("train", train), ("val", val), ("val_rotate", turned[10])):
             (folder / split).mkdir()
@@ -85,7 +86,7 @@ def _write_view(
     recipe: Recipe,
     on_ids: OnIds | None,
 ) -> None:
-    camera = _camera(pose, recipe.photo_size)
+    camera = _camera(pose, recipe, recipe.photo_size)
     photo, hits = render_photo(scene, camera)
     _save_image(folder / split / f"{view}.png", photo)
     if split == "val_rotate":
@@ -94,7 +95,7 @@ def _write_view(
         shape = (camera.height, camera.width)
         objects, collections = render_ids(scene, hits)
         on_ids(split, view, objects.reshape(shape), collections.reshape(shape))
-    camera = _camera(pose, recipe.truth_size)
+    camera = _camera(pose, recipe, recipe.truth_size)
     ids = render_ids(scene, cast(scene, camera, pixel_centres(camera)))
     for kind, values in zip(("objects", "collections"), ids, strict=True):
         image = _three_channels(values.reshape(camera.height, camera.width))
@@ -108,14 +109,14 @@ def _write_depth_and_visibility(
     for name in ("val_depth", "val_visible"):
         (folder / name).mkdir()
     for index, pose in enumerate(val):
-        camera = _camera(pose, recipe.truth_size)
+        camera = _camera(pose, recipe, recipe.truth_size)
         depth = _depth(scene, camera)
         np.save(folder / "val_depth" / f"r_{index}_z.npy", depth)
         levels = np.clip(np.rint(256 * (1 - depth / DEPTH_RANGE)), 1, 255)
         levels = np.where(depth > 0, levels, 0)  # 0 is background, so no surface may round to it.
         _save_image(folder / "val_depth" / f"r_{index}_depth.png", _three_channels(levels))
         for degrees in TURNS:
-            twin = _camera(turned[degrees][index], recipe.truth_size)
+            twin = _camera(turned[degrees][index], recipe, recipe.truth_size)
             twin_depth = _depth(scene, twin)
             ending = "" if degrees == 10 else f"_{degrees}"
             here = covisible_pixels(camera, depth, twin, twin_depth)
@@ -130,11 +131,13 @@ def _depth(scene: TracedScene, camera: Camera) -> Float[np.ndarray, "H W"]:
     return depth.reshape(camera.height, camera.width)
 
 
-def _camera(pose: Float[np.ndarray, "4 4"], size: int) -> Camera:
-    return camera_from_opengl(pose, angle_x=ANGLE_X, width=size, height=size)
+def _camera(pose: Float[np.ndarray, "4 4"], recipe: Recipe, size: int) -> Camera:
+    return camera_from_opengl(pose, angle_x=recipe.cameras.angle_x, width=size, height=size)
 
 
-def _write_transforms(folder: Path, train: Poses, val: Poses, turned: dict[int, Poses]) -> None:
+def _write_transforms(
+    folder: Path, angle_x: float, train: Poses, val: Poses, turned: dict[int, Poses]
+) -> None:
     """Write one file per split; views rotated by 10 degrees are written under both usual names."""
     splits = [
         ("train", "train", train),
@@ -149,7 +152,7 @@ def _write_transforms(folder: Path, train: Poses, val: Poses, turned: dict[int, 
             {"file_path": f"./{images}/r_{index}", "transform_matrix": pose.tolist()}
             for index, pose in enumerate(poses)
         ]
-        record = {"camera_angle_x": ANGLE_X, "frames": frames}
+        record = {"camera_angle_x": angle_x, "frames": frames}
         write_json(folder / f"transforms_{split}.json", record)
 
 

@@ -56,6 +56,20 @@ def test_initial_gaussians_without_alpha_fill_the_box_that_cameras_see():
     assert (np.abs(means).max(axis=0) > 0.9 * half).all()
 
 
+def test_initial_gaussians_of_cameras_that_look_around_reach_behind_them():
+    capture = ball_capture(views=10, has_alpha=False)
+    turned = np.diag([-1.0, 1.0, -1.0, 1.0])  # Half a turn about the vertical axis.
+    views = tuple(
+        replace(view, camera=replace(view.camera, world_from_cam=view.camera.world_from_cam @ turn))
+        for view, turn in zip(capture.train, [turned, turned, *[np.eye(4)] * 8], strict=True)
+    )
+    means = start(replace(capture, train=views)).means.numpy()
+    assert np.abs(means).max() <= 2 * 1.5
+    assert (np.abs(means).max(axis=0) > 0.9 * 2 * 1.5).all()
+    one = (replace(views[2], camera=views[0].camera), *views[2:])  # One of nine may look away.
+    assert np.abs(start(replace(capture, train=(*one, *one[1:]))).means.numpy()).max() < 1.5
+
+
 @pytest.mark.parametrize(("count", "degree"), [(1, 0), (2, 0), (500, 3), (9000, 1)])
 def test_initial_gaussians_are_as_many_as_asked_for(count, degree):
     gaussians = start(ball_capture(), count, degree)

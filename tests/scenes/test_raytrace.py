@@ -1,5 +1,7 @@
 """What rays see of the built-in scenes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from splat_uff.geometry.cameras import camera_from_opengl, pixel_centres, projec
 from splat_uff.scenes import lighting, materials, raytrace
 from splat_uff.scenes.catalogue import RECIPES
 from splat_uff.scenes.covisible import covisible_pixels
+from splat_uff.scenes.lighting import Light, Lighting
 from splat_uff.scenes.parts import Part
 from splat_uff.scenes.poses import (
     ANGLE_X,
@@ -106,6 +109,44 @@ def test_sky_light_is_full_in_the_open_and_dim_under_a_roof():
         light.append(scene.sky[upper & (scene.surface.normals[:, 2] > 0.9)].mean())
     assert light[0] > 0.8
     assert light[1] < 0.2
+
+
+def test_sky_light_of_limited_reach_gets_under_a_roof_above_it():
+    floor, roof = (Part("a", name, box(1, 1, 0.1), materials.OAK) for name in ("floor", "roof"))
+    roof = roof.moved(z=0.6)
+    light = []
+    for reach in (0.4, 0.6):
+        scene = build_scene([floor, roof], Lighting((), reach=reach))
+        middle = np.abs(scene.surface.vertices - [0, 0, 0.05]).max(axis=1) < 0.1
+        light.append(scene.sky[middle & (scene.surface.normals[:, 2] > 0.9)].mean())
+    assert light[0] > 0.8
+    assert light[1] < 0.8 * light[0]
+
+
+def test_lamp_lights_less_with_distance_and_not_through_a_lid():
+    lamp = Lighting((Light((0, 0, 2), (0.3, 0.3, 0.3), is_lamp=True),), sky_colour=(0, 0, 0))
+    pose = np.eye(4)
+    pose[2, 3] = 1.2  # Looks down, below the lid.
+    felt = materials.WHITE_FELT  # Mirrors nothing.
+    near, far = (Part("a", "table", box(1, 1, 0.1).moved(z=z), felt) for z in (0.5, 0))
+    lid = Part("a", "lid", box(1, 1, 0.1).moved(z=1.6), felt)
+    tones = []
+    for parts in ([near], [far], [far, lid]):
+        photo, _ = render_photo(build_scene(parts, lamp), camera_at(pose, 24))
+        tones.append(photo[..., :3].mean())
+    assert tones[0] > tones[1] > tones[2] == 0
+
+
+def test_glow_is_seen_without_any_light():
+    glowing = replace(materials.WHITE_FELT, glow=0.5)
+    dark = Lighting((), sky_colour=(0, 0, 0))
+    tones = []
+    for material in (materials.WHITE_FELT, glowing):
+        scene = build_scene([Part("a", "ball", sphere(1), material)], dark)
+        photo, _ = render_photo(scene, camera_at(val_poses(1)[0], 24))
+        tones.append(int(photo[12, 12, 0]))
+    assert tones[0] == 0
+    assert tones[1] > 120
 
 
 @pytest.mark.parametrize("degrees", [0, 10, 90])

@@ -7,6 +7,7 @@ import pytest
 
 from splat_uff.scenes.catalogue import RECIPES
 from splat_uff.scenes.parts import Mesh, Part, colour, join, rotation
+from splat_uff.scenes.poses import AROUND
 from splat_uff.scenes.shapes import (
     box,
     curve,
@@ -105,7 +106,8 @@ def test_recipes_fill_the_frame_and_fit_eight_bit_ids(name):
     assert len(objects) <= 255
     assert len({part.collection for part in parts}) >= 3
     reach = np.linalg.norm(join(part.mesh for part in parts).vertices, axis=1).max()
-    assert 1.0 < reach < 1.5  # Photos show a ball of radius 1.37 whole, and more in its middle.
+    if RECIPES[name].cameras is AROUND:
+        assert 1.0 < reach < 1.5  # Photos show a ball of radius 1.37 whole, more in its middle.
 
 
 def area(mesh: Mesh):
