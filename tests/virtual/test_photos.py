@@ -15,7 +15,10 @@ from splat_uff.gaussians.placed import place_as_it_is
 from splat_uff.gaussians.ply import save_ply, table_of
 from splat_uff.gaussians.source import read_source
 from splat_uff.gaussians.table import write_table
+from splat_uff.masks.folders import write_masks
+from splat_uff.masks.records import MaskSet
 from splat_uff.render.compositing import WHITE, render_over_white
+from splat_uff.run.masks import training_masks
 from splat_uff.run.open import open_run
 from splat_uff.settings import TrainConfig
 from splat_uff.system.errors import InputError
@@ -137,6 +140,41 @@ def test_overwriting_replaces_the_photos(two_balls, tmp_path):
     train(None, tmp_path / "run", QUICK, splats=other, options=TrainOptions(overwrite=True))
     record = json.loads((tmp_path / "run" / "capture" / "transforms.json").read_text())
     assert record["virtual_views"]["source"] == "other.ply"
+
+
+def halves(capture):
+    """Masks of the left and right half of every training photo, in the capture's folder."""
+    for view in capture.train:
+        left = np.zeros((2, view.camera.height, view.camera.width), bool)
+        left[0, :, : view.camera.width // 2] = True
+        left[1] = ~left[0]
+        write_masks(capture.folder, "train", view.name, MaskSet.of(left))
+
+
+def test_masks_are_made_for_the_virtual_photos_by_a_function(two_balls, tmp_path):
+    asked = []
+
+    def make_them(capture):
+        asked.append(capture.folder)
+        halves(capture)
+
+    metrics = train(None, tmp_path / "run", QUICK, splats=two_balls, masks=make_them)
+    assert asked == [tmp_path / "run" / "capture"]
+    assert metrics["masks"] == "imported"
+    halved = {len(each) for each, _ in training_masks(open_run(tmp_path / "run"))}
+    assert halved == {2}
+
+
+def test_masks_of_another_tool_for_photos_written_before(two_balls, tmp_path):
+    make(two_balls, tmp_path / "photos")
+    halves(read_capture(tmp_path / "photos", size=48))
+    masks = tmp_path / "photos" / "train_seg"
+    alone = train(None, tmp_path / "run", QUICK, splats=two_balls, masks=str(masks))
+    assert alone["masks"] == "imported"
+    assert "psnr" not in alone
+    both = train(tmp_path / "photos", tmp_path / "both", QUICK, splats=two_balls)
+    assert both["num_segments"] == alone["num_segments"]
+    assert "psnr" not in both  # These photos are virtual, too.
 
 
 def test_nothing_to_train_on(tmp_path):
