@@ -113,7 +113,10 @@ def time_training(folder: Path, count: int) -> dict:
 
 
 def split(gaussians: Gaussians, count: int) -> Gaussians:
-    """At least as many Gaussians, of which each stands for a part of one of the given ones."""
+    """As many Gaussians, each standing for a part of one of the given ones.
+
+    Nothing is known of the photos that they were fitted to, as in files of other programs.
+    """
     rng = np.random.default_rng(0)
     index = torch.from_numpy(np.sort(np.arange(count) % len(gaussians)))
     parts = gaussians.subset(index)
@@ -123,9 +126,8 @@ def split(gaussians: Gaussians, count: int) -> Gaussians:
         Rotation.from_quat(parts.quats.numpy()[:, [1, 2, 3, 0]]).as_matrix().astype(np.float32)
     )
     moved = (frames @ (offsets * parts.scales * (1 - shrunk**2) ** 0.5)[..., None])[..., 0]
-    return replace(
-        parts, means=parts.means + moved, log_scales=parts.log_scales + float(np.log(shrunk))
-    )
+    smaller = parts.log_scales + float(np.log(shrunk))
+    return replace(parts, means=parts.means + moved, log_scales=smaller, fitted_focal=0.0)
 
 
 def compare(run: Run, masks: list[str]) -> Iterator[dict]:
