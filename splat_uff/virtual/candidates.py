@@ -36,7 +36,7 @@ NEAR = 0.06
 """Distance, in radii, of matter that blocks a view or surrounds a camera."""
 MOST_BLOCKED = 0.15
 """Largest share of an image taken up by matter that near."""
-SURROUNDED = 0.6
+SURROUNDED = 0.65
 """Share of all directions with matter, as seen from within, from which a splat is a place."""
 PROBES = 12
 """Free positions from which it is decided whether a splat is a thing or a place."""
@@ -81,19 +81,25 @@ def is_place(gaussians: Gaussians, stands: Float[np.ndarray, "P 3"]) -> tuple[bo
     return share >= SURROUNDED, share
 
 
-def free_positions(points: Float[np.ndarray, "P 3"], *, count: int) -> Float[np.ndarray, "F 3"]:
+def free_positions(
+    points: Float[np.ndarray, "P 3"], *, count: int, roomy: bool = False
+) -> Float[np.ndarray, "F 3"]:
     """Positions among the matter that are free, spread evenly, beginning with the most central.
 
     Args:
         points: Centres of the matter, in the local frame.
         count: Largest number of positions.
+        roomy: Whether positions need space around them even if there are few with it. Otherwise,
+            narrower ones make up for those that are missing.
     """
     low, high = np.quantile(points, 0.05, axis=0), np.quantile(points, 0.95, axis=0)
     steps = [np.linspace(a, b, 13) for a, b in zip(low, high, strict=True)]
     grid = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
     distances = KDTree(points).query(grid)[0]
     free = grid[distances >= 2 * NEAR]
-    if len(free) < count:  # Haze may leave little room; what surrounds a camera shows only later.
+    if (
+        len(free) < count and not roomy
+    ):  # Haze may leave little room; what surrounds a camera shows only later.
         free = grid[np.argsort(-distances, kind="stable")[:count]]
         free = free[KDTree(points).query(free)[0] >= NEAR]
     if not len(free):

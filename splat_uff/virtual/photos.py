@@ -108,8 +108,9 @@ def make_views(gaussians: Gaussians, config: VirtualConfig, *, size: int) -> Vir
     points = local.means.numpy().astype(np.float64)[frame.solid]
     stands = free_positions(points, count=STANDS)
     surrounds, share = False, 0.0
-    if config.kind == "auto":
-        surrounds, share = is_place(local, stands[:PROBES])
+    if config.kind == "auto":  # In a gap between parts of a thing, matter is on all sides, too.
+        roomy = free_positions(points, count=STANDS, roomy=True)
+        surrounds, share = is_place(local, (roomy if len(roomy) else stands)[:PROBES])
     kind: Kind = "inside" if surrounds or config.kind == "inside" else "around"
     candidates: list[Candidate] = []
     if kind == "inside":
