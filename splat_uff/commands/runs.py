@@ -106,7 +106,7 @@ def view(
             requires the token in the printed URL.
         port: Port to listen on, or the next free one after it.
     """
-    if run.is_file():
+    if run.is_file() or (run.suffix == ".ply" and not run.exists()):
         view_splats(run, host=host, port=port)
         return
     from splat_uff.run.open import open_run

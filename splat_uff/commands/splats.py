@@ -55,6 +55,7 @@ def view_splats(path: Path, *, host: str, port: int) -> None:
     Raises:
         InputError: If the file is damaged, or the run in its place is of another splat.
     """
+    from splat_uff.gaussians.source import read_source
     from splat_uff.run.folder import RunFolder
     from splat_uff.run.open import open_run
     from splat_uff.run.provenance import digest_of, read_provenance
@@ -63,6 +64,7 @@ def view_splats(path: Path, *, host: str, port: int) -> None:
     from splat_uff.training.train import train
     from splat_uff.view.app import show_run, train_on_page
 
+    read_source(path)  # Before a page is served, so that damage is all that is said.
     name = name_of_splats(path)
     folder = Path("runs") / name
     settings = TrainConfig()

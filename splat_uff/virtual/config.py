@@ -12,8 +12,8 @@ class VirtualConfig:
     """Virtual views, made only for Gaussians without photos (`--gaussians` alone)."""
 
     kind: Literal["auto", "around", "inside"] = "auto"
-    """Placement of the cameras: around a thing, inside a room or landscape, or auto to decide by
-    how much of the sky is covered with matter as seen from within the splat."""
+    """Placement of the cameras: around a thing, inside a room or landscape, or auto, which
+    decides by the share of directions in which there is matter, as seen from within the splat."""
     up: Annotated[
         Literal["auto", "x", "-x", "y", "-y", "z", "-z"], tyro.conf.arg(aliases=("--up",))
     ] = "auto"

@@ -257,6 +257,13 @@ def test_commands(two_balls, tmp_path, monkeypatch, capsys):
         main(["view", "other/two.ply"])
     assert stopped.value.code == 2
     assert "holds a run of something else" in capsys.readouterr().err
+    (tmp_path / "cut.ply").write_bytes((tmp_path / "two.ply").read_bytes()[:3000])
+    for name, words in (("none.ply", "no file"), ("cut.ply", "export it again")):
+        with pytest.raises(SystemExit):
+            main(["view", name])
+        said = capsys.readouterr()
+        assert words in said.err
+        assert "page:" not in said.out
     with pytest.raises(SystemExit):
         main(["photos", "two.ply", "--output", "photos"])
     assert "is there already" in capsys.readouterr().err
