@@ -10,6 +10,7 @@ ORDER = (
     *(
         "system",
         "geometry",
+        "formats",
         "capture",
         "masks",
         "render",
