@@ -2,12 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: drums test check bench results docs browser
+.PHONY: drums test check bench results docs browser node
 
 drums: .venv/installed
 	$(BIN)/splat-uff train --scene drums --resume
 
-test: .venv/installed-dev browser
+test: .venv/installed-dev browser node
 	$(BIN)/python -m pytest
 
 # Tests of the page drive a real browser. Root gets Debian's; without any, they are skipped.
@@ -21,6 +21,14 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+# Tests of file formats let programs of others read what we write. Without node, they are skipped.
+node:
+	@command -v npm >/dev/null \
+	|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && { apt-get update -qq; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nodejs npm >/dev/null; }; } || true
+	@npm ci --prefix tests/node --silent --no-audit --no-fund \
+	|| echo 'npm packages cannot be installed here: tests with other programs are skipped.'
 
 bench: .venv/installed
 	$(BIN)/splat-uff bench --compare benchmarks/baseline.json
