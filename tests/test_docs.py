@@ -59,7 +59,11 @@ def files_that_cite() -> list[Path]:
     """All of our texts."""
     folders = ("splat_uff", "tests", "tools", "benchmarks", "docs", "configs")
     found = [path for folder in folders for path in (ROOT / folder).rglob("*")]
-    found = [path for path in found if path.suffix in (".py", ".md", ".toml")]
+    found = [
+        path
+        for path in found
+        if path.suffix in (".py", ".md", ".toml") and "node_modules" not in path.parts
+    ]
     return sorted([*found, *ROOT.glob("*.md"), ROOT / "mkdocs.yml", ROOT / "Makefile"])
 
 

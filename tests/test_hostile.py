@@ -175,7 +175,7 @@ def harm_capture(folder: Path, reader: str, how: str) -> None:
 
 def harm_splats(path: Path, how: str) -> Path:
     """Write a file of splats that is none, or one of another format; returns it."""
-    from tests.gaussians.splats import make_table, write_ply
+    from tests.formats.splats import make_table, write_ply
 
     table = make_table(columns=("x", "y", "z")) if how == "point cloud" else make_table()
     if how == "all NaN":

@@ -15,9 +15,10 @@ from splat_uff.capture.photos import Finder
 from splat_uff.capture.posed import Photo, PosedPhotos, assemble, mask_keys, names_of
 from splat_uff.capture.records import Capture, SparsePoints
 from splat_uff.capture.transforms import Frame, find_lens, find_mask, read_frames
+from splat_uff.formats.ply import read_elements, read_header
 from splat_uff.geometry.cameras import OPENCV_FROM_OPENGL
 from splat_uff.system.errors import InputError, reason_of
-from splat_uff.system.files import check_ply_counts, folded
+from splat_uff.system.files import folded
 from splat_uff.system.memory import Memory
 from splat_uff.system.progress import notice
 
@@ -207,21 +208,19 @@ def read_points(path: Path) -> SparsePoints:
     Raises:
         InputError: If the file is not a point cloud, or holds no finite point.
     """
-    from plyfile import PlyData, PlyParseError
-
     try:
-        check_ply_counts(path)
-        table = PlyData.read(str(path), mmap="c")["vertex"]
-        if not 0 < table.count <= MOST_POINTS:
-            raise ValueError(f"{table.count} points")
+        count = read_header(path).element("vertex").count
+        if not 0 < count <= MOST_POINTS:
+            raise ValueError(f"{count} points")
+        table = read_elements(path, ["vertex"])["vertex"]
         positions = np.stack([np.asarray(table[axis], np.float64) for axis in "xyz"], axis=1)
-        names = {prop.name for prop in table.properties}
+        names = set(table.dtype.names or ())
         colours = np.full((len(positions), 3), 0.5)
         if {"red", "green", "blue"} <= names:
             channels = [np.asarray(table[name]) for name in ("red", "green", "blue")]
             colours = np.stack(channels, axis=1).astype(np.float64)
             colours /= 255 if channels[0].dtype.kind == "u" else 1
-    except (PlyParseError, KeyError, ValueError, OSError, MemoryError, UnicodeDecodeError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         raise InputError(
             f"{path} is no point cloud ({reason_of(error)}); export it again."
         ) from None

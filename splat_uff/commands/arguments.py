@@ -45,8 +45,10 @@ def find_capture(
 
 def name_of_splats(path: Path) -> str:
     """Name of a run of splats alone: that of their file, with its folder's if it says nothing."""
-    parent = path.resolve().parent.name
-    return f"{parent}-{path.stem}" if path.stem in COMMON_STEMS and parent else path.stem
+    if path.is_dir() or path.name == "meta.json":  # An unpacked SOG.
+        return (path if path.is_dir() else path.parent).resolve().name or "splats"
+    parent, stem = path.resolve().parent.name, path.stem.removesuffix(".compressed")
+    return f"{parent}-{stem}" if stem in COMMON_STEMS and parent else stem
 
 
 def given_checkpoint(given: Path | None) -> Path | None:

@@ -8,7 +8,11 @@ import tyro
 
 from splat_uff.commands.arguments import File, Folder, Name, Switch
 from splat_uff.commands.splats import view_splats
+from splat_uff.formats.detect import ENDINGS
 from splat_uff.system.errors import InputError
+
+SUFFIXES = {Path(ending).suffix for ending in ENDINGS.values()}
+"""Last endings of files of splats."""
 
 
 def metrics(
@@ -101,12 +105,16 @@ def view(
     that has been done; the page shows the training.
 
     Args:
-        run: Run folder, for example runs/drums, or a 3DGS .ply.
+        run: Run folder, for example runs/drums, or a splat: .ply, .splat, .ksplat, .spz, .sog.
         host: Address to listen on. Only this machine can reach 127.0.0.1; any other address
             requires the token in the printed URL.
         port: Port to listen on, or the next free one after it.
     """
-    if run.is_file() or (run.suffix == ".ply" and not run.exists()):
+    if (
+        run.is_file()
+        or (run / "meta.json").is_file()
+        or (run.suffix in SUFFIXES and not run.exists())
+    ):
         view_splats(run, host=host, port=port)
         return
     from splat_uff.run.open import open_run

@@ -26,7 +26,7 @@ def photos(
 
     Args:
         views: Placement and number of the virtual views.
-        gaussians: 3DGS .ply of the splat.
+        gaussians: File of the splat: .ply, .splat, .ksplat, .spz, .sog.
         output: Folder to create: transforms.json and images.
         size: Sides of the photos, in pixels.
         force: Take the splat as it is even if its values look wrong.
@@ -48,7 +48,7 @@ def view_splats(path: Path, *, host: str, port: int) -> None:
     """Show the page of the run of a splat alone, which is trained first if necessary.
 
     Args:
-        path: 3DGS .ply of the splat.
+        path: File of the splat.
         host: Address to serve the page on.
         port: Port to serve the page on, or the next free one after it.
 

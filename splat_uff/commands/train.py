@@ -41,8 +41,9 @@ class Input:
     """Folder of masks from any tool (docs/input.md), or classical for nested segments by
     colour, depth and normals; the default is the masks in the capture's own folder."""
     gaussians: File = None
-    """Gaussians fitted elsewhere, as a 3DGS .ply; only features are then learned. With --scene or
-    --data, they are in the frame of its poses; alone, virtual photos are made of them."""
+    """Gaussians fitted elsewhere (.ply, .splat, .ksplat, .spz, .sog); only features are then
+    learned. With --scene or --data, they are in the frame of its poses; alone, virtual photos are
+    made of them."""
     force: Switch = False
     """Use those Gaussians even if they do not fit the photos, or look wrong by themselves."""
     sam_checkpoint: File = None

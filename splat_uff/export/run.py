@@ -23,6 +23,7 @@ from splat_uff.export.splats import (
     write_splats,
 )
 from splat_uff.export.tree import describe_tree
+from splat_uff.formats.ply import write_ply
 from splat_uff.gaussians.source import centres_of
 from splat_uff.hierarchy.labels import blended_votes, label_maps
 from splat_uff.hierarchy.segments import largest_first, numbered
@@ -168,9 +169,7 @@ def _write_parts(
         if format == "compressed-ply" and not shows(table[inside]).any():
             notice(f"no Gaussian of {name} shows, so there is no such file.")
             continue
-        write_splats(
-            place / name, table[inside], format, origin, fitted_focal=run.gaussians.fitted_focal
-        )
+        write_splats(place / name, table[inside], format, origin, comments=run.comments)
         size = int(inside.sum())
         parts.append({"file": name, "node": node, "name": names.get(node, ""), "size": size})
     return parts
@@ -196,7 +195,7 @@ def _check(
 def _write_scene(run: Run, place: Path, cuts: Sequence[_Level]) -> None:
     columns = {f"segment_{each.level}": each.labels for each in cuts}
     whole = with_labels(run.source.table, whole_labels(columns, run.source.kept))
-    write_splats(place / "scene.ply", whole, "ply", fitted_focal=run.gaussians.fitted_focal)
+    write_ply(place / "scene.ply", {**run.source.content.others, "vertex": whole}, run.comments)
 
 
 def _write_clouds(run: Run, place: Path, cut: _Level) -> None:

@@ -1,6 +1,6 @@
 """Writing Gaussians to files that splat editors and viewers open."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from splat_uff.formats.ply import write_ply
 from splat_uff.gaussians.ply import gaussians_of
 from splat_uff.gaussians.precision import judge_precision, near_origin
 from splat_uff.gaussians.source import centres_of
-from splat_uff.gaussians.table import write_table
 from splat_uff.render.records import Gaussians
 from splat_uff.system.errors import InputError, argument
 from splat_uff.system.files import replacing
@@ -84,7 +84,7 @@ def write_splats(
     format: Format,
     origin: Float[np.ndarray, "3"] = NO_ORIGIN,
     *,
-    fitted_focal: float = 0.0,
+    comments: Sequence[str] = (),
 ) -> None:
     """Write Gaussians to a file.
 
@@ -97,17 +97,17 @@ def write_splats(
             remain. `spz` (Niantic's, version 3) is written by gsply, in our order and frame. These
             three hold centres of 32 bits or fewer, relative to `origin`.
         origin: Origin that is subtracted from the centres in formats other than `ply`.
-        fitted_focal: Focal length that the Gaussians were fitted at; a `ply` keeps it in a comment.
+        comments: Comments for the header of a `ply`.
 
     Raises:
         InputError: If the format is `spz` and gsply is missing.
     """
     if format == "spz":
         require_gsply()
+    if format == "ply":
+        write_ply(path, {"vertex": table}, comments)
+        return
     with replacing(path) as temporary:
-        if format == "ply":
-            write_table(temporary, table, fitted_focal=fitted_focal)
-            return
         gaussians = gaussians_of(table)
         means = gaussians.means.double() - torch.from_numpy(np.array(origin, np.float64))
         gaussians = gaussians.moved(means.float())

@@ -15,7 +15,6 @@ from splat_uff.gaussians.precision import Precision, judge_precision
 from splat_uff.gaussians.readings import Reading, frame_readings, read_as, value_readings
 from splat_uff.gaussians.similarity import move_gaussians
 from splat_uff.gaussians.source import SourceSplats, centres_of
-from splat_uff.gaussians.table import read_fitted_focal
 from splat_uff.render import Gaussians
 from splat_uff.system.errors import InputError, argument
 from splat_uff.system.progress import notice, track
@@ -62,11 +61,10 @@ def place_source(
     Raises:
         InputError: If the splats do not fit, or fit better when read in another way.
     """
-    gaussians = gaussians_of(source.drawn)
+    gaussians = gaussians_of(source.drawn, source.content)
     probes = make_probes(capture)
     if not probes:  # Photos without an opaque pixel allow no comparison.
         return Placed(_to_world(gaussians, capture, np.eye(4)), np.eye(4))
-    gaussians = replace(gaussians, fitted_focal=read_fitted_focal(path))
     frame, agreed = _choose_frame(gaussians, path, capture, probes, device)
     few = make_probes(capture, most=SEARCH_VIEWS, side=SEARCH_SIDE) or probes
     readings = _search(Trial(gaussians, capture, frame, few, device))
@@ -88,9 +86,9 @@ def place_source(
     return Placed(placed, frame)
 
 
-def place_as_it_is(source: SourceSplats, path: Path, capture: Capture) -> Placed:
+def place_as_it_is(source: SourceSplats, capture: Capture) -> Placed:
     """Move splats into the world of virtual photos, which were rendered from them."""
-    gaussians = replace(gaussians_of(source.drawn), fitted_focal=read_fitted_focal(path))
+    gaussians = gaussians_of(source.drawn, source.content)
     return Placed(_to_world(gaussians, capture, np.eye(4)), np.eye(4))
 
 

@@ -1,4 +1,4 @@
-"""Gaussians as a standard 3DGS `.ply`, the file that every splat viewer opens."""
+"""Gaussians from the columns of files, and as a standard 3DGS `.ply`, which every viewer opens."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,17 +7,18 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from splat_uff.gaussians.rows import finite_parts, usable_rows
-from splat_uff.gaussians.table import read_fitted_focal, read_table, write_table
+from splat_uff.formats.ply import write_ply
+from splat_uff.formats.read import read_splats
+from splat_uff.formats.records import SplatFile, marks
+from splat_uff.formats.rows import finite_parts, usable_rows
 from splat_uff.render.records import Gaussians
 from splat_uff.system.errors import InputError
-from splat_uff.system.files import replacing
 
 
 def save_ply(path: Path, gaussians: Gaussians) -> None:
     """Write the 3DGS reference's columns: x y z nx ny nz f_dc f_rest opacity scale rot."""
-    with replacing(path) as temporary:
-        write_table(temporary, table_of(gaussians), fitted_focal=gaussians.fitted_focal)
+    comments = marks(fitted_focal=gaussians.fitted_focal, antialiased=gaussians.antialiased)
+    write_ply(path, {"vertex": table_of(gaussians)}, comments)
 
 
 def table_of(gaussians: Gaussians, centres: Float[np.ndarray, "N 3"] | None = None) -> np.ndarray:
@@ -39,29 +40,37 @@ def table_of(gaussians: Gaussians, centres: Float[np.ndarray, "N 3"] | None = No
 
 
 def load_ply(path: Path) -> Gaussians:
-    """Read a 3DGS `.ply` in which every row can be drawn; centres become float32.
+    """Read splats in which every row can be drawn; centres become float32.
 
     Raises:
         InputError: If the file is missing, truncated, of another format, lacks a column, or holds
             Gaussians that cannot be drawn.
     """
-    table = read_table(path)
-    rows = usable_rows(table)
+    content = read_splats(path)
+    rows = usable_rows(content.table)
     if rows.dropped:
         raise InputError(
             f"{path} holds {rows.dropped} Gaussians that cannot be drawn ({rows}); export it again."
         )
-    gaussians = gaussians_of(table)
-    return replace(gaussians, means=gaussians.means.float(), fitted_focal=read_fitted_focal(path))
+    gaussians = gaussians_of(content.table, content)
+    return replace(gaussians, means=gaussians.means.float())
 
 
-def gaussians_of(table: np.ndarray) -> Gaussians:
-    """Make Gaussians of rows that can all be drawn; means are float64 if the columns are."""
+def gaussians_of(table: np.ndarray, content: SplatFile | None = None) -> Gaussians:
+    """Make Gaussians of rows that can all be drawn; means are float64 if the columns are.
+
+    Args:
+        table: Rows to convert.
+        content: File that the rows are from, which tells how they are to be drawn.
+    """
     parts = finite_parts(table)
     arrays = vars(parts).items()
-    return Gaussians.of(
+    made = Gaussians.of(
         {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays}
     )
+    if content is None:
+        return made
+    return replace(made, fitted_focal=content.fitted_focal, antialiased=content.antialiased)
 
 
 def _columns(gaussians: Gaussians) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Moves between our world and that of a 3DGS `.ply` in the frame of its capture."""
+"""Moves between our world and that of splats in the frame of their capture."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from splat_uff.formats.records import SplatFile, marks
 from splat_uff.gaussians.ply import table_of
 from splat_uff.gaussians.precision import judge_precision
 from splat_uff.gaussians.source import SourceSplats, read_source
@@ -78,7 +79,7 @@ def source_splats(
     Args:
         gaussians: Gaussians in our world.
         source_from_world: Similarity of the capture, scale and translation only.
-        original: `.ply` from which the Gaussians were read, if it exists; its rows and columns are
+        original: File from which the Gaussians were read, if it exists; its rows and columns are
             returned unchanged, including those that we cannot use.
 
     Returns:
@@ -93,4 +94,6 @@ def source_splats(
     centres = move_centres(gaussians.means.numpy(), source_from_world)
     wide = judge_precision(centres).is_lost
     table = table_of(move_gaussians(gaussians, source_from_world), centres if wide else None)
-    return SourceSplats(table, np.ones(len(table), bool))
+    comments = marks(fitted_focal=gaussians.fitted_focal, antialiased=gaussians.antialiased)
+    content = SplatFile(table, comments=tuple(comments), antialiased=gaussians.antialiased)
+    return SourceSplats(content, np.ones(len(table), bool))

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from splat_uff.formats.read import read_splats
+from splat_uff.formats.records import SplatFile
+from splat_uff.formats.rows import usable_rows
 from splat_uff.gaussians.precision import judge_precision
-from splat_uff.gaussians.rows import usable_rows
-from splat_uff.gaussians.table import read_table
 from splat_uff.system.progress import notice
 from splat_uff.system.records import array_record
 
@@ -16,9 +17,13 @@ from splat_uff.system.records import array_record
 class SourceSplats:
     """Rows of a file; a run's Gaussians are the kept rows, in order."""
 
-    table: np.ndarray
-    """Structured array [M]: 3DGS columns and any others in the file, with their types."""
+    content: SplatFile
     kept: Bool[np.ndarray, "M"]
+
+    @property
+    def table(self) -> np.ndarray:
+        """Structured array [M]: 3DGS columns and any others in the file, with their types."""
+        return self.content.table
 
     @property
     def drawn(self) -> np.ndarray:
@@ -27,24 +32,25 @@ class SourceSplats:
 
 
 def read_source(path: Path) -> SourceSplats:
-    """Read a 3DGS `.ply` without printing notices.
+    """Read a file of splats without printing notices.
 
     Raises:
         InputError: If it is missing, damaged, of another format, or has no row that can be drawn.
     """
-    table = read_table(path)
-    return SourceSplats(table, usable_rows(table).kept)
+    content = read_splats(path)
+    return SourceSplats(content, usable_rows(content.table).kept)
 
 
 def read_given(path: Path) -> SourceSplats:
-    """Read a 3DGS `.ply` that a person passed, and print a notice for each oddity in it.
+    """Read a file of splats that a person passed, and print a notice for each oddity in it.
 
     Raises:
         InputError: In the same cases as `read_source`.
     """
-    table = read_table(path)
+    content = read_splats(path)
+    table = content.table
     rows, names = usable_rows(table), table.dtype.names or ()
-    source = SourceSplats(table, rows.kept)
+    source = SourceSplats(content, rows.kept)
     if rows.dropped:
         notice(
             f"{path}: {rows.dropped} of {len(table)} Gaussians cannot be drawn ({rows}) and are "
@@ -57,6 +63,8 @@ def read_given(path: Path) -> SourceSplats:
         )
     if "scale_2" not in names:
         notice(f"{path} has two scales for each Gaussian (2DGS); they are read as flat.")
+    if content.antialiased:
+        notice(f"{path} says that its Gaussians are to be drawn antialiased; they are.")
     precision = judge_precision(centres_of(source.drawn))
     if precision.is_lost and table.dtype["x"].itemsize <= 4:
         notice(

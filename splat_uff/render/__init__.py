@@ -82,6 +82,7 @@ def _render(gaussians: Gaussians, camera: Camera, colours: Tensor, **settings) -
         camera.width,
         camera.height,
         packed=False,  # Keeps means2d and radii aligned with the Gaussians.
+        rasterize_mode="antialiased" if gaussians.antialiased else "classic",
         **settings,
     )
     return Render(image[0], alphas[0, ..., 0], meta["means2d"], meta["radii"])

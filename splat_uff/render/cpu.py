@@ -168,7 +168,7 @@ def pixel_weights(
     means2d, conics, depths, opacities, extents = projection.project_forward(
         *(_array(t) for t in (gaussians.means, gaussians.quats, gaussians.scales)),
         _array(gaussians.opacities), camera.cam_from_world[None], camera.K[None], 1,
-        width, height, eps2d, NEAR, FAR, 0.0, False,
+        width, height, eps2d, NEAR, FAR, 0.0, gaussians.antialiased,
     )  # fmt: skip
     tile_starts, entries, _, _ = bin_into_tiles(means2d, extents, depths, width, height, TILE)
     starts = np.zeros(height * width + 1, np.int64)

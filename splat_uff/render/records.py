@@ -31,6 +31,10 @@ class Gaussians:
     during the fit. `blend_weights` accounts for this, whatever the size of its camera.
     """
 
+    antialiased: bool = field(default=False, kw_only=True)
+    """Whether they were fitted to be drawn with `rasterize_mode="antialiased"`, which dims each by
+    as much as the blur widens it (Yu et al. 2024, Mip-Splatting)."""
+
     @staticmethod
     def of(tensors: Mapping[str, Tensor]) -> "Gaussians":
         """Create Gaussians from the stored tensors by name."""

@@ -136,7 +136,7 @@ def _clear(run: RunFolder) -> None:
     files = (
         run.metrics,
         run.gaussians,
-        run.original,
+        *run.originals,
         run.features,
         run.hierarchy,
         run.names,

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from splat_uff.formats.detect import ENDINGS
+
 CAPTURE = "capture"
 """Folder of a run that holds its virtual photos; also their path in the run's provenance."""
 
@@ -31,7 +33,12 @@ class RunFolder:
     @property
     def original(self) -> Path:
         """Unchanged file of Gaussians fitted elsewhere, if one was passed."""
-        return self.path / "original.ply"
+        return next((path for path in self.originals if path.is_file()), self.originals[0])
+
+    @property
+    def originals(self) -> list[Path]:
+        """Paths that `original` may have, one for each format."""
+        return [self.path / f"original{ending}" for ending in ENDINGS.values()]
 
     @property
     def features(self) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from splat_uff.capture import Capture, View, read_capture
+from splat_uff.formats.records import marks
 from splat_uff.gaussians.ply import load_ply
 from splat_uff.gaussians.similarity import source_splats, split_similarity
 from splat_uff.gaussians.source import SourceSplats
@@ -136,6 +137,14 @@ class Run:
     def table(self) -> np.ndarray:
         """One row of 3DGS columns per Gaussian, in the frame of exported files."""
         return self.source.drawn
+
+    @property
+    def comments(self) -> list[str]:
+        """Comments for the header of an exported `.ply`, with those of the original file."""
+        of_file, gaussians = self.source.content.comments, self.gaussians
+        return marks(
+            of_file, fitted_focal=gaussians.fitted_focal, antialiased=gaussians.antialiased
+        )
 
     def cut(self, num_segments: int) -> Int[np.ndarray, "N"]:
         """Segment of each Gaussian, numbered from 1 with the largest segment first.

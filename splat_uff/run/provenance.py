@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from splat_uff import __version__
+from splat_uff.formats.detect import files_of
 from splat_uff.run.folder import RunFolder
 from splat_uff.settings import TrainConfig, add_former, convert, flatten, read_toml
 from splat_uff.system.errors import InputError, argument
@@ -83,11 +84,12 @@ def train_again() -> str:
 
 
 def digest_of(path: Path) -> str:
-    """Digest of a file's content."""
+    """Digest of a file's content, or of those of the files of an unpacked SOG."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    for part in files_of(path):
+        with part.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()[:16]
 
 

@@ -21,8 +21,6 @@ from splat_uff.system.errors import InputError, argument, reason_of
 _PARSING = threading.Lock()
 """Held while NumPy parses a header: Python 3.11 counts the depth of all parsing threads together,
 and now and then refuses a good file if two parse at once."""
-MOST_HEADER = 1 << 16
-"""Bytes within which the header of a `.ply` must end; that of splats takes about 2000."""
 LEFTOVER_SECONDS = 3600
 """Age in seconds from which a half-written folder belongs to no running process."""
 LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
@@ -180,23 +178,6 @@ def inside_folder(folder: Path, name: str) -> Path:
     if folder.is_symlink() or (folder / name).is_symlink():
         raise InputError(f"{folder / name} is a link to elsewhere; type another name.")
     return folder / name
-
-
-def check_ply_counts(path: Path) -> None:
-    """Refuse a `.ply` that declares more rows than it can hold, before memory is allocated.
-
-    Raises:
-        ValueError: If it declares too many rows, or its header does not end.
-    """
-    with path.open("rb") as file:
-        header, end, _ = file.read(MOST_HEADER).partition(b"end_header")
-    size = path.stat().st_size
-    if header.startswith(b"ply") and not end and size > MOST_HEADER:
-        raise ValueError(f"no end_header in its first {MOST_HEADER} bytes")
-    for words in map(bytes.split, header.splitlines()):
-        count = int(words[-1]) if words[:1] == [b"element"] and words[-1].isdigit() else 0
-        if count > size:  # A row of any kind takes at least one byte.
-            raise ValueError(f"{count} rows announced in {size} bytes")
 
 
 def map_array(path: Path) -> np.ndarray:

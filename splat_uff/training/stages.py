@@ -15,6 +15,7 @@ from splat_uff.capture.nerfstudio import read_virtual
 from splat_uff.evaluate import score
 from splat_uff.evaluate.score import Evaluation
 from splat_uff.features import fit as features_fit
+from splat_uff.formats.keep import keep_file
 from splat_uff.gaussians import fit as gaussians_fit
 from splat_uff.gaussians.classical import gather_seen, gather_seen_held_out
 from splat_uff.gaussians.placed import Placed, place_as_it_is, place_source
@@ -28,7 +29,7 @@ from splat_uff.run.log import write_log
 from splat_uff.run.open import open_run, with_fitted_focal
 from splat_uff.run.provenance import load_arrays, save_arrays
 from splat_uff.system.checkpoints import Checkpoint
-from splat_uff.system.files import read_arrays, replacing, write_arrays, write_json
+from splat_uff.system.files import read_arrays, write_arrays, write_json
 from splat_uff.system.hooks import Hooks
 from splat_uff.system.machine import choose_device, peak_memory
 from splat_uff.training.clock import Clock
@@ -80,7 +81,7 @@ def place_splats(training: Training) -> Placed | None:
     path, source = given.splats
     with training.clock.stage("gaussians"):
         if given.capture.virtual:
-            return place_as_it_is(source, path, given.capture)
+            return place_as_it_is(source, given.capture)
         return place_source(source, path, given.capture, force=options.force, device=device)
 
 
@@ -200,8 +201,7 @@ def _keep_placed(training: Training, placed: Placed) -> None:
     """Save Gaussians from elsewhere: their unchanged file, their frame, and last the Gaussians."""
     run, splats = training.run, training.given.splats
     assert splats is not None
-    with replacing(run.original) as temporary:  # Preserves its order and its other columns.
-        shutil.copyfile(splats[0], temporary)
+    keep_file(splats[0], run.path / "original")  # Preserves its order and its other columns.
     write_arrays(run.checkpoints / FRAME, original_from_source=placed.original_from_source)
     save_ply(run.gaussians, placed.gaussians)
 

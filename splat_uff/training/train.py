@@ -33,7 +33,8 @@ def train(
         masks: `classical`, or a folder of masks from any tool; by default, the capture's own, or
             `classical` for virtual photos. A function is called if the capture's folder lacks
             masks, and must put them there.
-        splats: 3DGS `.ply` of Gaussians fitted elsewhere to the same capture, in its own frame.
+        splats: File of Gaussians fitted elsewhere to the same capture, in its own frame, in any
+            format that `read_splats` reads.
         options: Options that do not affect the results: device, resuming, memory.
         observer: Observer that follows the training and may pause or stop it.
 

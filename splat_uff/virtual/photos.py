@@ -185,7 +185,7 @@ def virtual_capture(
             f"{folder} is where the virtual photos of {path} go, and holds something else; move it "
             f"away, or pass another {argument('output')}."
         )
-    gaussians = gaussians_of(source.drawn)
+    gaussians = gaussians_of(source.drawn, source.content)
     check_values(gaussians, path, force=force)
     views = make_views(gaussians, config, size=size)
     write_photos(folder, gaussians, views, {**asked, "source": path.name})

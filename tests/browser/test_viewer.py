@@ -14,7 +14,6 @@ import pytest
 import viser
 from PIL import Image
 
-from splat_uff.gaussians.table import read_table
 from splat_uff.geometry.cameras import project
 from splat_uff.hierarchy.segments import largest_first
 from splat_uff.run.open import open_run
@@ -22,6 +21,7 @@ from splat_uff.view.run_page import RunPage, views_of
 from splat_uff.view.scene import FRUSTUM, client_camera
 from splat_uff.view.selection import Selection
 from splat_uff.view.server import start_server, stop_server
+from tests.formats.splats import read_table
 
 pytestmark = pytest.mark.slow
 CLOSE = ".mantine-Notification-closeButton"

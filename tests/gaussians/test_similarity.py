@@ -11,7 +11,7 @@ from splat_uff.gaussians.source import read_source
 from splat_uff.geometry.cameras import Camera
 from splat_uff.render import Gaussians, render_colours
 from tests.features.scenes import tiny_scene
-from tests.gaussians.splats import make_table, write_ply
+from tests.formats.splats import make_table, write_ply
 
 
 def with_harmonics(gaussians, degree, rng):

@@ -1,5 +1,7 @@
 """The seam: renders of our own records, and blend weights as a matrix."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -68,6 +70,19 @@ def test_blend_weights_repeat_the_rasterizer():
     np.testing.assert_allclose(blended, render.values.numpy(), atol=1e-6)
     alpha = np.asarray(weights.sum(axis=1)).reshape(view.height, view.width)
     np.testing.assert_allclose(alpha, render.alpha.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("antialiased", [False, True])
+def test_gaussians_are_drawn_as_they_were_fitted(antialiased):
+    gaussians = replace(random_gaussians(), antialiased=antialiased)
+    gaussians = replace(gaussians, log_scales=gaussians.log_scales - 3)  # Smaller than a pixel.
+    view = camera(24, 20)
+    mode = "antialiased" if antialiased else "classic"
+    expected = reference_render(gaussians, view, gaussians.sh0[:, 0], rasterize_mode=mode)
+    render = rasterize(gaussians, view, gaussians.sh0[:, 0])
+    np.testing.assert_allclose(render.values, expected[0], atol=1e-5)
+    weights = blend_weights(gaussians, view)
+    np.testing.assert_allclose(weights.sum(axis=1).reshape(20, 24), render.alpha, atol=1e-5)
 
 
 def test_rasterize_nothing_gives_an_empty_image():

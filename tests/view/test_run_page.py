@@ -16,7 +16,6 @@ from PIL import Image
 
 from splat_uff.capture import View
 from splat_uff.export.run import export_run
-from splat_uff.gaussians.table import read_table
 from splat_uff.geometry.cameras import Camera
 from splat_uff.run.open import open_run
 from splat_uff.system.errors import InputError
@@ -24,6 +23,7 @@ from splat_uff.view.run_page import RunPage, views_of
 from splat_uff.view.scene import client_camera, fov_of, wxyz_of
 from splat_uff.view.selection import Selection
 from splat_uff.view.server import start_server, stop_server
+from tests.formats.splats import read_table
 
 EXPORT = sys.modules[export_run.__module__]
 """Where files are written from."""

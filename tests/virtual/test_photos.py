@@ -14,7 +14,6 @@ from splat_uff.features.config import FeaturesConfig
 from splat_uff.gaussians.placed import place_as_it_is
 from splat_uff.gaussians.ply import save_ply, table_of
 from splat_uff.gaussians.source import read_source
-from splat_uff.gaussians.table import write_table
 from splat_uff.masks.folders import write_masks
 from splat_uff.masks.records import MaskSet
 from splat_uff.render.compositing import WHITE, render_over_white
@@ -26,6 +25,7 @@ from splat_uff.training.inputs import TrainOptions
 from splat_uff.training.train import train
 from splat_uff.virtual.config import VirtualConfig
 from splat_uff.virtual.photos import virtual_capture
+from tests.formats.splats import write_ply
 from tests.virtual.splats import ball, joined, room, sheet, splat
 
 FEW = VirtualConfig(fewest=8, most=12, held_out=3)
@@ -53,7 +53,7 @@ def test_photos_are_renderings_in_the_frame_of_the_file(two_balls, tmp_path):
     assert capture.has_alpha
     assert (len(capture.train), len(capture.val)) == (12, 3)
     assert "12 virtual views around a thing" in words
-    gaussians = place_as_it_is(read_source(two_balls), two_balls, capture).gaussians
+    gaussians = place_as_it_is(read_source(two_balls), capture).gaussians
     for view in (*capture.train, *capture.val):
         shown = render_over_white(gaussians, view.camera)
         assert np.abs(shown - view.composite(WHITE)).max() < 0.01  # Photos have 8 bits.
@@ -208,7 +208,7 @@ def test_odd_splats_give_a_tree_or_one_line(name, tmp_path):
 def test_rows_that_cannot_be_drawn_are_left_out(tmp_path):
     table = table_of(ODD["noise"])
     table["x"][:100] = np.nan
-    write_table(tmp_path / "odd.ply", table)
+    write_ply(tmp_path / "odd.ply", table)
     metrics = train(None, tmp_path / "run", QUICK, splats=tmp_path / "odd.ply")
     assert metrics["num_gaussians"] == 400
 
@@ -226,7 +226,7 @@ def test_values_of_another_convention_are_refused(columns, words, two_balls, tmp
     rng = np.random.default_rng(0)
     for name in columns:
         table[name] = rng.uniform(0.01, 0.99, len(table)) * (3 if name.startswith("scale") else 1)
-    write_table(tmp_path / "wrong.ply", table)
+    write_ply(tmp_path / "wrong.ply", table)
     with pytest.raises(InputError, match=words):
         train(None, tmp_path / "run", QUICK, splats=tmp_path / "wrong.ply")
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
@@ -239,7 +239,7 @@ def test_large_gaussians_in_a_scene_of_small_units_are_right(two_balls, tmp_path
         table[name] *= 10_000
     for axis in range(3):
         table[f"scale_{axis}"] += np.log(10_000)
-    write_table(tmp_path / "large.ply", table)
+    write_ply(tmp_path / "large.ply", table)
     assert "12 virtual views" in make(tmp_path / "large.ply", tmp_path / "capture")
 
 

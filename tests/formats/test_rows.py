@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from splat_uff.formats.rows import usable_rows
 from splat_uff.gaussians.ply import gaussians_of, load_ply, table_of
-from splat_uff.gaussians.rows import usable_rows
 from splat_uff.gaussians.source import read_given, read_source
-from splat_uff.gaussians.table import read_table
 from splat_uff.render import render_colours
 from splat_uff.system.errors import InputError
 from tests.features.scenes import tiny_scene
-from tests.gaussians.splats import COLUMNS, make_table, write_ply
+from tests.formats.splats import COLUMNS, make_table, read_table, write_ply
 
 ODD = [
     *((name, np.nan) for name in ("x", "f_dc_1", "rot_2", "opacity", "scale_0")),

@@ -1,12 +1,25 @@
-"""Detection of splats in formats other than a 3DGS `.ply`, by the file's content, not its name."""
+"""Formats of files of splats, recognised by the content of a file, not its name."""
 
 import json
 import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Literal, NoReturn, TypeAlias
 
 from splat_uff.system.errors import InputError, argument, reason_of
+
+Format: TypeAlias = Literal["ply", "compressed-ply", "splat", "ksplat", "spz", "sog"]
+ENDINGS = {
+    "ply": ".ply",
+    "compressed-ply": ".compressed.ply",
+    "splat": ".splat",
+    "ksplat": ".ksplat",
+    "spz": ".spz",
+    "sog": ".sog",
+}
+"""Ending of a file of each format."""
+EXPECTED = "a .ply, .splat, .ksplat, .spz or .sog of splats"
 
 HEAD = 1 << 16
 """Bytes that are inspected; a `.ply` header must end within them, and that of splats takes about
@@ -19,76 +32,86 @@ PARTS = {"x", "y", "z", "opacity", "f_dc_0", "scale_0", "rot_0"}
 """Columns that every 3DGS `.ply` has; other files have few of them."""
 
 
-def refuse_other_formats(path: Path) -> None:
-    """Check that a path leads to a file that may be a 3DGS `.ply`.
+def detect(path: Path) -> Format:
+    """Tell the format of a file of splats by its content.
 
     Only a few bytes are unpacked, and nothing in the file is executed.
+
+    Args:
+        path: File, or the folder of an unpacked SOG.
 
     Raises:
         InputError: If there is no file, or it has another format, which the message names.
     """
     if path.is_dir():
-        raise InputError(_line(path, *_name_folder(path)))
+        return _detect_folder(path)
     if not path.is_file():
-        raise InputError(f"no file {path}; expected a 3DGS .ply.")
+        raise InputError(f"no file {path}; expected {EXPECTED}.")
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({reason_of(error)}); expected a .ply.") from None
-    found = _name_format(path, head)
-    if found is not None:
-        raise InputError(_line(path, *found))
+        raise InputError(
+            f"{path} cannot be read ({reason_of(error)}); expected {EXPECTED}."
+        ) from None
+    return _detect_file(path, head)
 
 
-def _line(path: Path, what: str, advice: str) -> str:
-    return f"{path} is {what}; expected a 3DGS .ply, so {advice}."
+def files_of(path: Path) -> list[Path]:
+    """Files that a splat consists of: itself, or those of an unpacked SOG, sorted."""
+    folder = path if path.is_dir() else path.parent
+    if path.is_dir() or (path.name == "meta.json" and detect(path) == "sog"):
+        return [folder / "meta.json", *sorted(folder.glob("*.webp"))]
+    return [path]
 
 
-def _name_folder(path: Path) -> tuple[str, str]:
+def _refuse(path: Path, what: str, advice: str) -> NoReturn:
+    raise InputError(f"{path} is {what}; expected {EXPECTED}, so {advice}.")
+
+
+def _detect_folder(path: Path) -> Format:
     meta = path / "meta.json"
     if meta.is_file() and _is_sog(_read_json(meta)):
-        return "the folder of an unpacked SOG", CONVERT
+        return "sog"
     names = ("point_cloud/iteration_*/point_cloud.ply", "ply/*.ply", "*.ply")
     inside = [file for pattern in names for file in sorted(path.glob(pattern))]
     if inside:
-        return "a folder", f"pass a file in it, for instance {inside[-1]}"
-    return "a folder", "pass the file"
+        _refuse(path, "a folder", f"pass a file in it, for instance {inside[-1]}")
+    _refuse(path, "a folder", "pass the file")
 
 
-def _name_format(path: Path, head: bytes) -> tuple[str, str] | None:
-    """Name a file's format and what to do about it; None if it may be a 3DGS `.ply`."""
+def _detect_file(path: Path, head: bytes) -> Format:
     if not head:
-        return "empty, which is not a 3DGS .ply", "export it again"
+        _refuse(path, "empty", "export it again")
     if head.startswith(b"ply"):
-        return _name_ply(head)
+        return _detect_ply(path, head)
     if head.startswith(b"NGSP") or (head.startswith(b"\x1f\x8b") and _unpacks_to(head, b"NGSP")):
-        return "in Niantic's format (.spz)", CONVERT
+        return "spz"
     if head.startswith(b"\x1f\x8b"):
-        return "compressed by gzip", "unpack it"
+        _refuse(path, "compressed by gzip", "unpack it")
     if head.startswith(b"PK\x03\x04"):
-        return _name_zip(path)
+        return _detect_zip(path)
     if head.startswith(b"\x80") and b"." in head[2:]:  # A pickle, which is never opened.
-        return "a PyTorch checkpoint (.pt, .ckpt)", EXPORT
+        _refuse(path, "a PyTorch checkpoint (.pt, .ckpt)", EXPORT)
     if head.startswith(b"glTF"):
-        return "a binary glTF (.glb)", CONVERT
+        _refuse(path, "a binary glTF (.glb)", CONVERT)
     if head.lstrip()[:1] == b"{":
-        return _name_json(_read_json(path))
+        return _detect_json(path)
     if _is_ksplat(path, head):
-        return "in the format of GaussianSplats3D (.ksplat)", CONVERT
+        return "ksplat"
     if _is_splat(path, head):
-        return "in antimatter15's format (.splat)", CONVERT
-    return None  # The .ply reader reports what is wrong with it.
+        return "splat"
+    return "ply"  # The reader reports what is wrong with it.
 
 
-def _name_ply(head: bytes) -> tuple[str, str] | None:
-    """Name the format of a `.ply` with other columns; None if it may be 3DGS."""
+def _detect_ply(path: Path, head: bytes) -> Format:
+    """Tell a compressed `.ply`, a cloud and a mesh by their columns; 3DGS if in doubt."""
     elements: dict[str, int] = {}
     columns: set[str] = set()
     element = ""
     header, end, _ = head.partition(b"end_header")
     if not end:
-        return None
+        return "ply"
     for words in map(bytes.split, header.splitlines()):
         if words[:1] == [b"element"] and len(words) == 3 and words[2].isdigit():
             element = words[1].decode("ascii", "replace")
@@ -96,39 +119,41 @@ def _name_ply(head: bytes) -> tuple[str, str] | None:
         if words[:1] == [b"property"] and element == "vertex":
             columns.add(words[-1].decode("ascii", "replace"))
     if "packed_position" in columns or "chunk" in elements:
-        return "a compressed .ply of SuperSplat (packed columns)", CONVERT
+        return "compressed-ply"
     if "vertex" not in elements or len(PARTS & columns) > 3:
-        return None
+        return "ply"
     if elements.get("face", 0) > 0:
-        return "a mesh without columns of Gaussians", "pass the splats that were fitted"
-    return (
+        _refuse(path, "a mesh without columns of Gaussians", "pass the splats that were fitted")
+    _refuse(
+        path,
         "a point cloud without columns of Gaussians",
         "pass the splats that were fitted, or leave "
         f"{argument('splats', flag='--gaussians')} out to fit them here",
     )
 
 
-def _name_zip(path: Path) -> tuple[str, str]:
+def _detect_zip(path: Path) -> Format:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return "a damaged zip archive", "export it again"
+        _refuse(path, "a damaged zip archive", "export it again")
     if any(name.endswith("data.pkl") for name in names):
-        return "a PyTorch checkpoint (.pt, .ckpt)", EXPORT
+        _refuse(path, "a PyTorch checkpoint (.pt, .ckpt)", EXPORT)
     if any(Path(name).name == "meta.json" for name in names):
-        return "a SOG (.sog)", CONVERT
+        return "sog"
     if names and all(name.endswith(".npy") for name in names):
-        return "an archive of arrays (.npz)", CONVERT
-    return "a zip archive", "unpack it and pass the .ply in it"
+        _refuse(path, "an archive of arrays (.npz)", CONVERT)
+    _refuse(path, "a zip archive", "unpack it and pass the file in it")
 
 
-def _name_json(record: object) -> tuple[str, str]:
+def _detect_json(path: Path) -> Format:
+    record = _read_json(path)
     if _is_sog(record):
-        return "the meta.json of an unpacked SOG", CONVERT
+        return "sog"
     if isinstance(record, dict) and "asset" in record:
-        return "a glTF (.gltf)", CONVERT
-    return "a .json", "pass the splats"
+        _refuse(path, "a glTF (.gltf)", CONVERT)
+    _refuse(path, "a .json", "pass the splats")
 
 
 def _is_sog(record: object) -> bool:

@@ -10,16 +10,14 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from plyfile import PlyData, PlyElement
 
-from splat_uff.gaussians.formats import refuse_other_formats
-from splat_uff.gaussians.table import read_table
+from splat_uff.formats.detect import detect
 from splat_uff.system.errors import InputError
-from tests.gaussians.splats import make_table, write_ply
+from tests.formats.splats import make_table, read_table, write_elements, write_ply
 
 
 def write_ply_of(path, *elements):
-    PlyData([PlyElement.describe(table, name) for name, table in elements]).write(str(path))
+    write_elements(path, dict(elements))
 
 
 def points(*names):
@@ -82,8 +80,7 @@ def point_cloud(path):
 
 
 def mesh(path):
-    faces = np.array([([0, 1, 2],)], [("vertex_indices", "O")])
-    write_ply_of(path, ("vertex", points("nx")), ("face", faces))
+    write_ply_of(path, ("vertex", points("nx")), ("face", np.zeros(1, [("index", "<i4")])))
 
 
 def empty(path):
@@ -100,14 +97,16 @@ def run_folder(path):
     write_ply(inside / "point_cloud.ply", make_table())
 
 
-FORMATS = {
-    compressed_ply: "compressed .ply of SuperSplat",
-    splat: r"\.splat",
-    spz: r"\.spz",
-    ksplat: r"\.ksplat",
-    sog: r"\.sog",
-    sog_meta: "unpacked SOG",
-    sog_folder: "unpacked SOG",
+READ = {
+    compressed_ply: "compressed-ply",
+    splat: "splat",
+    spz: "spz",
+    ksplat: "ksplat",
+    sog: "sog",
+    sog_meta: "sog",
+    sog_folder: "sog",
+}
+REFUSED = {
     glb: r"\.glb",
     gltf: r"\.gltf",
     checkpoint: r"checkpoint .*ns-export",
@@ -121,20 +120,28 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("name", ["given.ply", "given.bin"])
-@pytest.mark.parametrize("write", FORMATS)
-def test_other_formats_are_named_whatever_the_file_is_called(write, name, tmp_path):
+@pytest.mark.parametrize("write", READ)
+def test_formats_are_known_whatever_the_file_is_called(write, name, tmp_path):
     path = tmp_path / name
     write(path)
-    with pytest.raises(InputError, match=FORMATS[write]) as caught:
+    assert detect(path) == READ[write]
+
+
+@pytest.mark.parametrize("name", ["given.ply", "given.bin"])
+@pytest.mark.parametrize("write", REFUSED)
+def test_other_files_are_refused_by_what_they_are(write, name, tmp_path):
+    path = tmp_path / name
+    write(path)
+    with pytest.raises(InputError, match=REFUSED[write]) as caught:
         read_table(path)
     assert str(caught.value).startswith(f"{path} is ")
-    assert "expected a 3DGS .ply, so " in str(caught.value)
+    assert "expected a .ply, .splat, .ksplat, .spz or .sog of splats, so " in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_3dgs_ply_passes_whatever_it_is_called(tmp_path):
     path = write_ply(tmp_path / "splats.splat", make_table())
-    refuse_other_formats(path)
+    detect(path)
     assert len(read_table(path)) == 5
 
 
