@@ -5,6 +5,7 @@ from .capture import Capture, read_capture
 from .capture.rotated import read_rotated
 from .evaluate.config import EvaluateConfig
 from .export.camera_path import turntable_cameras
+from .export.config import Export
 from .export.run import export_run
 from .export.turntable import Film, write_turntable
 from .features.config import FeaturesConfig
@@ -30,6 +31,7 @@ __all__ = [
     "Capture",
     "Dendrogram",
     "EvaluateConfig",
+    "Export",
     "FeaturesConfig",
     "Film",
     "Gaussians",

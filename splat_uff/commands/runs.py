@@ -8,6 +8,7 @@ import tyro
 
 from splat_uff.commands.arguments import File, Folder, Name, Switch
 from splat_uff.commands.splats import view_splats
+from splat_uff.export.config import Export
 from splat_uff.formats.detect import ENDINGS
 from splat_uff.system.errors import InputError
 
@@ -161,33 +162,21 @@ def render(
 
 def export(
     run: tyro.conf.Positional[Path],
+    wanted: Annotated[Export, tyro.conf.arg(name="")] = Export(),
     *,
-    segments: int = 20,
-    nodes: tuple[int, ...] = (),
-    levels: tuple[int, ...] = (5, 20, 100),
-    format: Literal["ply", "splat", "compressed-ply", "spz"] = "ply",
-    only: tuple[Literal["parts", "scene", "cloud", "labels"], ...] = (),
     output: Folder = None,
 ) -> None:
     """Export parts of a run as standard files, in the coordinate frame of the capture.
 
     Args:
         run: Run folder, for example runs/drums.
-        segments: Number of parts to cut the scene into, one file of Gaussians each.
-        nodes: Nodes of the tree to write as parts instead, numbered as in hierarchy.json.
-        levels: Numbers of segments in labelled files (scene.ply, clouds, boxes, label pictures).
-        format: Format of the parts; ply keeps every column, the others are smaller (spz needs
-            gsply).
-        only: Kinds of files to write; the default is all. hierarchy.json is always written.
+        wanted: Choice of parts, formats and kinds of files.
         output: Folder to create; the default is RUN/export.
     """
-    from splat_uff.export.run import KINDS, export_run
+    from splat_uff.export.run import export_run
     from splat_uff.run.open import open_run
 
     output = output or run / "export"
-    written = export_run(
-        open_run(run), output, segments=segments, nodes=nodes, levels=levels, format=format,
-        kinds=only or KINDS,
-    )  # fmt: skip
+    written = export_run(open_run(run), output, wanted)
     parts = sum(path.parent.name == "parts" for path in written)
     print(f"{parts} parts, {len(written)} files in {output}")

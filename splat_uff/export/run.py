@@ -1,222 +1,298 @@
 """Export of a finished run to a folder of standard files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from splat_uff import __version__
 from splat_uff.evaluate.score import scored_camera
 from splat_uff.export.cloud import write_boxes, write_cloud
+from splat_uff.export.config import Export
+from splat_uff.export.frame import export_frame
 from splat_uff.export.labels import preview_names, write_label_pngs
+from splat_uff.export.layers import file_name, painted, write_layers
+from splat_uff.export.level import Level
 from splat_uff.export.splats import (
-    ENDINGS,
     NO_ORIGIN,
-    Format,
+    PART_ENDINGS,
     choose_origin,
-    require_gsply,
-    shows,
     whole_labels,
     with_labels,
     write_splats,
 )
 from splat_uff.export.tree import describe_tree
 from splat_uff.formats.ply import write_ply
+from splat_uff.gaussians.similarity import move_table
 from splat_uff.gaussians.source import centres_of
 from splat_uff.hierarchy.labels import blended_votes, label_maps
-from splat_uff.hierarchy.segments import largest_first, numbered
-from splat_uff.report.paint import NONE_COLOUR
+from splat_uff.hierarchy.segments import largest_first
 from splat_uff.run.node_names import read_names
 from splat_uff.run.open import Run, check_segments
 from splat_uff.system.errors import InputError
 from splat_uff.system.files import replacing_folder, require_apart, require_new, write_json
 from splat_uff.system.progress import notice, track
-from splat_uff.system.records import array_record
 
-Kind = Literal["parts", "scene", "cloud", "labels"]
-KINDS: tuple[Kind, ...] = ("parts", "scene", "cloud", "labels")
+MOST_GLB_LEVELS = 4
+"""Levels that a glTF of the scene holds, those with the fewest segments."""
 
 
-def export_run(
-    run: Run,
-    output: Path,
-    *,
-    segments: int = 20,
-    nodes: Sequence[int] = (),
-    levels: Sequence[int] = (5, 20, 100),
-    format: Format = "ply",
-    kinds: Sequence[Kind] = KINDS,
-) -> list[Path]:
+def export_run(run: Run, output: Path, wanted: Export = Export()) -> list[Path]:
     """Write parts of a run, or all of it, as standard files in the frame of the capture.
 
-    If the Gaussians came from a file of their own, the exported ones are in the frame of that file.
+    If the Gaussians came from a file of their own, the exported ones are in the frame of that file,
+    unless they are to be turned or scaled.
 
     * `parts/`: one file of Gaussians per segment, the largest first;
     * `scene.ply`: all Gaussians in their order, with a column `segment_K` for each level K, 0 in
-      rows of the original file that cannot be drawn;
+      rows of the original file that cannot be drawn, and in another format than `ply` a second
+      file;
     * `cloud_K.ply`, `boxes_K.ply`: centres in the colours of their segments, and their boxes;
     * `labels_K/`: label maps of the held-out views, or of the training views if none are held out;
+    * `scene.glb`: all Gaussians as glTF, with the segments of up to four levels as feature ids;
+    * `scene.usdc`: all Gaussians as OpenUSD, one prim per part, nested as the tree;
+    * `layers/`: one `.ply` per part, named as the part, and one in the colours of the parts;
+    * `collision/`: one `.obj` of closed convex meshes per part;
     * `hierarchy.json`: the tree, and the files and labels of its nodes.
 
     Args:
         run: Run to export.
         output: Folder to create; it appears whole or not at all.
-        segments: Number of parts.
-        nodes: Nodes of the tree to write as parts, in place of a number of segments.
-        levels: Numbers of segments in the other files; labels count from 1, the largest first.
-        format: Format of the parts.
-        kinds: Kinds of files to write; `hierarchy.json` is always written.
+        wanted: Choice of parts, levels, formats, kinds of files, and frame.
 
     Returns:
         Files that were written.
 
     Raises:
-        InputError: If a number is out of range, or `output` already exists and is not empty.
+        InputError: If a number is out of range, a format needs a package that is not installed, or
+            `output` already exists and is not empty.
     """
     require_new(output)
-    _check(run, segments, nodes, levels, format)
-    cut = run.nodes(segments)
-    wanted = list(dict.fromkeys(nodes)) or largest_first(cut)
-    if len(wanted) < segments and not nodes:
-        notice(f"{segments} segments were asked for; the tree has {len(wanted)}.")
-    origin = _origin_of(run, format, kinds)
-    cuts = [_Level.of(run, level) for level in sorted(set(levels), reverse=True)]
-    record = _describe(run, origin)
+    _check(run, wanted)
+    job = _Job(run, wanted)
     with replacing_folder(output) as place:
-        if "parts" in kinds:
-            members = run.members if nodes else lambda node: cut == node
-            record["parts"] = _write_parts(run, place, wanted, members, format, origin)
-        if "scene" in kinds:
-            _write_scene(run, place, cuts)
-        for each in cuts:
-            record["levels"][str(each.level)] = each.describe()
-            if "cloud" in kinds:
-                _write_clouds(run, place, each)
-        if "labels" in kinds:
-            _write_labels(run, place, cuts)
+        record = job.describe()
+        for kind, write in _WRITERS.items():
+            if kind in wanted.kinds:
+                record |= write(job, place) or {}
         write_json(place / "hierarchy.json", record)
     return sorted(path for path in output.rglob("*") if path.is_file())
 
 
-def _origin_of(run: Run, format: Format, kinds: Sequence[Kind]) -> Float[np.ndarray, "3"]:
-    """Origin that the coordinates in the files are relative to."""
-    if not {"parts", "scene"} & set(kinds):
-        return NO_ORIGIN
-    return choose_origin(run.table, format if "parts" in kinds else "ply")
+class _Job:
+    """What the writers of all kinds of files share."""
+
+    def __init__(self, run: Run, wanted: Export) -> None:
+        self.run, self.wanted = run, wanted
+        self.names = read_names(run.folder)
+        self.cut = run.nodes(wanted.segments)
+        self.parts = list(dict.fromkeys(wanted.nodes)) or largest_first(self.cut)
+        if len(self.parts) < wanted.segments and not wanted.nodes:
+            notice(f"{wanted.segments} segments were asked for; the tree has {len(self.parts)}.")
+        levels = sorted(set(wanted.levels), reverse=True)
+        self.levels = [Level.of(run, level) for level in levels]
+        self.frame = export_frame(run, wanted)
+        self.table = self._moved(run.table)
+        self.origin = NO_ORIGIN
+        if {"parts", "scene"} & set(wanted.kinds):
+            self.origin = choose_origin(self.table, self._format_of_centres)
+
+    @property
+    def _format_of_centres(self) -> str:
+        """Format that decides whether the centres need another origin."""
+        return self.wanted.format if "parts" in self.wanted.kinds else "ply"
+
+    @cached_property
+    def nodes(self) -> list[dict[str, Any]]:
+        """The tree, as `hierarchy.json` has it."""
+        hierarchy = self.run.hierarchy
+        return describe_tree(hierarchy.tree, centres_of(self.table), self.names, hierarchy.support)
+
+    def describe(self) -> dict[str, Any]:
+        """Contents of `hierarchy.json`, except for the parts."""
+        return {
+            "version": __version__,
+            "scene": self.run.provenance.scene,
+            "num_gaussians": len(self.table),
+            "source_from_world": (self.frame @ self.run.files_from_world).tolist(),
+            "origin": self.origin.tolist(),
+            "parts": [],
+            "levels": {str(each.level): each.describe() for each in self.levels},
+            "nodes": self.nodes,
+        }
+
+    def members(self, node: int) -> Any:
+        """Whether each Gaussian is in a part."""
+        return self.run.members(node) if self.wanted.nodes else self.cut == node
+
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """How the Gaussians are to be drawn, for files that can say so."""
+        return {"comments": self.run.comments, "antialiased": self.run.gaussians.antialiased}
+
+    def name_of(self, rank: int) -> str:
+        """Number of a part, from 1, with as many digits as all have."""
+        return f"{rank:0{len(str(len(self.parts)))}d}"
+
+    def whole(self) -> np.ndarray:
+        """All rows of the splats' file, with a column of labels for each level."""
+        columns = {f"segment_{each.level}": each.labels for each in self.levels}
+        source = self.run.source
+        return with_labels(self._moved(source.table), whole_labels(columns, source.kept))
+
+    def _moved(self, table: np.ndarray) -> np.ndarray:
+        is_moved = not np.array_equal(self.frame, np.eye(4))
+        return move_table(table, self.frame) if is_moved else table
 
 
-def _describe(run: Run, origin: Float[np.ndarray, "3"]) -> dict[str, Any]:
-    """Contents of `hierarchy.json`, except for parts and levels."""
-    tree, support = run.hierarchy.tree, run.hierarchy.support
-    nodes = describe_tree(tree, centres_of(run.table), read_names(run.folder), support)
-    return {
-        "version": __version__,
-        "scene": run.provenance.scene,
-        "num_gaussians": len(run.table),
-        "source_from_world": run.files_from_world.tolist(),
-        "origin": origin.tolist(),
-        "parts": [],
-        "levels": {},
-        "nodes": nodes,
-    }
-
-
-@array_record
-class _Level:
-    """Cut into a number of segments, the largest first."""
-
-    level: int
-    """Requested number of segments."""
-    nodes: Sequence[int]
-    """Node of each segment."""
-    labels: Int[np.ndarray, "N"]
-    """Segment of each Gaussian, from 1."""
-    colours: Float[np.ndarray, "_ 3"]
-    """Colour of each label, including 0."""
-
-    @staticmethod
-    def of(run: Run, level: int) -> "_Level":
-        nodes = run.nodes(level)
-        order = largest_first(nodes)
-        colours = np.concatenate([NONE_COLOUR[None], run.walk.colours[order]])
-        return _Level(level, order, numbered(nodes, order), colours)
-
-    def describe(self) -> list[dict[str, Any]]:
-        """Label, node and colour of each segment, for `hierarchy.json`."""
-        return [
-            {"label": rank, "node": node, "colour": self.colours[rank].round(4).tolist()}
-            for rank, node in enumerate(self.nodes, start=1)
-        ]
-
-
-def _write_parts(
-    run: Run,
-    place: Path,
-    nodes: Sequence[int],
-    members: Callable[[int], Bool[np.ndarray, "N"]],
-    format: Format,
-    origin: Float[np.ndarray, "3"],
-) -> list[dict[str, Any]]:
-    """Write one file per node; return their entries in `hierarchy.json`."""
-    (place / "parts").mkdir()
-    table, names, parts = run.table, read_names(run.folder), []
-    digits = len(str(len(nodes)))
-    for rank, node in enumerate(track(nodes, "parts", len(nodes)), start=1):
-        inside = members(node)
-        name = f"parts/{rank:0{digits}d}{ENDINGS[format]}"
-        if format == "compressed-ply" and not shows(table[inside]).any():
-            notice(f"no Gaussian of {name} shows, so there is no such file.")
-            continue
-        write_splats(place / name, table[inside], format, origin, comments=run.comments)
-        size = int(inside.sum())
-        parts.append({"file": name, "node": node, "name": names.get(node, ""), "size": size})
-    return parts
-
-
-def _check(
-    run: Run, segments: int, nodes: Sequence[int], levels: Sequence[int], format: Format
-) -> None:
-    if format == "spz":
-        require_gsply()
-    check_segments(segments)
-    for level in levels:
+def _check(run: Run, wanted: Export) -> None:
+    check_segments(wanted.segments)
+    for level in wanted.levels:
         if not 1 <= level < 2**16:
             raise InputError(f"a level is {level}; expected a number of segments, 1 to 65535.")
     count = len(run.hierarchy.tree.parents)
-    for node in nodes:
+    for node in wanted.nodes:
         if not 0 <= node < count:
             raise InputError(
                 f"there is no node {node}; expected one of hierarchy.json, below {count}."
             )
+    if "usd" in wanted.kinds:
+        from splat_uff.export.usd import require_usd
+
+        require_usd()
 
 
-def _write_scene(run: Run, place: Path, cuts: Sequence[_Level]) -> None:
-    columns = {f"segment_{each.level}": each.labels for each in cuts}
-    whole = with_labels(run.source.table, whole_labels(columns, run.source.kept))
-    write_ply(place / "scene.ply", {**run.source.content.others, "vertex": whole}, run.comments)
+def _write_parts(job: _Job, place: Path) -> Mapping[str, Any]:
+    """Write one file per part; return their entries in `hierarchy.json`."""
+    (place / "parts").mkdir()
+    format, parts = job.wanted.format, []
+    for rank, node in enumerate(track(job.parts, "parts", len(job.parts)), start=1):
+        inside = job.members(node)
+        name = f"parts/{job.name_of(rank)}{PART_ENDINGS[format]}"
+        write_splats(place / name, job.table[inside], format, job.origin, **job.drawn)
+        parts.append(
+            {
+                "file": name,
+                "node": node,
+                "name": job.names.get(node, ""),
+                "size": int(inside.sum()),
+            }
+        )
+    return {"parts": parts}
 
 
-def _write_clouds(run: Run, place: Path, cut: _Level) -> None:
-    positions, painted = centres_of(run.table), cut.colours[cut.labels]
-    write_cloud(place / f"cloud_{cut.level}.ply", positions, painted)
-    write_boxes(place / f"boxes_{cut.level}.ply", positions, cut.labels, painted)
+def _write_scene(job: _Job, place: Path) -> None:
+    others = job.run.source.content.others
+    write_ply(place / "scene.ply", {**others, "vertex": job.whole()}, job.run.comments)
+    format = job.wanted.format
+    if format not in ("ply", "glb"):
+        path = place / f"scene{PART_ENDINGS[format]}"
+        write_splats(path, job.table, format, job.origin, **job.drawn)
 
 
-def _write_labels(run: Run, place: Path, cuts: Sequence[_Level]) -> None:
+def _write_clouds(job: _Job, place: Path) -> None:
+    positions = centres_of(job.table)
+    for level in job.levels:
+        colours = level.colours[level.labels]
+        write_cloud(place / f"cloud_{level.level}.ply", positions, colours)
+        write_boxes(place / f"boxes_{level.level}.ply", positions, level.labels, colours)
+
+
+def _write_labels(job: _Job, place: Path) -> None:
+    run = job.run
     views = run.capture.val or run.capture.train
     names = [view.name for view in views]
     require_apart(place, names, nested=True)
     previews = preview_names(names)
-    for each in cuts:
+    for each in job.levels:
         (place / f"labels_{each.level}").mkdir()
-    stacked = np.stack([each.labels for each in cuts])
+    if not job.levels:
+        return
+    stacked = np.stack([each.labels for each in job.levels])
     for view in track(views, "labels", len(views)):
         with run.rendering:
             maps = label_maps(blended_votes(run.gaussians, scored_camera(view)), stacked)
-        for each, shown in zip(cuts, maps, strict=True):
+        for each, shown in zip(job.levels, maps, strict=True):
             write_label_pngs(
                 place / f"labels_{each.level}", view.name, shown, each.colours,
                 preview=previews[view.name],
             )  # fmt: skip
+
+
+def _write_glb(job: _Job, place: Path) -> None:
+    from splat_uff.export.glb import write_glb
+    from splat_uff.export.node_table import Cut
+
+    levels = sorted(job.levels, key=lambda level: level.level)
+    if len(levels) > MOST_GLB_LEVELS:
+        notice(
+            f"scene.glb holds {MOST_GLB_LEVELS} levels: "
+            f"{', '.join(str(each.level) for each in levels[:MOST_GLB_LEVELS])}."
+        )
+    cuts = [Cut(f"segments_{each.level}", each.node_of_each) for each in levels[:MOST_GLB_LEVELS]]
+    write_glb(
+        place / "scene.glb", job.table, cuts=cuts, nodes=job.nodes,
+        colours=job.run.walk.colours, origin=job.origin,
+    )  # fmt: skip
+
+
+def _write_usd(job: _Job, place: Path) -> None:
+    from splat_uff.export.usd import write_usd
+
+    parents = job.run.hierarchy.tree.parents
+    write_usd(place / "scene.usdc", job.table, job.nodes, job.cut, parents)
+
+
+def _write_layers(job: _Job, place: Path) -> None:
+    colours = {node: job.run.walk.colours[node] for node in job.parts}
+    tables = [job.table[job.members(node)] for node in job.parts]
+    names = [
+        file_name(job.name_of(rank), job.names.get(node, ""))
+        for rank, node in enumerate(job.parts, start=1)
+    ]
+    labels = np.full(len(job.table), -1)
+    for rank, node in reversed(list(enumerate(job.parts))):
+        labels[job.members(node)] = rank
+    palette = np.array([colours[node] for node in job.parts])
+    write_layers(place / "layers", names, tables, palette, job.run.comments)
+    write_ply(
+        place / "layers" / f"{job.name_of(0)} all in colours.ply",
+        {"vertex": painted(job.table, labels, palette)},
+        job.run.comments,
+    )
+
+
+def _write_collision(job: _Job, place: Path) -> Mapping[str, Any]:
+    """Write one `.obj` per part; return what each surrounds, for `hierarchy.json`."""
+    from splat_uff.export.collision import collision_pieces, write_collision
+
+    (place / "collision").mkdir()
+    record = []
+    for rank, node in enumerate(track(job.parts, "collision", len(job.parts)), start=1):
+        found = collision_pieces(job.table, job.run.walk, node)
+        name = f"collision/{job.name_of(rank)}.obj"
+        write_collision(place / name, found.pieces, job.names.get(node, "") or f"node_{node}")
+        record.append(
+            {
+                "file": name,
+                "node": node,
+                "pieces": len(found.pieces),
+                "volume": found.volume,
+                "share": round(found.share, 4),
+            }
+        )
+    return {"collision": record}
+
+
+_WRITERS = {
+    "parts": _write_parts,
+    "scene": _write_scene,
+    "cloud": _write_clouds,
+    "labels": _write_labels,
+    "glb": _write_glb,
+    "usd": _write_usd,
+    "layers": _write_layers,
+    "collision": _write_collision,
+}

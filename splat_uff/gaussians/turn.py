@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
-from torch import Tensor
 
 from splat_uff.render.harmonics import basis_values
 from splat_uff.render.records import Gaussians
@@ -27,8 +26,7 @@ def turn_gaussians(gaussians: Gaussians, turn: Float[np.ndarray, "3 3"]) -> Gaus
     means = gaussians.means.double() @ torch.from_numpy(np.array(turn.T, np.float64))
     # A Gaussian is symmetric about its centre, so -turn has the same effect as turn.
     proper = turn if np.linalg.det(turn) > 0 else -turn
-    x, y, z, w = Rotation.from_matrix(proper).as_quat()
-    quats = _multiply(torch.tensor([w, x, y, z]), gaussians.quats.double())
+    quats = torch.from_numpy(turn_quats(proper, gaussians.quats.double().numpy()))
     mixed = torch.from_numpy(harmonics_turn(turn, gaussians.sh_degree))
     tensors = gaussians.tensors() | {
         "means": means.to(gaussians.means.dtype),
@@ -58,15 +56,15 @@ def harmonics_turn(turn: Float[np.ndarray, "3 3"], degree: int) -> Float[np.ndar
     return np.linalg.lstsq(there, here, rcond=None)[0]
 
 
-def _multiply(left: Float[Tensor, "4"], right: Float[Tensor, "N 4"]) -> Float[Tensor, "N 4"]:
-    """Product of wxyz quaternions: the rotation by the right one, then by the left one."""
-    w, x, y, z = left.double()
-    matrix = torch.stack(
-        [
-            torch.stack([w, -x, -y, -z]),
-            torch.stack([x, w, -z, y]),
-            torch.stack([y, z, w, -x]),
-            torch.stack([z, -y, x, w]),
-        ]
-    )
-    return right @ matrix.T
+def turn_quats(
+    turn: Float[np.ndarray, "3 3"], quats: Float[np.ndarray, "N 4"]
+) -> Float[np.ndarray, "N 4"]:
+    """Rotations followed by another one; quaternions (wxyz) keep their lengths.
+
+    Args:
+        turn: Rotation matrix.
+        quats: Rotations to turn.
+    """
+    x, y, z, w = Rotation.from_matrix(turn).as_quat()
+    product = np.array([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]])
+    return quats @ product.T

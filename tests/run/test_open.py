@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from splat_uff.export.config import Export
 from splat_uff.export.run import export_run
 from splat_uff.report.rescore import score_run
 from splat_uff.run.open import open_run
@@ -32,7 +33,9 @@ def test_a_run_of_an_earlier_version_opens(capsys):
 
 
 def test_a_run_of_an_earlier_version_can_be_taken_away(tmp_path):
-    written = export_run(open_run(OLD), tmp_path / "out", segments=3, kinds=("parts", "cloud"))
+    written = export_run(
+        open_run(OLD), tmp_path / "out", Export(segments=3, only=("parts", "cloud"))
+    )
     assert sum(path.parent.name == "parts" for path in written) == 3
 
 

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import viser
 
-from splat_uff.export.run import KINDS, export_run
-from splat_uff.export.splats import FORMATS, Format
+from splat_uff.export.config import KINDS, PART_FORMATS, Export, PartFormat
+from splat_uff.export.run import export_run
 from splat_uff.system.errors import InputError
 from splat_uff.system.files import inside_folder
 from splat_uff.system.progress import followed
@@ -25,7 +25,7 @@ class ExportPanel:
         gui, guarded = callbacks.server.gui, callbacks.guarded
         self.what = gui.add_dropdown("export", (SELECTED, ALL))
         self.said = gui.add_markdown("")
-        self.format = gui.add_dropdown("format", FORMATS)
+        self.format = gui.add_dropdown("format", PART_FORMATS)
         self.more = gui.add_checkbox(
             "scene, clouds and labels, too", False, hint="As splat-uff export writes them."
         )
@@ -71,7 +71,7 @@ class ExportPanel:
             nodes = () if whole else self._state.selection.marks.selected
         if not (whole or nodes):
             raise InputError("nothing is selected; click a part first, or export all segments.")
-        if self.format.value not in FORMATS:
+        if self.format.value not in PART_FORMATS:
             raise InputError(f"there is no format {self.format.value}.")
         output = inside_folder(run.folder.path / FOLDER, self.folder_name.value)
         if output.exists():
@@ -81,15 +81,14 @@ class ExportPanel:
         )
         try:
             with followed(self._follow):
-                written = export_run(
-                    run,
-                    output,
+                wanted = Export(
                     segments=segments,
-                    nodes=nodes,
+                    nodes=tuple(nodes),
                     levels=(segments,),
-                    format=cast("Format", self.format.value),
-                    kinds=KINDS if self.more.value else ("parts",),
+                    format=cast("PartFormat", self.format.value),
+                    only=KINDS if self.more.value else ("parts",),
                 )
+                written = export_run(run, output, wanted)
         finally:
             waiting.remove()
         self._callbacks.say(client, f"{len(written)} files in {output}.")
