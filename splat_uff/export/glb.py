@@ -8,7 +8,7 @@ container is that of glTF 2.0 (https://registry.khronos.org/glTF/specs/2.0/glTF-
 
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,8 @@ def write_glb(
     check_cuts(cuts, len(table))
     turn = upright_turn(up)
     gaussians = gaussians_of(table)
-    _check_size(path, gaussians, len(cuts))
+    floats = 3 + 4 + 3 + 1 + 3 * (gaussians.sh_degree + 1) ** 2 + len(cuts)
+    _check_size(path, (4 * floats + 8) * len(gaussians))  # Before there is a second copy.
     means = gaussians.means.double() - torch.from_numpy(np.array(origin, np.float64))
     content = _Content()
     content.add_primitive(turn_gaussians(gaussians.moved(means), turn))
@@ -93,9 +94,12 @@ def write_glb(
         content.add_features(prune_nodes(nodes, cuts), cuts, colours)
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = turn, -turn @ origin
+    head = content.head(matrix)
+    _check_size(path, len(head) + content.length)
     with replacing(path) as temporary, temporary.open("wb") as file:
-        for part in content.chunks(matrix):
-            file.write(part)
+        file.write(head)
+        for array in content.arrays:
+            file.write(array.tobytes() + bytes(_padding(array.nbytes)))
 
 
 def upright_turn(up: Float[np.ndarray, "3"] | None) -> Float[np.ndarray, "3 3"]:
@@ -126,11 +130,9 @@ def upright_turn(up: Float[np.ndarray, "3"] | None) -> Float[np.ndarray, "3 3"]:
     return rounded if np.allclose(rounded, turn, rtol=0, atol=1e-12) else turn
 
 
-def _check_size(path: Path, gaussians: Gaussians, cuts: int) -> None:
-    """Refuse what the format cannot hold, before there is a second copy of it."""
-    each = 4 * (3 + 4 + 3 + 1 + 3 * (gaussians.sh_degree + 1) ** 2 + cuts) + 8
-    total = each * len(gaussians)
-    if total > MOST_BYTES - 2**20:  # The rest is JSON and the table of nodes.
+def _check_size(path: Path, total: int) -> None:
+    """Refuse more bytes than the format can hold."""
+    if total > MOST_BYTES:
         raise InputError(
             f"{path} would take {total / 1e9:.1f} GB, and a .glb holds 4.29 GB at most; write "
             "parts, or another format."
@@ -196,20 +198,17 @@ class _Content:
         self.extensions[METADATA] = describe_table(len(rows), views)
         self.used += [FEATURES, METADATA]
 
-    def chunks(self, matrix: Float[np.ndarray, "4 4"]) -> Iterator[bytes]:
-        """Bytes of the file, header first."""
+    def head(self, matrix: Float[np.ndarray, "4 4"]) -> bytes:
+        """Bytes of the file in front of the arrays, for the matrix from the table's frame."""
         text = json.dumps(self._document(matrix), ensure_ascii=False, allow_nan=False).encode()
-        start = struct.calcsize("<3I2I")
-        text += b" " * _padding(start + len(text))
-        total = start + len(text) + struct.calcsize("<2I") + self.length
-        assert total <= MOST_BYTES
-        yield struct.pack("<4sII", b"glTF", 2, total)
-        yield struct.pack("<I4s", len(text), b"JSON")
-        yield text
-        yield struct.pack("<I4s", self.length, b"BIN\0")
-        for array in self.arrays:
-            yield array.tobytes()
-            yield bytes(_padding(array.nbytes))
+        text += b" " * _padding(20 + len(text))  # The arrays start at 28 + len(text).
+        total = 28 + len(text) + self.length
+        return (
+            struct.pack("<4sII", b"glTF", 2, min(total, MOST_BYTES))
+            + struct.pack("<I4s", len(text), b"JSON")
+            + text
+            + struct.pack("<I4s", min(self.length, MOST_BYTES), b"BIN\0")
+        )
 
     def _document(self, matrix: Float[np.ndarray, "4 4"]) -> dict[str, Any]:
         return {
