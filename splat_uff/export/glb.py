@@ -1,6 +1,6 @@
 """Gaussians as binary glTF 2.0, with segments as feature ids.
 
-The Gaussians are one primitive of the extension KHR_gaussian_splatting (release candidate of 2026,
+The Gaussians are one primitive of the extension KHR_gaussian_splatting (Khronos 2026,
 https://github.com/KhronosGroup/glTF/tree/main/extensions/2.0/Khronos/KHR_gaussian_splatting) with
 its kernel `ellipse`. Programs that do not know it show their centres as coloured points. The
 container is that of glTF 2.0 (https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html).
@@ -9,7 +9,7 @@ container is that of glTF 2.0 (https://registry.khronos.org/glTF/specs/2.0/glTF-
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from splat_uff.render.harmonics import C0
 from splat_uff.render.records import Gaussians
 from splat_uff.system.errors import InputError, argument
 from splat_uff.system.files import replacing
+from splat_uff.system.records import array_record
 
 SPLATTING = "KHR_gaussian_splatting"
 MOST_BYTES = 2**32 - 1
@@ -61,9 +62,9 @@ def write_glb(
 ) -> None:
     """Write Gaussians, in the given order, to a `.glb`.
 
-    They are turned upright, which for glTF is +y; centres, rotations and harmonics are all turned,
-    since few viewers turn harmonics by the matrix of a node. The matrix from the table's frame to
-    that of the file is in the file, as `asset.extras.gltf_from_source`, row by row.
+    They are turned upright, which for glTF is +y: centres, rotations and harmonics alike, so that
+    nothing depends on what a viewer does to harmonics if a node has a matrix. The matrix from the
+    table's frame to that of the file is `asset.extras.gltf_from_source` in the file, row by row.
 
     Args:
         path: File to write.
@@ -139,17 +140,21 @@ def _check_size(path: Path, total: int) -> None:
         )
 
 
-@dataclass
+@array_record
 class _Content:
     """A glTF file in the making: its JSON, and the arrays that its buffer views refer to."""
 
     arrays: list[np.ndarray] = field(default_factory=list)
-    length: int = 0
     views: list[dict[str, Any]] = field(default_factory=list)
     accessors: list[dict[str, Any]] = field(default_factory=list)
     primitive: dict[str, Any] = field(default_factory=dict)
     extensions: dict[str, Any] = field(default_factory=dict)
     used: list[str] = field(default_factory=list)
+
+    @property
+    def length(self) -> int:
+        """Number of bytes of all arrays so far, each aligned."""
+        return sum(each.nbytes + _padding(each.nbytes) for each in self.arrays)
 
     def add_primitive(self, gaussians: Gaussians) -> None:
         """Add the Gaussians, which are in the frame of the file."""
@@ -166,8 +171,8 @@ class _Content:
             "projection": "perspective",
             "sortingMethod": "cameraDistance",
         }
-        self.primitive |= {"attributes": attributes, "mode": 0}
-        self.primitive["extensions"] = {SPLATTING: described}
+        extensions = {SPLATTING: described}
+        self.primitive.update(attributes=attributes, mode=0, extensions=extensions)
         self.used.append(SPLATTING)
 
     def add_features(
@@ -196,7 +201,7 @@ class _Content:
         views = {name: [self._add_view(each) for each in columns[name]] for name in columns}
         self.primitive["extensions"][FEATURES] = {"featureIds": described}
         self.extensions[METADATA] = describe_table(len(rows), views)
-        self.used += [FEATURES, METADATA]
+        self.used.extend([FEATURES, METADATA])
 
     def head(self, matrix: Float[np.ndarray, "4 4"]) -> bytes:
         """Bytes of the file in front of the arrays, for the matrix from the table's frame."""
@@ -248,7 +253,6 @@ class _Content:
         view = {"buffer": 0, "byteOffset": self.length, "byteLength": values.nbytes}
         self.views.append(view | members)
         self.arrays.append(values)
-        self.length += values.nbytes + _padding(values.nbytes)
         return len(self.views) - 1
 
 

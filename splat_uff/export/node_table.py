@@ -20,7 +20,7 @@ from splat_uff.system.records import array_record
 FEATURES = "EXT_mesh_features"
 METADATA = "EXT_structural_metadata"
 MOST_CUTS = 4
-"""Most cuts in a file: more attributes than that do not fit into one draw call of WebGL."""
+"""Most cuts in a file: their rows fit into one vector of a shader."""
 MOST_NODES = 2**24
 """Number of rows that a 32-bit float can count."""
 NO_PARENT = -1

@@ -1,4 +1,4 @@
-"""What is in a `.glb`, read with the standard library alone."""
+"""Random Gaussians, and what is in a `.glb`, read with the standard library alone."""
 
 import json
 import struct
@@ -9,6 +9,20 @@ import numpy as np
 
 KINDS = {5121: "<u1", 5123: "<u2", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4}
+
+
+def make_splats(count=5, degree=1, seed=0, kinds=None) -> np.ndarray:
+    """Random Gaussians as a table, of float32 but for the columns of which `kinds` has the type."""
+    columns = [
+        *("x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2"),
+        *(f"f_rest_{i}" for i in range(3 * ((degree + 1) ** 2 - 1))),
+        *("opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"),
+    ]
+    table = np.empty(count, [(name, (kinds or {}).get(name, "<f4")) for name in columns])
+    rng = np.random.default_rng(seed)
+    for name in columns:
+        table[name] = rng.normal(size=count)
+    return table
 
 
 class Glb:

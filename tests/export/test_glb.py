@@ -1,6 +1,7 @@
 """Binary glTF: the numbers, the frame, the tree as feature ids, and what other programs say."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,7 @@ from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.walk import Walk
 from splat_uff.render.harmonics import basis_values
 from splat_uff.system.errors import InputError
-from tests.export.glb_files import Glb
-from tests.gaussians.splats import COLUMNS, make_table
+from tests.export.glb_files import Glb, make_splats
 from tests.programs import MODULES, require_node, run_node, splat_transform
 
 TREE = Dendrogram(
@@ -31,12 +31,6 @@ MONOMIALS = [
     *("yxx", "xyz", "yzz", "zzz", "xzz", "zxx", "xxx"),
 ]
 """A term of each basis function above degree 0, as in the appendix of KHR_gaussian_splatting."""
-
-
-def splats(count=5, degree=1, seed=0):
-    """Random Gaussians, with scales and rotations of all kinds."""
-    rest = [f"f_rest_{i}" for i in range(3 * ((degree + 1) ** 2 - 1))]
-    return make_table(count, columns=[*COLUMNS, *rest], seed=seed)
 
 
 def write_plain_ply(path: Path, table: np.ndarray) -> Path:
@@ -77,7 +71,7 @@ def tree_options(levels=(4, 2), names=None, support=None):
 
 
 def test_the_numbers_are_those_of_a_gaussian_worked_out_by_hand(tmp_path):
-    table = np.zeros(1, splats(1).dtype)
+    table = np.zeros(1, make_splats(1).dtype)
     for name, value in {
         **{"x": 1, "y": 2, "z": 3, "opacity": np.log(3), "f_dc_0": 1, "f_dc_1": -9},
         **{"scale_0": np.log(2), "scale_1": 0, "scale_2": -1, "rot_0": 2},
@@ -106,7 +100,7 @@ def test_the_numbers_are_those_of_a_gaussian_worked_out_by_hand(tmp_path):
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_splat_transform_writes_the_same_numbers(tmp_path, degree):
     """It turns captures by half about z and we do about x: its scenes face away from +z."""
-    table = splats(50, degree, seed=degree)
+    table = make_splats(50, degree, seed=degree)
     source = write_plain_ply(tmp_path / "a.ply", table)
     splat_transform(source, tmp_path / "other.glb")
     other, ours = Glb(tmp_path / "other.glb"), written(tmp_path, table)
@@ -133,7 +127,7 @@ def test_splat_transform_writes_the_same_numbers(tmp_path, degree):
 
 @pytest.mark.parametrize("up", [None, [0, 0, 1], [0.3, -2, 0.1]])
 def test_centres_shapes_and_colours_are_turned_together(tmp_path, up):
-    table = splats(20, 3)
+    table = make_splats(20, 3)
     up = None if up is None else np.array(up, float)
     file = written(tmp_path, table, up=up)
     found = file.attributes()
@@ -180,8 +174,7 @@ def test_upright_turn_about_axes_is_exact(up, point):
 
 
 def test_an_origin_far_away_keeps_the_precision(tmp_path):
-    columns = dict.fromkeys("xyz", "<f8")
-    table = make_table(9, kinds=columns)
+    table = make_splats(9, kinds=dict.fromkeys("xyz", "<f8"))
     near = written(tmp_path, table).attributes()["POSITION"]
     origin = np.array([5e6, 3e5, 7e5])
     for axis, name in enumerate("xyz"):
@@ -196,7 +189,7 @@ def test_an_origin_far_away_keeps_the_precision(tmp_path):
 def test_feature_ids_lead_to_the_nodes_of_segments(tmp_path):
     support = np.linspace(0, 1, 10)
     options = tree_options(names={9: "all", 6: "Türe"}, support=support)
-    file = written(tmp_path, splats(5), **options)
+    file = written(tmp_path, make_splats(5), **options)
     count, columns = file.table()
     assert columns["id"][:, 0].tolist() == [9, 8, 7, 6, 5]
     assert count == 5
@@ -221,6 +214,16 @@ def test_feature_ids_lead_to_the_nodes_of_segments(tmp_path):
         }
 
 
+def test_the_example_in_the_docs_reads_a_file(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "gltf.md").read_text(encoding="utf-8")
+    write_glb(tmp_path / "scene.glb", make_splats(5), **tree_options())
+    monkeypatch.chdir(tmp_path)
+    space = {}
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], space)
+    assert capsys.readouterr().out == "2 Gaussians are in the segment of the first\n"
+    assert space["rows"].tolist() == [4, 4, 3, 3, 2]
+
+
 def test_prune_nodes_keeps_segments_and_what_is_above_them():
     nodes = describe_tree(TREE, np.zeros((5, 3)))
     fine, coarse = Cut("fine", Walk(TREE).cut(4)), Cut("coarse", Walk(TREE).cut(2))
@@ -235,7 +238,7 @@ def test_prune_nodes_keeps_segments_and_what_is_above_them():
 
 def test_columns_that_would_be_empty_are_left_out(tmp_path):
     options = tree_options() | {"colours": None}
-    _, columns = written(tmp_path, splats(5), **options).table()
+    _, columns = written(tmp_path, make_splats(5), **options).table()
     assert list(columns) == ["id", "parent", "height", "size"]
 
 
@@ -247,7 +250,7 @@ def test_rows_beyond_16_bits_are_floats(tmp_path):
         for each in range(2 * count - 1, count - 1, -1)
     ]
     cut = Cut("each", np.arange(count, 2 * count))
-    file = written(tmp_path, splats(count, 0), cuts=[cut], nodes=nodes)
+    file = written(tmp_path, make_splats(count, 0), cuts=[cut], nodes=nodes)
     rows = file.attributes()["_FEATURE_ID_0"]
     assert rows.dtype == np.float32
     assert file.table()[1]["id"][rows[:, 0].astype(int), 0].tolist() == cut.nodes.tolist()
@@ -256,17 +259,17 @@ def test_rows_beyond_16_bits_are_floats(tmp_path):
 def test_everything_is_aligned_to_8_bytes_and_the_same_every_time(tmp_path):
     for count in (5, 7):
         options = tree_options(names={9: "odd"}) if count == 5 else {}
-        file = written(tmp_path, splats(count), **options)
+        file = written(tmp_path, make_splats(count), **options)
         assert file.start % 8 == 0
         assert len(file.binary) % 8 == 0
         assert all(view["byteOffset"] % 8 == 0 for view in file.json["bufferViews"])
         before = (tmp_path / "a.glb").read_bytes()
-        written(tmp_path, splats(count), **options)
+        written(tmp_path, make_splats(count), **options)
         assert (tmp_path / "a.glb").read_bytes() == before
 
 
 def test_a_part_has_no_features(tmp_path):
-    file = written(tmp_path, splats(3))
+    file = written(tmp_path, make_splats(3))
     assert file.json["extensionsUsed"] == ["KHR_gaussian_splatting"]
     assert "extensions" not in file.json
     assert file.primitive["mode"] == 0
@@ -285,7 +288,7 @@ def test_the_validator_of_khronos_finds_nothing_else(tmp_path, whole):
     """It does not know the extension yet, and takes the names of its attributes for mistakes."""
     require_node("gltf-validator")
     options = tree_options(names={9: "all"}) if whole else {}
-    write_glb(tmp_path / "a.glb", splats(5, 3), **options)
+    write_glb(tmp_path / "a.glb", make_splats(5, 3), **options)
     script = Path(__file__).parent / "validate_gltf.mjs"
     report = json.loads(run_node(script, tmp_path / "a.glb", MODULES))
     assert report["info"]["totalVertexCount"] == 5
@@ -302,7 +305,7 @@ def test_the_validator_of_khronos_finds_nothing_else(tmp_path, whole):
 
 def test_the_validator_accepts_the_same_file_under_names_it_knows(tmp_path):
     require_node("gltf-validator")
-    write_glb(tmp_path / "a.glb", splats(5, 3), **tree_options())
+    write_glb(tmp_path / "a.glb", make_splats(5, 3), **tree_options())
     content = (tmp_path / "a.glb").read_bytes()
     renamed = content.replace(b"KHR_gaussian_splatting:", b"_HR_GAUSSIAN_SPLATTING_")
     (tmp_path / "b.glb").write_bytes(renamed)
@@ -326,18 +329,18 @@ def test_the_validator_accepts_the_same_file_under_names_it_knows(tmp_path):
 )
 def test_write_glb_refuses(tmp_path, change, message):
     with pytest.raises(InputError, match=message):
-        write_glb(tmp_path / "a.glb", splats(5), **(tree_options() | change))
+        write_glb(tmp_path / "a.glb", make_splats(5), **(tree_options() | change))
     assert not list(tmp_path.iterdir())
 
 
 def test_write_glb_refuses_nothing_and_too_much(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"no Gaussians to write to .*a\.glb"):
-        write_glb(tmp_path / "a.glb", splats(5)[:0])
+        write_glb(tmp_path / "a.glb", make_splats(5)[:0])
     monkeypatch.setattr(glb, "MOST_BYTES", 4000)
     too_much = r"a\.glb would take 0\.0 GB, and a \.glb holds 4\.29 GB"
     with pytest.raises(InputError, match=too_much):  # 41 * 100 bytes.
-        write_glb(tmp_path / "a.glb", splats(41))
+        write_glb(tmp_path / "a.glb", make_splats(41))
     with pytest.raises(InputError, match=too_much):  # With the JSON, which takes 2600.
-        write_glb(tmp_path / "a.glb", splats(30))
+        write_glb(tmp_path / "a.glb", make_splats(30))
     assert not list(tmp_path.iterdir())
-    write_glb(tmp_path / "a.glb", splats(5))
+    write_glb(tmp_path / "a.glb", make_splats(5))
