@@ -32,9 +32,10 @@ from splat_uff.export.node_table import (
 from splat_uff.export.splats import NO_ORIGIN
 from splat_uff.gaussians.ply import gaussians_of
 from splat_uff.gaussians.turn import turn_gaussians
+from splat_uff.geometry.cameras import OPENCV_FROM_OPENGL
 from splat_uff.render.harmonics import C0
 from splat_uff.render.records import Gaussians
-from splat_uff.system.errors import InputError, argument
+from splat_uff.system.errors import InputError
 from splat_uff.system.files import replacing
 from splat_uff.system.records import array_record
 
@@ -43,7 +44,7 @@ MOST_BYTES = 2**32 - 1
 """Size of the largest `.glb`, whose header has 32 bits for it."""
 ALIGNMENT = 8
 """Bytes to which chunks and buffer views are aligned, as 64-bit columns of tables require."""
-DOWN_IS_Y = np.diag([1.0, -1.0, -1.0])
+UPRIGHT = OPENCV_FROM_OPENGL[:3, :3]
 """Rotation from axes as those of an OpenCV camera (y down) to those of glTF (y up)."""
 _ARRAY_BUFFER = 34962
 _FLOAT, _UNSIGNED_SHORT = 5126, 5123
@@ -57,14 +58,14 @@ def write_glb(
     cuts: Sequence[Cut] = (),
     nodes: Sequence[Mapping[str, Any]] = (),
     colours: Float[np.ndarray, "T 3"] | None = None,
-    up: Float[np.ndarray, "3"] | None = None,
     origin: Float[np.ndarray, "3"] = NO_ORIGIN,
 ) -> None:
     """Write Gaussians, in the given order, to a `.glb`.
 
-    They are turned upright, which for glTF is +y: centres, rotations and harmonics alike, so that
-    nothing depends on what a viewer does to harmonics if a node has a matrix. The matrix from the
-    table's frame to that of the file is `asset.extras.gltf_from_source` in the file, row by row.
+    They are turned from y down, as in captures of COLMAP, to glTF's y up: centres, rotations and
+    harmonics alike, so that nothing depends on what a viewer does to harmonics if a node has a
+    matrix. The matrix from the table's frame to that of the file is `asset.extras.gltf_from_source`
+    in the file, row by row.
 
     Args:
         path: File to write.
@@ -73,62 +74,31 @@ def write_glb(
             in cut i.
         nodes: Nodes of the tree, from `describe_tree`; those of `prune_nodes` are the rows.
         colours: sRGB colours in [0, 1] of all nodes of the tree, by node, if they have any.
-        up: Vector of any length that points up in the table's frame. By default -y, as in captures
-            of COLMAP.
         origin: Origin that is subtracted from the centres before they become 32-bit numbers.
 
     Raises:
         InputError: If there are no Gaussians or too many for the format, the cuts do not fit
-            together or to the nodes, or `up` has no direction.
+            together or to the nodes.
     """
     if not len(table):
         raise InputError(f"there are no Gaussians to write to {path}; choose a part that has some.")
     check_cuts(cuts, len(table))
-    turn = upright_turn(up)
     gaussians = gaussians_of(table)
     floats = 3 + 4 + 3 + 1 + 3 * (gaussians.sh_degree + 1) ** 2 + len(cuts)
     _check_size(path, (4 * floats + 8) * len(gaussians))  # Before there is a second copy.
     means = gaussians.means.double() - torch.from_numpy(np.array(origin, np.float64))
     content = _Content()
-    content.add_primitive(turn_gaussians(gaussians.moved(means), turn))
+    content.add_primitive(turn_gaussians(gaussians.moved(means), UPRIGHT))
     if cuts:
         content.add_features(prune_nodes(nodes, cuts), cuts, colours)
     matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = turn, -turn @ origin
+    matrix[:3, :3], matrix[:3, 3] = UPRIGHT, -UPRIGHT @ origin
     head = content.head(matrix)
     _check_size(path, len(head) + content.length)
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(head)
         for array in content.arrays:
             file.write(array.tobytes() + bytes(_padding(array.nbytes)))
-
-
-def upright_turn(up: Float[np.ndarray, "3"] | None) -> Float[np.ndarray, "3 3"]:
-    """Rotation after which `up` is +y.
-
-    It is the half turn about x, which takes -y to +y and is all that there is without `up`,
-    followed by the shortest rotation. So for z up it is (x, y, z) to (x, z, -y), and for y up it is
-    none at all.
-
-    Raises:
-        InputError: If `up` is not finite or of length 0.
-    """
-    if up is None:
-        return DOWN_IS_Y
-    length = float(np.linalg.norm(up))
-    if not 1e-30 < length < np.inf:
-        raise InputError(
-            f"{argument('up')} is {np.asarray(up).tolist()}; expected a direction, such as 0 0 1."
-        )
-    given = DOWN_IS_Y @ (np.asarray(up, np.float64) / length)
-    axis = np.cross(given, [0.0, 1.0, 0.0])
-    sine, cosine = np.linalg.norm(axis), given[1]
-    if sine < 1e-12:
-        return DOWN_IS_Y if cosine > 0 else np.eye(3)
-    cross = np.cross(np.eye(3), axis)
-    turn = (np.eye(3) + cross + cross @ cross * (1 - cosine) / sine**2) @ DOWN_IS_Y
-    rounded = np.round(turn) + 0.0
-    return rounded if np.allclose(rounded, turn, rtol=0, atol=1e-12) else turn
 
 
 def _check_size(path: Path, total: int) -> None:

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from splat_uff.export import glb
-from splat_uff.export.glb import upright_turn, write_glb
+from splat_uff.export.glb import write_glb
 from splat_uff.export.node_table import Cut, prune_nodes
 from splat_uff.export.tree import describe_tree
 from splat_uff.hierarchy.dendrogram import Dendrogram
@@ -125,15 +123,13 @@ def test_splat_transform_writes_the_same_numbers(tmp_path, degree):
         )
 
 
-@pytest.mark.parametrize("up", [None, [0, 0, 1], [0.3, -2, 0.1]])
-def test_centres_shapes_and_colours_are_turned_together(tmp_path, up):
+def test_centres_shapes_and_colours_are_turned_together(tmp_path):
     table = make_splats(20, 3)
-    up = None if up is None else np.array(up, float)
-    file = written(tmp_path, table, up=up)
+    file = written(tmp_path, table)
     found = file.attributes()
     matrix = np.array(file.json["asset"]["extras"]["gltf_from_source"])
     turn = matrix[:3, :3]
-    np.testing.assert_allclose(turn, upright_turn(up))
+    assert (turn == np.diag([1, -1, -1])).all()
     np.testing.assert_allclose(found["POSITION"], stack(table, *"xyz") @ turn.T, atol=1e-5)
     quats = stack(table, "rot_1", "rot_2", "rot_3", "rot_0")
     before = spreads(quats, np.exp(stack(table, "scale_0", "scale_1", "scale_2")))
@@ -147,30 +143,6 @@ def test_centres_shapes_and_colours_are_turned_together(tmp_path, up):
     seen_before = np.einsum("dk,nck->dnc", basis_values(directions, 3), rest)
     seen = np.einsum("dk,nkc->dnc", basis_values(directions @ turn.T, 3), harmonics_of(found))
     np.testing.assert_allclose(seen, seen_before, atol=1e-4)
-
-
-@given(
-    up=st.tuples(*[st.floats(-10, 10)] * 3).filter(lambda each: np.linalg.norm(each) > 1e-3),
-)
-def test_upright_turn_is_a_rotation_that_takes_up_to_y(up):
-    turn = upright_turn(np.array(up))
-    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-9)
-    assert np.linalg.det(turn) > 0
-    np.testing.assert_allclose(turn @ up / np.linalg.norm(up), [0, 1, 0], atol=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("up", "point"),
-    [
-        (None, [1, -2, -3]),
-        ([0, -7, 0], [1, -2, -3]),
-        ([0, 1, 0], [1, 2, 3]),
-        ([0, 0, 1], [1, 3, -2]),
-    ],
-)
-def test_upright_turn_about_axes_is_exact(up, point):
-    turn = upright_turn(None if up is None else np.array(up, float))
-    assert (turn @ [1, 2, 3]).tolist() == point
 
 
 def test_an_origin_far_away_keeps_the_precision(tmp_path):
@@ -318,8 +290,6 @@ def test_the_validator_accepts_the_same_file_under_names_it_knows(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"up": np.zeros(3)}, r"up is \[0.0, 0.0, 0.0\]; expected a direction"),
-        ({"up": np.array([0, np.nan, 0])}, "expected a direction"),
         ({"cuts": [Cut("20", np.full(5, 9))]}, "'20' cannot be the label of a cut"),
         ({"cuts": [Cut("a", np.full(4, 9))]}, "cut a is of 4 Gaussians, and there are 5"),
         ({"cuts": [Cut("a", np.full(5, 2))]}, "cut a has a segment of node 2, which the tree"),
