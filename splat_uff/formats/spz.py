@@ -243,7 +243,7 @@ def _centres(header: _Header, rows: np.ndarray) -> Float[np.ndarray, "N 3"]:
 
 def _quats_of_24_bits(rows: np.ndarray) -> Float[np.ndarray, "N 4"]:
     """Rotations xyzw of versions 1 and 2: x, y and z as bytes, w positive."""
-    three = rows / np.float32(127.5) - 1
+    three = rows / 127.5 - 1  # In float64, because w is a small difference of large numbers.
     return quats_of(np.full(len(rows), 3), three)
 
 

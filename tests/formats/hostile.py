@@ -7,7 +7,7 @@ import pytest
 
 from splat_uff.system.errors import InputError
 
-MOST_MEMORY = 1 << 27
+MOST_MEMORY = 1 << 25
 """Bytes that a reader may take for a small damaged file."""
 
 
