@@ -10,14 +10,14 @@ https://developer.playcanvas.com/user-manual/gaussian-splatting/formats/ply.
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt32
+from jaxtyping import Float, Int, UInt32
 
 from splat_uff.formats.quantised import (
     Fields,
+    blocks_of,
     check_count,
     damaged,
     dc_of,
-    fields_of,
     logits_of,
     quats_of,
     read_whole,
@@ -55,10 +55,13 @@ def read_compressed_ply(path: Path) -> SplatFile:
     comments, elements = _read_elements(path, content)
     chunks, rows, rest = _checked(path, elements)
     table = empty_table(len(rows), len(rest.dtype.names or ()))
-    fields = fields_of(table)
-    _decode(chunks, rows, fields)
-    for index, name in enumerate(f"f_rest_{i}" for i in range(3 * fields.rest.shape[2])):
-        table[name] = _HARMONICS[rest[f"f_rest_{index}"]]
+    names = rest.dtype.names or ()
+    order = [names.index(f"f_rest_{index}") for index in range(len(names))]
+    codes = rest.view("u1").reshape(len(rows), -1) if names else np.empty((len(rows), 0), "u1")
+    for part, fields in blocks_of(table):
+        _decode(chunks, np.arange(part.start, part.stop) // CHUNK, rows[part], fields)
+        if names:
+            fields.rest[:] = _HARMONICS[codes[part][:, order]].reshape(fields.rest.shape)
     return SplatFile(table, comments=comments)
 
 
@@ -141,8 +144,9 @@ def _require(path: Path, rows: np.ndarray, names: tuple[str, ...] | list[str], k
             )
 
 
-def _decode(chunks: np.ndarray, rows: np.ndarray, fields: Fields) -> None:
-    chunk = np.arange(len(rows)) // CHUNK
+def _decode(
+    chunks: np.ndarray, chunk: Int[np.ndarray, "N"], rows: np.ndarray, fields: Fields
+) -> None:
     colours = _unit(rows["packed_color"], ((24, 8), (16, 8), (8, 8), (0, 8)))
     with np.errstate(invalid="ignore", over="ignore"):  # Ranges may hold any number.
         for axis, letter in enumerate("xyz"):

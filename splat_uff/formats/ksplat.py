@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Int
 
 from splat_uff.formats.quantised import (
     Fields,
+    blocks_of,
     check_count,
     damaged,
     dc_of,
-    fields_of,
     logits_of,
     read_whole,
 )
@@ -87,8 +87,15 @@ def read_ksplat(path: Path) -> SplatFile:
     table = empty_table(header.count, rest)
     start = 0
     for section in sections:
-        part = table[start : start + section.count]
-        _decode(path, content, header, section, fields_of(part))
+        rows = np.frombuffer(content, section.row, section.count, section.rows_at)
+        bucket = _buckets(path, content, section) if header.level else np.empty(0, np.int64)
+        centres = np.frombuffer(content, "<f4", 3 * section.buckets, section.buckets_at)
+        for part, fields in blocks_of(table[start : start + section.count]):
+            _decode(header, section, rows[part], fields)
+            if header.level:
+                offsets = rows["centre"][part].astype(np.float64) - section.middle
+                middles = centres.reshape(-1, 3)[bucket[part]]
+                fields.centres[:] = offsets * section.step + middles
         start += section.count
     return SplatFile(table)
 
@@ -169,12 +176,9 @@ def _row_type(level: int, rest: int) -> np.dtype:
     )
 
 
-def _decode(path: Path, content: bytes, header: _Header, section: _Section, fields: Fields) -> None:
-    rows = np.frombuffer(content, section.row, section.count, section.rows_at)
+def _decode(header: _Header, section: _Section, rows: np.ndarray, fields: Fields) -> None:
+    """Decode rows; centres of levels above 0 are left as steps."""
     fields.centres[:] = rows["centre"]
-    if header.level:
-        offsets = rows["centre"].astype(np.float64) - section.middle
-        fields.centres[:] = offsets * section.step + _bucket_centres(path, content, section)
     with np.errstate(divide="ignore", invalid="ignore"):
         fields.log_scales[:] = np.log(rows["scale"].astype(np.float32))
     fields.quats[:] = rows["quat"]
@@ -190,8 +194,8 @@ def _decode(path: Path, content: bytes, header: _Header, section: _Section, fiel
         fields.rest[:, :, first : first + width] = band
 
 
-def _bucket_centres(path: Path, content: bytes, section: _Section) -> Float[np.ndarray, "N 3"]:
-    """Centre of the bucket of each Gaussian: full buckets come first, then the others."""
+def _buckets(path: Path, content: bytes, section: _Section) -> Int[np.ndarray, "N"]:
+    """Bucket of each Gaussian: full buckets come first, then the others."""
     lengths = np.frombuffer(content, "<u4", section.partial, section.lengths_at).astype(np.int64)
     in_full = min(section.full * section.bucket_size, section.count)
     ends = in_full + np.cumsum(lengths)
@@ -199,10 +203,8 @@ def _bucket_centres(path: Path, content: bytes, section: _Section) -> Float[np.n
     held = ends[-1] if section.partial else in_full
     if held < section.count:
         raise damaged(path, KIND, f"buckets of {held} Gaussians, a section of {section.count}")
-    bucket = np.where(
+    return np.where(
         places < in_full,
         places // max(section.bucket_size, 1),
         section.full + np.searchsorted(ends, places, side="right"),
     )
-    centres = np.frombuffer(content, "<f4", 3 * section.buckets, section.buckets_at)
-    return centres.reshape(-1, 3)[bucket].astype(np.float64)

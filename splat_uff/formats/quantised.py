@@ -1,5 +1,6 @@
 """Common steps of reading quantised splats: checks of sizes, and decoding of bytes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ MOST_RATIO = 1032
 """Highest ratio that the deflate algorithm reaches; real splats stay far below in any format."""
 FREE_BYTES = 1 << 26
 """Unpacked size, in bytes, up to which no ratio is checked."""
+BLOCK = 1 << 16
+"""Gaussians that are decoded at once, so that intermediate numbers take little memory."""
 _OTHERS = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
 """Components that remain, in order, if one of four is left out."""
 
@@ -47,6 +50,13 @@ def fields_of(table: np.ndarray) -> Fields:
         log_scales=rows[:, 7 + rest : 10 + rest],
         quats=rows[:, 10 + rest :],
     )
+
+
+def blocks_of(table: np.ndarray) -> Iterator[tuple[slice, Fields]]:
+    """Rows of a table, and views of their columns, block by block."""
+    for start in range(0, len(table), BLOCK):
+        rows = slice(start, min(start + BLOCK, len(table)))
+        yield rows, fields_of(table[rows])
 
 
 def damaged(path: Path, kind: str, reason: str) -> InputError:

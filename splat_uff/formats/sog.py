@@ -9,7 +9,6 @@ https://developer.playcanvas.com/user-manual/gaussian-splatting/formats/sog; for
 reader in https://github.com/playcanvas/splat-transform.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -19,10 +18,10 @@ from jaxtyping import Float, UInt8
 
 from splat_uff.formats.quantised import (
     Fields,
+    blocks_of,
     check_count,
     check_ratio,
     damaged,
-    fields_of,
     logits_of,
     quats_of,
 )
@@ -119,8 +118,8 @@ class _OldMeta(msgspec.Struct):
         return self.means.shape[0] if self.means.shape else 0
 
 
-Load = Callable[[str], UInt8[np.ndarray, "N 4"]]
-"""Function that reads the pixels of N Gaussians from an image, by its name."""
+Pixels = UInt8[np.ndarray, "N 4"]
+"""RGBA of N Gaussians."""
 
 
 def read_sog(path: Path) -> SplatFile:
@@ -135,7 +134,7 @@ def read_sog(path: Path) -> SplatFile:
         count = meta.count
         check_count(path, KIND, count)
 
-        def load(name: str) -> UInt8[np.ndarray, "N 4"]:
+        def load(name: str) -> Pixels:
             most = count + max(count // 2, FREE_PIXELS)
             content = read(name, most_bytes(count))
             image = decode_image(path, name, content, least=count, most=most)
@@ -145,19 +144,20 @@ def read_sog(path: Path) -> SplatFile:
         palette = np.empty((0, 3, 0), np.float32)
         if meta.shN is not None:
             palette = _read_palette(path, meta.shN, read)
-        table = empty_table(count, palette.shape[1] * palette.shape[2])
-        fields = fields_of(table)
-        _decode_centres(path, meta.means, load, fields)
-        _decode_quats(load(meta.quats.files[0]), fields)
+        low, high = map(load, meta.means.files[:2])
+        quats, scales = load(meta.quats.files[0]), load(meta.scales.files[0])
+        colours = load(meta.sh0.files[0])
+        labels = None if meta.shN is None else load(meta.shN.files[1])
+    table = empty_table(count, palette.shape[1] * palette.shape[2])
+    for rows, fields in blocks_of(table):
+        _decode_centres(path, meta.means, low[rows], high[rows], fields)
+        _decode_quats(quats[rows], fields)
         if isinstance(meta, _Meta):
-            _decode_coded(path, meta, load, fields)
+            _decode_coded(path, meta, scales[rows], colours[rows], fields)
         else:
-            _decode_ranges(path, meta, load, fields)
-        if meta.shN is not None:
-            labels = load(meta.shN.files[1])[:, :2].astype(np.int64) @ [1, 256]
-            if labels.max() >= len(palette):
-                raise damaged(path, KIND, f"a label above the {len(palette)} of its palette")
-            fields.rest[:] = palette[labels]
+            _decode_ranges(path, meta, scales[rows], colours[rows], fields)
+        if labels is not None:
+            fields.rest[:] = _labelled(path, labels[rows], palette)
     return SplatFile(table, antialiased=meta.antialias)
 
 
@@ -204,15 +204,15 @@ def _placed(
     return least + (most - least) * (codes / 255)
 
 
-def _decode_centres(path: Path, means: _Means, load: Load, fields: Fields) -> None:
-    low, high = (load(name)[:, :3].astype(np.float64) for name in means.files[:2])
+def _decode_centres(path: Path, means: _Means, low: Pixels, high: Pixels, fields: Fields) -> None:
     least, most = _span(path, means.mins, means.maxs)
-    logs = least + (most - least) * ((low + 256 * high) / 65535)
+    codes = low[:, :3] + high[:, :3] * np.float64(256)
+    logs = least + (most - least) * (codes / 65535)
     with np.errstate(over="ignore"):
         fields.centres[:] = np.sign(logs) * np.expm1(np.abs(logs))
 
 
-def _decode_quats(pixels: UInt8[np.ndarray, "N 4"], fields: Fields) -> None:
+def _decode_quats(pixels: Pixels, fields: Fields) -> None:
     """Rotations; those whose alpha names no component are none, that is, of w = 1."""
     three = (pixels[:, :3] / np.float32(127.5) - 1) * np.float32(0.5**0.5)
     largest = pixels[:, 3].astype(np.int64) - 252
@@ -220,22 +220,29 @@ def _decode_quats(pixels: UInt8[np.ndarray, "N 4"], fields: Fields) -> None:
     fields.quats[largest < 0] = 1, 0, 0, 0
 
 
-def _decode_coded(path: Path, meta: _Meta, load: Load, fields: Fields) -> None:
+def _decode_coded(path: Path, meta: _Meta, scales: Pixels, colours: Pixels, fields: Fields) -> None:
     """Scales and colours of version 2."""
-    scales = load(meta.scales.files[0])[:, :3]
-    fields.log_scales[:] = _looked_up(path, meta.scales.codebook, scales)
-    colours = load(meta.sh0.files[0])
+    fields.log_scales[:] = _looked_up(path, meta.scales.codebook, scales[:, :3])
     fields.dc[:] = _looked_up(path, meta.sh0.codebook, colours[:, :3])
     fields.opacity_logits[:] = logits_of(colours[:, 3])
 
 
-def _decode_ranges(path: Path, meta: _OldMeta, load: Load, fields: Fields) -> None:
+def _decode_ranges(
+    path: Path, meta: _OldMeta, scales: Pixels, colours: Pixels, fields: Fields
+) -> None:
     """Scales and colours of version 1, with opacities as logits."""
-    scales = load(meta.scales.files[0])[:, :3]
-    fields.log_scales[:] = _placed(path, meta.scales.mins, meta.scales.maxs, scales)
-    colours = _placed(path, meta.sh0.mins, meta.sh0.maxs, load(meta.sh0.files[0]))
-    fields.dc[:] = colours[:, :3]
-    fields.opacity_logits[:] = colours[:, 3]
+    fields.log_scales[:] = _placed(path, meta.scales.mins, meta.scales.maxs, scales[:, :3])
+    placed = _placed(path, meta.sh0.mins, meta.sh0.maxs, colours)
+    fields.dc[:], fields.opacity_logits[:] = placed[:, :3], placed[:, 3]
+
+
+def _labelled(
+    path: Path, pixels: Pixels, palette: Float[np.ndarray, "P 3 K"]
+) -> Float[np.ndarray, "N 3 K"]:
+    labels = pixels[:, 0] + pixels[:, 1] * np.int64(256)
+    if labels.max() >= len(palette):
+        raise damaged(path, KIND, f"a label above the {len(palette)} of its palette")
+    return palette[labels]
 
 
 def _read_palette(

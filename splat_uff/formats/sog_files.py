@@ -35,8 +35,13 @@ def open_source(path: Path) -> Iterator[Read]:
             larger than allowed, or its name is that of a file elsewhere.
     """
     if path.is_dir() or path.suffix.lower() == ".json":
-        folder = path if path.is_dir() else path.parent
-        yield lambda name, most: _read_beside(path, folder, name, most)
+        meta = path / META if path.is_dir() else path
+
+        def read_beside(name: str, most: int) -> bytes:
+            file = meta if name == META else meta.parent / _plain(path, name)
+            return _read_file(path, file, most)
+
+        yield read_beside
         return
     if not path.is_file():
         raise InputError(f"{path} is not there; expected a .sog, its folder, or its {META}.")
@@ -55,17 +60,16 @@ def _plain(path: Path, name: str) -> str:
     return name
 
 
-def _read_beside(path: Path, folder: Path, name: str, most: int) -> bytes:
-    file = folder / _plain(path, name)
+def _read_file(path: Path, file: Path, most: int) -> bytes:
     if not file.is_file():
-        raise damaged(path, KIND, f"no file {name} in it")
+        raise damaged(path, KIND, f"no file {file.name} in it")
     try:
         size = file.stat().st_size
         if size > most:
-            raise damaged(path, KIND, f"{name} has {size:,} bytes; expected at most {most:,}")
+            raise damaged(path, KIND, f"{file.name} has {size:,} bytes; expected at most {most:,}")
         return file.read_bytes()
     except OSError as error:
-        raise damaged(path, KIND, f"{name}: {reason_of(error)}") from None
+        raise damaged(path, KIND, f"{file.name}: {reason_of(error)}") from None
 
 
 def _read_member(path: Path, archive: zipfile.ZipFile, name: str, most: int) -> bytes:

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from splat_uff.formats.quantised import (
+    Fields,
+    blocks_of,
     check_count,
     damaged,
     dc_of,
-    fields_of,
     logits_of,
     read_whole,
 )
@@ -39,7 +40,12 @@ def read_splat(path: Path) -> SplatFile:
     check_count(path, KIND, len(content) // ROW.itemsize)
     rows = np.frombuffer(content, ROW)
     table = empty_table(len(rows), 0)
-    fields = fields_of(table)
+    for part, fields in blocks_of(table):
+        _decode(rows[part], fields)
+    return SplatFile(table)
+
+
+def _decode(rows: np.ndarray, fields: Fields) -> None:
     fields.centres[:] = rows["centre"]
     with np.errstate(divide="ignore", invalid="ignore"):
         fields.log_scales[:] = np.log(rows["scale"])
@@ -48,4 +54,3 @@ def read_splat(path: Path) -> SplatFile:
     quats = (rows["quat"].astype(np.float32) - 128) / 128
     lengths = np.linalg.norm(quats, axis=1, keepdims=True)
     fields.quats[:] = quats / np.where(lengths > 0, lengths, 1)
-    return SplatFile(table)

@@ -10,6 +10,7 @@ x right, y down, z forward (RDF). Source: `README.md`, `extensions/README.md` an
 
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,10 @@ from jaxtyping import Float
 
 from splat_uff.formats.quantised import (
     Fields,
+    blocks_of,
     check_count,
     check_ratio,
     damaged,
-    fields_of,
     logits_of,
     quats_of,
     read_whole,
@@ -45,6 +46,7 @@ AXES = 0xADBE0003
 RUB = 4
 """Number of the format's own axes in that record."""
 _SECTIONS = ("centres", "alphas", "colours", "scales", "rotations", "harmonics")
+Sections = Mapping[str, bytes | memoryview]
 _ODD = (
     *("y", "z", "x"),
     *("xy", "yz", "", "xz", ""),
@@ -93,7 +95,13 @@ def read_spz(path: Path) -> SplatFile:
     if header.degree > degree:
         notice(f"{path} has harmonics of degree {header.degree}; those up to {degree} are used.")
     table = empty_table(header.number, REST_COUNTS[degree])
-    _decode(header, sections, flips, fields_of(table))
+    rows = {
+        name: np.frombuffer(section, np.uint8).reshape(header.number, -1)
+        for name, section in sections.items()
+        if section
+    }
+    for part, fields in blocks_of(table):
+        _decode(header, {name: each[part] for name, each in rows.items()}, flips, fields)
     return SplatFile(table, antialiased=bool(header.flags & ANTIALIASED))
 
 
@@ -115,7 +123,7 @@ def _read_header(path: Path, start: bytes) -> _Header:
     return header
 
 
-def _unpack_gzip(path: Path, content: bytes) -> tuple[_Header, dict[str, bytes], bytes]:
+def _unpack_gzip(path: Path, content: bytes) -> tuple[_Header, Sections, bytes]:
     """Header, sections, and the records behind them, of versions 1 to 3."""
     unpacker = zlib.decompressobj(wbits=31)
     try:
@@ -131,14 +139,15 @@ def _unpack_gzip(path: Path, content: bytes) -> tuple[_Header, dict[str, bytes],
         raise damaged(path, KIND, f"more than the {needed:,} bytes that its header explains")
     if len(body) < needed or not unpacker.eof:
         raise damaged(path, KIND, "it is cut off")
-    sections, start = {}, 0
+    sections: dict[str, memoryview] = {}
+    start = 0
     for name, size in header.sizes.items():
-        sections[name] = body[start : start + size]
+        sections[name] = memoryview(body)[start : start + size]
         start += size
     return header, sections, body[needed:]
 
 
-def _unpack_zstd(path: Path, content: bytes) -> tuple[_Header, dict[str, bytes], bytes]:
+def _unpack_zstd(path: Path, content: bytes) -> tuple[_Header, Sections, bytes]:
     """Header, sections, and the records before them, of version 4."""
     if len(content) < 32:
         raise damaged(path, KIND, f"{len(content)} bytes; its header alone takes 32")
@@ -210,13 +219,8 @@ def _flips(path: Path, records: bytes) -> Float[np.ndarray, "3"]:
 
 
 def _decode(
-    header: _Header, sections: dict[str, bytes], flips: Float[np.ndarray, "3"], fields: Fields
+    header: _Header, rows: dict[str, np.ndarray], flips: Float[np.ndarray, "3"], fields: Fields
 ) -> None:
-    rows = {
-        name: np.frombuffer(section, np.uint8).reshape(header.number, -1)
-        for name, section in sections.items()
-        if section
-    }
     fields.centres[:] = _centres(header, rows["centres"]) * flips
     fields.opacity_logits[:] = logits_of(rows["alphas"][:, 0])
     fields.dc[:] = (rows["colours"] / np.float32(255) - 0.5) / COLOUR_RANGE
@@ -226,10 +230,10 @@ def _decode(
     fields.quats[:] = (quats * turns)[:, [3, 0, 1, 2]]
     count = fields.rest.shape[2]
     signs = dict(zip("xyz", flips, strict=True))
-    for index, odd in enumerate(_ODD[:count]):
-        sign = np.prod([signs[axis] for axis in odd], dtype=np.float32)
-        harmonic = rows["harmonics"][:, 3 * index : 3 * index + 3]
-        fields.rest[:, :, index] = (harmonic.astype(np.float32) - 128) / 128 * sign
+    mirrored = np.array([np.prod([signs[axis] for axis in odd]) for odd in _ODD[:count]])
+    if count:
+        harmonics = rows["harmonics"][:, : 3 * count].reshape(-1, count, 3).transpose(0, 2, 1)
+        fields.rest[:] = (harmonics.astype(np.float32) - 128) * (mirrored / 128)
 
 
 def _centres(header: _Header, rows: np.ndarray) -> Float[np.ndarray, "N 3"]:
