@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float
 
 from splat_uff.formats.quantised import (
     Fields,
@@ -88,14 +88,13 @@ def read_ksplat(path: Path) -> SplatFile:
     start = 0
     for section in sections:
         rows = np.frombuffer(content, section.row, section.count, section.rows_at)
-        bucket = _buckets(path, content, section) if header.level else np.empty(0, np.int64)
-        centres = np.frombuffer(content, "<f4", 3 * section.buckets, section.buckets_at)
-        for part, fields in blocks_of(table[start : start + section.count]):
-            _decode(header, section, rows[part], fields)
-            if header.level:
-                offsets = rows["centre"][part].astype(np.float64) - section.middle
-                middles = centres.reshape(-1, 3)[bucket[part]]
-                fields.centres[:] = offsets * section.step + middles
+        middles = _bucket_centres(path, content, section) if header.level else None
+        with np.errstate(all="ignore"):  # Rows and buckets may hold any number.
+            for part, fields in blocks_of(table[start : start + section.count]):
+                _decode(header, section, rows[part], fields)
+                if middles is not None:
+                    steps = rows["centre"][part].astype(np.float64) - section.middle
+                    fields.centres[:] = steps * section.step + middles[part]
         start += section.count
     return SplatFile(table)
 
@@ -179,8 +178,7 @@ def _row_type(level: int, rest: int) -> np.dtype:
 def _decode(header: _Header, section: _Section, rows: np.ndarray, fields: Fields) -> None:
     """Decode rows; centres of levels above 0 are left as steps."""
     fields.centres[:] = rows["centre"]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        fields.log_scales[:] = np.log(rows["scale"].astype(np.float32))
+    fields.log_scales[:] = np.log(rows["scale"].astype(np.float32))
     fields.quats[:] = rows["quat"]
     fields.dc[:] = dc_of(rows["rgba"][:, :3] / np.float32(255))
     fields.opacity_logits[:] = logits_of(rows["rgba"][:, 3])
@@ -194,8 +192,8 @@ def _decode(header: _Header, section: _Section, rows: np.ndarray, fields: Fields
         fields.rest[:, :, first : first + width] = band
 
 
-def _buckets(path: Path, content: bytes, section: _Section) -> Int[np.ndarray, "N"]:
-    """Bucket of each Gaussian: full buckets come first, then the others."""
+def _bucket_centres(path: Path, content: bytes, section: _Section) -> Float[np.ndarray, "N 3"]:
+    """Centre of the bucket of each Gaussian: full buckets come first, then the others."""
     lengths = np.frombuffer(content, "<u4", section.partial, section.lengths_at).astype(np.int64)
     in_full = min(section.full * section.bucket_size, section.count)
     ends = in_full + np.cumsum(lengths)
@@ -203,8 +201,10 @@ def _buckets(path: Path, content: bytes, section: _Section) -> Int[np.ndarray, "
     held = ends[-1] if section.partial else in_full
     if held < section.count:
         raise damaged(path, KIND, f"buckets of {held} Gaussians, a section of {section.count}")
-    return np.where(
+    bucket = np.where(
         places < in_full,
         places // max(section.bucket_size, 1),
         section.full + np.searchsorted(ends, places, side="right"),
     )
+    centres = np.frombuffer(content, "<f4", 3 * section.buckets, section.buckets_at)
+    return centres.reshape(-1, 3)[bucket]

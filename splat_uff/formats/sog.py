@@ -4,7 +4,7 @@ A SOG is a `meta.json` with images of lossless WebP, in which each pixel is a Ga
 bits per axis in two images, of signed logarithms), scales, rotations (the three smaller components,
 and in alpha 252 plus the index of the largest), colours with opacity, and optionally labels of a
 palette of harmonics. Version 2 looks bytes up in tables of 256 numbers; version 1 places them
-between two. Source:
+between two. Axes are those of the `.ply` from which it was made. Source:
 https://developer.playcanvas.com/user-manual/gaussian-splatting/formats/sog; for version 1, the
 reader in https://github.com/playcanvas/splat-transform.
 """

@@ -1,8 +1,8 @@
 """Reader of antimatter15's `.splat`: rows of 32 bytes without a header.
 
 A row holds the centre and the scales (3 + 3 float32, little-endian), colour and opacity (4 bytes,
-RGBA) and the rotation (4 bytes, wxyz, as 128 + 128 q). Source: `main.js` and `convert.py` of
-https://github.com/antimatter15/splat.
+RGBA) and the rotation (4 bytes, wxyz, as 128 + 128 q). Axes are those of the `.ply` from which it
+was made. Source: `main.js` and `convert.py` of https://github.com/antimatter15/splat.
 """
 
 from pathlib import Path

@@ -146,6 +146,22 @@ def test_read_ksplat_refuses_buckets_that_are_too_small(tmp_path):
     refused(read_ksplat, tmp_path / "a.ksplat", bytes(content), "buckets of 0 Gaussians")
 
 
+def test_read_ksplat_ignores_buckets_of_level_0(tmp_path):
+    path = tmp_path / "a.ksplat"
+    path.write_bytes(by_hand(0, section=[(12, "<I", 2**31)]))
+    assert read_ksplat(path).table[["x", "y", "z"]].item() == (1, 2, 3)
+
+
+def test_read_ksplat_keeps_rows_that_cannot_be_drawn(tmp_path):
+    content = bytearray(by_hand(section=[(16, "<f", 3e38)]))
+    struct.pack_into("<2f", content, HEADER + SECTION + 4, np.inf, np.nan)
+    path = tmp_path / "a.ksplat"
+    path.write_bytes(content)
+    table = read_ksplat(path).table
+    assert table["x"][0] == np.inf
+    assert np.isnan(table["y"][0])
+
+
 def test_read_ksplat_refuses_files_that_are_cut_off(written, tmp_path):
     content = written(1, 1, 3)[1].read_bytes()
     for part in cuts(content):
