@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int, UInt32
 
+from splat_uff.formats.ply import read_elements, read_header
 from splat_uff.formats.quantised import (
     Fields,
     blocks_of,
@@ -20,11 +21,9 @@ from splat_uff.formats.quantised import (
     dc_of,
     logits_of,
     quats_of,
-    read_whole,
 )
-from splat_uff.formats.records import REST_COUNTS, SplatFile, empty_table
-from splat_uff.system.errors import InputError
-from splat_uff.system.files import MOST_HEADER
+from splat_uff.formats.records import REST_COUNTS, SplatFile, empty_table, is_antialiased
+from splat_uff.system.errors import InputError, reason_of
 
 KIND = "compressed .ply"
 CHUNK = 256
@@ -35,11 +34,6 @@ RANGES = tuple(f"{end}_{axis}" for end in ("min", "max") for axis in "xyz") + tu
 )
 COLOURS = tuple(f"{end}_{channel}" for end in ("min", "max") for channel in "rgb")
 """Ranges of colours, which older files lack; their colours are in [0, 1]."""
-TYPES = {
-    **{"char": "i1", "uchar": "u1", "short": "<i2", "ushort": "<u2", "int": "<i4", "uint": "<u4"},
-    **{"int8": "i1", "uint8": "u1", "int16": "<i2", "uint16": "<u2", "int32": "<i4"},
-    **{"uint32": "<u4", "float": "<f4", "float32": "<f4", "double": "<f8", "float64": "<f8"},
-}
 _HARMONICS = (np.arange(256, dtype=np.float32) - 127.5) / 32
 _HARMONICS[[0, 255]] = -4, 4  # The ends of the range are kept exactly.
 
@@ -51,8 +45,11 @@ def read_compressed_ply(path: Path) -> SplatFile:
         InputError: If the file is missing, truncated, has other columns, or its counts contradict
             each other or the file's size.
     """
-    content = read_whole(path, KIND)
-    comments, elements = _read_elements(path, content)
+    try:
+        header = read_header(path)
+        elements = read_elements(path)
+    except (ValueError, OSError) as error:
+        raise damaged(path, KIND, reason_of(error)) from None
     chunks, rows, rest = _checked(path, elements)
     table = empty_table(len(rows), len(rest.dtype.names or ()))
     names = rest.dtype.names or ()
@@ -62,55 +59,9 @@ def read_compressed_ply(path: Path) -> SplatFile:
         _decode(chunks, np.arange(part.start, part.stop) // CHUNK, rows[part], fields)
         if names:
             fields.rest[:] = _HARMONICS[codes[part][:, order]].reshape(fields.rest.shape)
-    return SplatFile(table, comments=comments)
-
-
-def _read_elements(path: Path, content: bytes) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-    """Comments and elements of a binary `.ply` without lists; trailing bytes are ignored."""
-    head, end, _ = content[:MOST_HEADER].partition(b"end_header\n")
-    if not content.startswith(b"ply") or not end:
-        raise damaged(path, KIND, "no header of a .ply")
-    comments: list[str] = []
-    counts: dict[str, int] = {}
-    columns: dict[str, list[tuple[str, str]]] = {}
-    for line in head.decode("ascii", "replace").split("\n")[1:]:
-        words = line.split()
-        match words:
-            case ["format", kind, _] if kind != "binary_little_endian":
-                raise damaged(path, KIND, f"format {kind}; expected binary_little_endian")
-            case ["comment", *_]:
-                comments.append(line.partition("comment")[2].strip())
-            case ["element", name, count] if count.isdecimal() and name not in counts:
-                counts[name] = int(count[:20])
-                columns[name] = []
-            case ["property", kind, name] if columns and kind in TYPES:
-                columns[list(columns)[-1]].append((name, TYPES[kind]))
-            case ["format", _, _] | ["obj_info", *_] | []:
-                pass
-            case _:
-                raise damaged(path, KIND, f"the header says {line[:60]!r}")
-    return tuple(comments), _slice(path, content, len(head) + len(end), counts, columns)
-
-
-def _slice(
-    path: Path,
-    content: bytes,
-    start: int,
-    counts: dict[str, int],
-    columns: dict[str, list[tuple[str, str]]],
-) -> dict[str, np.ndarray]:
-    elements = {}
-    for name, count in counts.items():
-        try:
-            kind = np.dtype(columns[name])
-        except ValueError:  # Two columns of one name.
-            raise damaged(path, KIND, f"two columns of one name in element {name}") from None
-        if start + count * kind.itemsize > len(content):
-            raise damaged(path, KIND, f"{count} rows of {name} announced, which are not there")
-        if kind.itemsize:
-            elements[name] = np.frombuffer(content, kind, count, start)
-        start += count * kind.itemsize
-    return elements
+    return SplatFile(
+        table, comments=header.comments, antialiased=is_antialiased(header.comments)
+    )
 
 
 def _checked(
