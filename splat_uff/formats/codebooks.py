@@ -1,0 +1,184 @@
+"""Codebooks: few numbers, or few rows of numbers, that stand for many."""
+
+import heapq
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+SIZE = 256
+"""Numbers in a codebook, which a byte tells apart."""
+ROUNDS = 200
+"""Most rounds of k-means on numbers; most codebooks settle before."""
+AXIS_ROUNDS = 3
+"""Rounds of the power iteration that finds the axis along which a cell is cut."""
+CELL_CENTRES = 512
+"""Rows of the palette that rows of one cell are compared with, on average."""
+PALETTE_ROUNDS = 4
+BLOCK = 1 << 22
+"""Most distances that are held at once."""
+
+
+def codebook_of(values: Float[np.ndarray, "N"]) -> Float[np.ndarray, "256"]:
+    """Choose 256 numbers so that the nearest to each value is near, in least squares.
+
+    Values of which there are at most 256 are kept exactly. Others are grouped by k-means (Lloyd
+    1982) from where high-resolution theory puts the numbers: with a density that goes with the cube
+    root of that of the values (Panter & Dite 1951).
+
+    Returns:
+        Codebook, rising; the last number fills what is left over. As float32 numbers.
+    """
+    values = np.sort(values.astype(np.float64), axis=None)
+    distinct = np.unique(values)
+    if len(distinct) <= SIZE:
+        filled = np.concatenate([distinct, np.full(SIZE - len(distinct), distinct[-1])])
+        return filled.astype(np.float32)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    book = _by_density(values)
+    for _ in range(ROUNDS):
+        ends = np.searchsorted(values, (book[1:] + book[:-1]) / 2)
+        ends = np.concatenate([[0], ends, [len(values)]])
+        counts = np.diff(ends)
+        means = np.where(counts > 0, np.diff(sums[ends]) / np.maximum(counts, 1), book)
+        if np.array_equal(means, book):
+            break
+        book = np.sort(means)
+    return book.astype(np.float32)
+
+
+def nearest_in(
+    book: Float[np.ndarray, "256"], values: Float[np.ndarray, "*shape"]
+) -> UInt8[np.ndarray, "*shape"]:
+    """Index of the number of a rising codebook that is nearest to each value."""
+    book = book.astype(np.float64)
+    return np.searchsorted((book[1:] + book[:-1]) / 2, values).astype(np.uint8)
+
+
+def palette_of(
+    rows: Float[np.ndarray, "N D"], size: int
+) -> tuple[Float[np.ndarray, "P D"], Int[np.ndarray, "N"]]:
+    """Choose at most `size` rows so that the one for each row is near, in least squares.
+
+    The cell with the greatest sum of squared distances from its mean is cut in two, across its
+    longest axis, until there are enough (as in Orchard & Bouman 1991, Color quantization of
+    images); then k-means improves the means within larger cells, in which an exact search is quick.
+
+    Args:
+        rows: Rows of numbers, float32.
+        size: Most rows of the palette.
+
+    Returns:
+        Palette, with fewer than `size` rows if there are fewer distinct ones, and the index in it
+        for each row.
+    """
+    rows = np.ascontiguousarray(rows, np.float32)
+    order = np.arange(len(rows))
+    coarse = _cut(rows, order, [(0, len(rows))], max(1, size // CELL_CENTRES))
+    starts = _cut(rows, order, coarse, size)
+    palette = np.add.reduceat(rows[order].astype(np.float64), starts_of(starts), axis=0)
+    palette /= np.diff([*starts_of(starts), len(rows)])[:, None]
+    palette = palette.astype(np.float32)
+    labels = np.empty(len(rows), np.int64)
+    firsts = starts_of(starts)
+    for start, stop in coarse:
+        first, last = np.searchsorted(firsts, [start, stop])
+        members = order[start:stop]
+        found, centres = _settle(rows[members], palette[first:last])
+        palette[first:last] = centres
+        labels[members] = first + found
+    return palette, labels
+
+
+def starts_of(cells: list[tuple[int, int]]) -> Int[np.ndarray, "P"]:
+    """First places of cells, rising."""
+    return np.sort(np.array([start for start, _ in cells]))
+
+
+def _cut(
+    rows: Float[np.ndarray, "N D"],
+    order: Int[np.ndarray, "N"],
+    cells: list[tuple[int, int]],
+    size: int,
+) -> list[tuple[int, int]]:
+    """Cut cells, which are slices of `order`, until there are `size` or each is of equal rows.
+
+    `order` is rearranged within the cells.
+    """
+    waiting = [(-_spread_of(rows[order[start:stop]]), start, stop) for start, stop in cells]
+    heapq.heapify(waiting)
+    while len(waiting) < size and waiting[0][0] < 0:
+        _, start, stop = heapq.heappop(waiting)
+        members = rows[order[start:stop]]
+        placed, cut = _across(members)
+        order[start:stop] = order[start:stop][placed]
+        members = members[placed]
+        heapq.heappush(waiting, (-_spread_of(members[:cut]), start, start + cut))
+        heapq.heappush(waiting, (-_spread_of(members[cut:]), start + cut, stop))
+    return [(start, stop) for _, start, stop in waiting]
+
+
+def _spread_of(rows: Float[np.ndarray, "n D"]) -> float:
+    """Sum of squared distances from the mean; 0 for equal rows."""
+    if (rows == rows[0]).all():
+        return 0.0
+    apart = rows - rows.mean(axis=0)
+    return float(np.einsum("nd,nd->", apart, apart)) + 1e-30
+
+
+def _across(rows: Float[np.ndarray, "n D"]) -> tuple[Int[np.ndarray, "n"], int]:
+    """Order of rows along their longest axis, and the cut there that leaves the least spread."""
+    apart = rows - rows.mean(axis=0)
+    axis = np.zeros(rows.shape[1], np.float32)
+    axis[np.einsum("nd,nd->d", apart, apart).argmax()] = 1
+    for _ in range(AXIS_ROUNDS):
+        turned = apart.T @ (apart @ axis)
+        length = np.sqrt(turned @ turned)
+        if length == 0:
+            break
+        axis = turned / length
+    along = (apart @ axis).astype(np.float64)
+    placed = np.argsort(along, kind="stable")
+    sums = np.cumsum(along[placed])[:-1]
+    counts = np.arange(1, len(rows))
+    gains = sums**2 / counts + (along.sum() - sums) ** 2 / (len(rows) - counts)
+    return placed, int(gains.argmax()) + 1
+
+
+def _settle(
+    rows: Float[np.ndarray, "n D"], centres: Float[np.ndarray, "k D"]
+) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "k D"]]:
+    """Improve centres by k-means; one without rows stays where it is."""
+    labels = _nearest(rows, centres)
+    for _ in range(PALETTE_ROUNDS if len(rows) > len(centres) > 1 else 0):
+        counts = np.bincount(labels, minlength=len(centres))
+        sums = np.stack(
+            [np.bincount(labels, column, len(centres)) for column in rows.T.astype(np.float64)], 1
+        )
+        means = sums / np.maximum(counts, 1)[:, None]
+        centres = np.where(counts[:, None] > 0, means, centres).astype(np.float32)
+        before, labels = labels, _nearest(rows, centres)
+        if np.array_equal(before, labels):
+            break
+    return labels, centres
+
+
+def _nearest(
+    rows: Float[np.ndarray, "n D"], centres: Float[np.ndarray, "k D"]
+) -> Int[np.ndarray, "n"]:
+    """Index of the nearest centre for each row."""
+    lengths = np.einsum("kd,kd->k", centres, centres) / 2
+    step = max(1, BLOCK // len(centres))
+    found = [
+        (lengths - rows[start : start + step] @ centres.T).argmin(axis=1)
+        for start in range(0, len(rows), step)
+    ]
+    return np.concatenate(found)
+
+
+def _by_density(values: Float[np.ndarray, "N"]) -> Float[np.ndarray, "256"]:
+    """Numbers whose density goes with the cube root of that of sorted values."""
+    edges = np.unique(values[np.linspace(0, len(values) - 1, 4 * SIZE).astype(np.int64)])
+    counts = np.diff(np.searchsorted(values, edges)).astype(np.float64)
+    shares = np.cumsum(np.cbrt(counts * np.diff(edges) ** 2))
+    shares = np.concatenate([[0.0], shares / shares[-1]])
+    return np.interp((np.arange(SIZE) + 0.5) / SIZE, shares, edges)
