@@ -9,8 +9,6 @@ SIZE = 256
 """Numbers in a codebook, which a byte tells apart."""
 ROUNDS = 200
 """Most rounds of k-means on numbers; most codebooks settle before."""
-AXIS_ROUNDS = 3
-"""Rounds of the power iteration that finds the axis along which a cell is cut."""
 CELL_CENTRES = 512
 """Rows of the palette that rows of one cell are compared with, on average."""
 PALETTE_ROUNDS = 4
@@ -74,12 +72,12 @@ def palette_of(
     rows = np.ascontiguousarray(rows, np.float32)
     order = np.arange(len(rows))
     coarse = _cut(rows, order, [(0, len(rows))], max(1, size // CELL_CENTRES))
-    starts = _cut(rows, order, coarse, size)
-    palette = np.add.reduceat(rows[order].astype(np.float64), starts_of(starts), axis=0)
-    palette /= np.diff([*starts_of(starts), len(rows)])[:, None]
+    cells = _cut(rows, order, coarse, size)
+    firsts = np.array([start for start, _ in cells])
+    sizes = np.diff([*firsts, len(rows)])
+    palette = np.add.reduceat(rows[order], firsts, axis=0, dtype=np.float64) / sizes[:, None]
     palette = palette.astype(np.float32)
     labels = np.empty(len(rows), np.int64)
-    firsts = starts_of(starts)
     for start, stop in coarse:
         first, last = np.searchsorted(firsts, [start, stop])
         members = order[start:stop]
@@ -87,11 +85,6 @@ def palette_of(
         palette[first:last] = centres
         labels[members] = first + found
     return palette, labels
-
-
-def starts_of(cells: list[tuple[int, int]]) -> Int[np.ndarray, "P"]:
-    """First places of cells, rising."""
-    return np.sort(np.array([start for start, _ in cells]))
 
 
 def _cut(
@@ -104,44 +97,16 @@ def _cut(
 
     `order` is rearranged within the cells.
     """
-    waiting = [(-_spread_of(rows[order[start:stop]]), start, stop) for start, stop in cells]
+    from splat_uff.formats.cutting import cut_in_two, spread_of  # Compiling takes seconds.
+
+    waiting = [(-spread_of(rows, order, start, stop), start, stop) for start, stop in cells]
     heapq.heapify(waiting)
     while len(waiting) < size and waiting[0][0] < 0:
         _, start, stop = heapq.heappop(waiting)
-        members = rows[order[start:stop]]
-        placed, cut = _across(members)
-        order[start:stop] = order[start:stop][placed]
-        members = members[placed]
-        heapq.heappush(waiting, (-_spread_of(members[:cut]), start, start + cut))
-        heapq.heappush(waiting, (-_spread_of(members[cut:]), start + cut, stop))
-    return [(start, stop) for _, start, stop in waiting]
-
-
-def _spread_of(rows: Float[np.ndarray, "n D"]) -> float:
-    """Sum of squared distances from the mean; 0 for equal rows."""
-    if (rows == rows[0]).all():
-        return 0.0
-    apart = rows - rows.mean(axis=0)
-    return float(np.einsum("nd,nd->", apart, apart)) + 1e-30
-
-
-def _across(rows: Float[np.ndarray, "n D"]) -> tuple[Int[np.ndarray, "n"], int]:
-    """Order of rows along their longest axis, and the cut there that leaves the least spread."""
-    apart = rows - rows.mean(axis=0)
-    axis = np.zeros(rows.shape[1], np.float32)
-    axis[np.einsum("nd,nd->d", apart, apart).argmax()] = 1
-    for _ in range(AXIS_ROUNDS):
-        turned = apart.T @ (apart @ axis)
-        length = np.sqrt(turned @ turned)
-        if length == 0:
-            break
-        axis = turned / length
-    along = (apart @ axis).astype(np.float64)
-    placed = np.argsort(along, kind="stable")
-    sums = np.cumsum(along[placed])[:-1]
-    counts = np.arange(1, len(rows))
-    gains = sums**2 / counts + (along.sum() - sums) ** 2 / (len(rows) - counts)
-    return placed, int(gains.argmax()) + 1
+        middle, first, second = cut_in_two(rows, order, start, stop)
+        heapq.heappush(waiting, (-first, start, middle))
+        heapq.heappush(waiting, (-second, middle, stop))
+    return sorted((start, stop) for _, start, stop in waiting)
 
 
 def _settle(

@@ -135,5 +135,5 @@ def _webp(pixels: UInt8[np.ndarray, "H W C"]) -> bytes:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "WEBP", lossless=True, quality=100, method=4, exact=True)
+    Image.fromarray(pixels).save(file, "WEBP", lossless=True, quality=75, method=2, exact=True)
     return file.getvalue()
