@@ -12,6 +12,8 @@ ROUNDS = 200
 CELL_CENTRES = 512
 """Rows of the palette that rows of one cell are compared with, on average."""
 PALETTE_ROUNDS = 4
+SAMPLE = 2048
+"""Rows, at even distances, from which the longest axis of a larger cell is found."""
 BLOCK = 1 << 22
 """Most distances that are held at once."""
 
@@ -97,22 +99,38 @@ def _cut(
 
     `order` is rearranged within the cells.
     """
-    from splat_uff.formats.cutting import cut_in_two, spread_of  # Compiling takes seconds.
+    from splat_uff.formats.cutting import spread_of  # Compiling takes seconds.
 
-    waiting = [(-spread_of(rows, order, start, stop), start, stop) for start, stop in cells]
+    waiting = [(-spread_of(rows, order[start:stop]), start, stop) for start, stop in cells]
     heapq.heapify(waiting)
     while len(waiting) < size and waiting[0][0] < 0:
         _, start, stop = heapq.heappop(waiting)
-        middle, first, second = cut_in_two(rows, order, start, stop)
-        heapq.heappush(waiting, (-first, start, middle))
-        heapq.heappush(waiting, (-second, middle, stop))
+        middle = start + _cut_in_two(rows, order[start:stop])
+        for first, last in ((start, middle), (middle, stop)):
+            spread = -spread_of(rows, order[first:last]) if last - first > 1 else 0.0
+            heapq.heappush(waiting, (spread, first, last))
     return sorted((start, stop) for _, start, stop in waiting)
+
+
+def _cut_in_two(rows: Float[np.ndarray, "N D"], order: Int[np.ndarray, "n"]) -> int:
+    """Sort a cell along its longest axis and find the cut there that leaves the least spread."""
+    from splat_uff.formats.cutting import place_along
+
+    along = np.empty(len(order))
+    place_along(rows, order, max(1, len(order) // SAMPLE), along)
+    placed = np.argsort(along, kind="stable")
+    order[:] = order[placed]
+    sums = np.cumsum((along - along.mean())[placed])[:-1]  # Of all together, 0.
+    before = np.arange(1, len(order))
+    return int((sums**2 / before + sums**2 / before[::-1]).argmax()) + 1
 
 
 def _settle(
     rows: Float[np.ndarray, "n D"], centres: Float[np.ndarray, "k D"]
 ) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "k D"]]:
     """Improve centres by k-means; one without rows stays where it is."""
+    origin = centres.mean(axis=0)  # Distances from afar would cancel.
+    rows, centres = rows - origin, centres - origin
     labels = _nearest(rows, centres)
     for _ in range(PALETTE_ROUNDS if len(rows) > len(centres) > 1 else 0):
         counts = np.bincount(labels, minlength=len(centres))
@@ -124,7 +142,7 @@ def _settle(
         before, labels = labels, _nearest(rows, centres)
         if np.array_equal(before, labels):
             break
-    return labels, centres
+    return labels, centres + origin
 
 
 def _nearest(

@@ -20,6 +20,8 @@ from splat_uff.formats.packing import (
 from splat_uff.system.files import replacing
 
 MOST_PALETTE = 1 << 16
+MOST_REST_SIZE = np.float32(1e6)
+"""Size to which higher harmonics are clipped, far beyond any colour, so that squares stay exact."""
 PALETTE_COLUMNS = 64
 """Rows of the palette in a line of its image."""
 LARGEST_FIRST = 252
@@ -105,7 +107,8 @@ def _colours(columns: Packable, images: dict[str, np.ndarray]) -> dict[str, Any]
 def _harmonics(rest: Float[np.ndarray, "N K 3"], images: dict[str, np.ndarray]) -> dict[str, Any]:
     count, each = rest.shape[:2]
     size = min(1 << (count.bit_length() - 1), MOST_PALETTE)
-    palette, labels = palette_of(rest.reshape(count, -1), size)
+    rows = np.clip(rest.reshape(count, -1), -MOST_REST_SIZE, MOST_REST_SIZE)
+    palette, labels = palette_of(rows, size)
     book = codebook_of(palette.reshape(-1))
     lines = -(-len(palette) // PALETTE_COLUMNS)
     pixels = np.zeros((lines * PALETTE_COLUMNS, each, 3), np.uint8)
