@@ -33,16 +33,26 @@ def codebook_of(values: Float[np.ndarray, "N"]) -> Float[np.ndarray, "256"]:
     if len(distinct) <= SIZE:
         filled = np.concatenate([distinct, np.full(SIZE - len(distinct), distinct[-1])])
         return filled.astype(np.float32)
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    book = _by_density(values)
+    middle = values[len(values) // 2]
+    sums = np.concatenate([[0.0], np.cumsum(values - middle)])
+    squares = np.concatenate([[0.0], np.cumsum((values - middle) ** 2)])
+    book = _by_density(values) - middle
     for _ in range(ROUNDS):
-        ends = np.searchsorted(values, (book[1:] + book[:-1]) / 2)
+        ends = np.searchsorted(values, (book[1:] + book[:-1]) / 2 + middle)
         ends = np.concatenate([[0], ends, [len(values)]])
         counts = np.diff(ends)
-        means = np.where(counts > 0, np.diff(sums[ends]) / np.maximum(counts, 1), book)
-        if np.array_equal(means, book):
+        used = counts > 0
+        means = np.diff(sums[ends])[used] / counts[used]
+        spreads = np.diff(squares[ends])[used] - counts[used] * means**2
+        widest = np.argsort(-spreads, kind="stable")[: SIZE - len(means)]
+        apart = np.sqrt(np.maximum(spreads, 0) / counts[used])[widest]
+        before = book  # Numbers that stand for nothing go to where they help most.
+        book = np.sort(
+            np.concatenate([np.delete(means, widest), means[widest] - apart, means[widest] + apart])
+        )
+        if np.array_equal(before, book):
             break
-        book = np.sort(means)
+    book = book + middle
     return book.astype(np.float32)
 
 
@@ -129,9 +139,9 @@ def _settle(
     rows: Float[np.ndarray, "n D"], centres: Float[np.ndarray, "k D"]
 ) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "k D"]]:
     """Improve centres by k-means; one without rows stays where it is."""
-    origin = centres.mean(axis=0)  # Distances from afar would cancel.
-    rows, centres = rows - origin, centres - origin
-    labels = _nearest(rows, centres)
+    origin = np.median(centres, axis=0)  # Distances from afar would cancel.
+    near = rows - origin
+    labels = _nearest(near, centres - origin)
     for _ in range(PALETTE_ROUNDS if len(rows) > len(centres) > 1 else 0):
         counts = np.bincount(labels, minlength=len(centres))
         sums = np.stack(
@@ -139,10 +149,10 @@ def _settle(
         )
         means = sums / np.maximum(counts, 1)[:, None]
         centres = np.where(counts[:, None] > 0, means, centres).astype(np.float32)
-        before, labels = labels, _nearest(rows, centres)
+        before, labels = labels, _nearest(near, centres - origin)
         if np.array_equal(before, labels):
             break
-    return labels, centres + origin
+    return labels, centres
 
 
 def _nearest(

@@ -1,5 +1,7 @@
 """Kernels that measure cells of rows, for palettes: loops, which compile sooner than arrays."""
 
+from typing import no_type_check
+
 import numpy as np
 from numba import njit
 
@@ -8,6 +10,7 @@ ROUNDS = 3
 
 
 @njit(cache=True, error_model="numpy", boundscheck=False)
+@no_type_check
 def place_along(rows: np.ndarray, order: np.ndarray, step: int, along: np.ndarray) -> None:
     """Measure rows along the longest axis of their cell.
 
@@ -69,6 +72,7 @@ def place_along(rows: np.ndarray, order: np.ndarray, step: int, along: np.ndarra
 
 
 @njit(cache=True, error_model="numpy", boundscheck=False)
+@no_type_check
 def spread_of(rows: np.ndarray, order: np.ndarray) -> float:
     """Sum of squared distances from the mean in a cell; exactly 0 for equal rows."""
     first, total = rows[order[0]], 0.0

@@ -20,7 +20,7 @@ ANTIALIASED = 1
 ZSTD_LEVEL = 12
 FLIPPED = np.array([1.0, -1, -1])
 """Signs of x, y, z from right-down-forward, as in a `.ply`, to right-up-back."""
-REST_FLIPPED = np.array([-1, -1, 1, -1, 1, 1, -1, 1, -1, 1, -1, -1, 1, 1, 1], np.float32)
+REST_FLIPPED = np.array([-1, -1, 1, -1, 1, 1, -1, 1, -1, 1, -1, -1, 1, -1, 1], np.float32)
 """Signs of the harmonics of degree 1 to 3 when y and z change sign."""
 
 
