@@ -23,7 +23,7 @@ import numpy as np
 
 from splat_uff.formats.packing import SH_C0, Packable, morton_order, packable
 from splat_uff.formats.records import empty_table
-from splat_uff.formats.write_compressed_ply import write_compressed_ply
+from splat_uff.formats.write_compressed_ply import chunk_order, write_compressed_ply
 from splat_uff.formats.write_sog import write_sog
 from splat_uff.formats.write_splat import write_splat
 from splat_uff.formats.write_spz import write_spz
@@ -45,8 +45,8 @@ OURS: dict[str, Callable[[Path, np.ndarray], None]] = {
     ".spz, version 4": lambda path, table: write_spz(path, table, version=4),
     ".sog": write_sog,
 }
-SORTED = (".compressed.ply", ".sog")
-"""Formats whose writers, ours and splat-transform's, sort rows."""
+ORDERS = {".compressed.ply": chunk_order, ".sog": morton_order}
+"""Order in which our writers sort rows; splat-transform's sorts those of both by Morton codes."""
 THEIRS = (".compressed.ply", ".spz", ".sog")
 GSPLAT = {".splat": "splat", ".compressed.ply": "ply_compressed"}
 HEADS = {
@@ -110,9 +110,9 @@ def measure(path: Path) -> list[dict[str, Any]]:
             }
             if writer != "gsplat":
                 wanted = packable(table)
-                if ending in SORTED and writer == "ours":
-                    wanted = wanted.ordered(morton_order(wanted.centres))
-                elif ending in SORTED:
+                if ending in ORDERS and writer == "ours":
+                    wanted = wanted.ordered(ORDERS[ending](wanted.centres))
+                elif ending in ORDERS:
                     transform(path, "--morton-order", again := Path(folder) / "again.ply")
                     wanted = packable(table_of(load_ply(again)))
                 row |= errors(packable(table_of(read)), wanted)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt32
+from jaxtyping import Float, Int, UInt8, UInt32
 
-from splat_uff.formats.packing import SH_C0, Packable, morton_order, packable, smallest_three
+from splat_uff.formats.packing import SH_C0, Packable, packable, smallest_three
 from splat_uff.system.files import replacing
 
 CHUNK = 256
@@ -18,8 +18,8 @@ def write_compressed_ply(path: Path, table: np.ndarray, *, antialiased: bool = F
     """Write a compressed `.ply`: every row, in another order.
 
     The layout is that of PlayCanvas, as read by SuperSplat and by
-    https://github.com/playcanvas/splat-transform (version 2.7). Rows are sorted along a Z-shaped
-    curve, so that the 256 of a chunk lie near each other: centres (11, 10 and 11 bits), logarithms
+    https://github.com/playcanvas/splat-transform (version 2.7). Rows are sorted so that
+    the 256 of a chunk lie near each other (`chunk_order`): centres (11, 10 and 11 bits), logarithms
     of scales (the same) and colours 0.5 + 0.282 f_dc (8 bits each) are counted between the least
     and greatest of their chunk. Opacities have steps of 1/255, quaternions 10 bits for each of the
     smallest three components, and higher harmonics steps of 1/32 within ±4.
@@ -34,7 +34,7 @@ def write_compressed_ply(path: Path, table: np.ndarray, *, antialiased: bool = F
         InputError: If a column is missing or a number cannot be written.
     """
     columns = packable(table)
-    columns = columns.ordered(morton_order(columns.centres))
+    columns = columns.ordered(chunk_order(columns.centres))
     groups = {
         ("x", "y", "z"): columns.centres,
         ("scale_x", "scale_y", "scale_z"): columns.log_scales,
@@ -47,7 +47,7 @@ def write_compressed_ply(path: Path, table: np.ndarray, *, antialiased: bool = F
         parts.append(_within(values, low, high))
         names += [f"{end}_{axis}" for end in ("min", "max") for axis in axes]
     vertices = _packed(columns, parts)
-    rest = np.clip(np.floor(32 * columns.rest + 128), 0, 255).astype(np.uint8)
+    rest = _rest_bytes(columns.rest)
     header = [
         *("ply", "format binary_little_endian 1.0"),
         *((f"comment {MIP}",) if antialiased else ()),
@@ -64,6 +64,38 @@ def write_compressed_ply(path: Path, table: np.ndarray, *, antialiased: bool = F
         file.write(np.concatenate(bounds, axis=1).astype("<f4").tobytes())
         file.write(vertices.astype("<u4").tobytes())
         file.write(rest.transpose(0, 2, 1).tobytes())
+
+
+def chunk_order(centres: Float[np.ndarray, "N 3"]) -> Int[np.ndarray, "N"]:
+    """Order of points in which each 256, from the first on, lie near each other.
+
+    Points are halved across their longest side until a chunk is left. That makes smaller chunks
+    than a curve does.
+    """
+    order = np.arange(len(centres))
+    waiting = [(0, len(centres))]
+    while waiting:
+        start, stop = waiting.pop()
+        if stop - start <= CHUNK:
+            continue
+        members = order[start:stop]
+        axis = np.ptp(centres[members], axis=0).argmax()
+        order[start:stop] = members[np.argsort(centres[members, axis], kind="stable")]
+        middle = start + -(-(stop - start) // CHUNK) // 2 * CHUNK
+        waiting += [(start, middle), (middle, stop)]
+    return order
+
+
+def _rest_bytes(rest: Float[np.ndarray, "N K 3"]) -> UInt8[np.ndarray, "N K 3"]:
+    """Round harmonics, which are read as the middle of their step.
+
+    What lies between two steps, as 0 does, goes to either in turn: harmonics that were never
+    fitted would otherwise all be too great.
+    """
+    steps = 32 * rest + 128
+    numbers = np.floor(steps)
+    odd = np.indices(rest.shape, np.uint8).sum(axis=0, dtype=np.uint8) % 2
+    return np.clip(numbers - ((numbers == steps) & (odd == 1)), 0, 255).astype(np.uint8)
 
 
 def _bounds(

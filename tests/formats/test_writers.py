@@ -14,7 +14,7 @@ from PIL import Image
 
 from splat_uff.formats.packing import SH_C0, morton_order
 from splat_uff.formats.records import needed_columns
-from splat_uff.formats.write_compressed_ply import write_compressed_ply
+from splat_uff.formats.write_compressed_ply import chunk_order, write_compressed_ply
 from splat_uff.formats.write_sog import write_sog
 from splat_uff.formats.write_splat import write_splat
 from splat_uff.formats.write_spz import write_spz
@@ -128,18 +128,18 @@ def same_turns(found, wanted, half_step):
     return np.abs(a - b).max() <= 4 * half_step
 
 
-def read_back(written, case, ending, *, sort):
+def read_back(written, case, ending, sort=None):
     path, found = written[case, ending]
     wanted = CASES[case]()
     if sort:
-        wanted = wanted[morton_order(stacked(wanted, "x", "y", "z"))]
+        wanted = wanted[sort(stacked(wanted, "x", "y", "z"))]
     assert len(found) == len(wanted)
     return path, found, wanted
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_write_splat_rounds_as_the_format_does(written, case):
-    _, found, wanted = read_back(written, case, "splat", sort=False)
+    _, found, wanted = read_back(written, case, "splat")
     for name in "xyz":
         assert (found[name] == wanted[name].astype(np.float32)).all()
     scales = stacked(wanted, "scale_0", "scale_1", "scale_2")
@@ -154,7 +154,7 @@ def test_write_splat_rounds_as_the_format_does(written, case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_write_compressed_ply_rounds_as_the_format_does(written, case):
-    _, found, wanted = read_back(written, case, "compressed.ply", sort=True)
+    _, found, wanted = read_back(written, case, "compressed.ply", chunk_order)
     steps = np.array([2047, 1023, 2047])
     for names in (("x", "y", "z"), ("scale_0", "scale_1", "scale_2")):
         values = stacked(wanted, *names)
@@ -167,10 +167,27 @@ def test_write_compressed_ply_rounds_as_the_format_does(written, case):
     assert near(rest_of(found), np.clip(rest_of(wanted), -4, 4), 1 / 32)
 
 
+def test_chunk_order_makes_smaller_chunks_than_a_curve():
+    points = np.random.default_rng(0).normal(size=(5000, 3))
+    order = chunk_order(points)
+    assert np.array_equal(np.sort(order), np.arange(5000))
+    curve = chunk_spans(points[morton_order(points)]).prod(axis=1)
+    assert chunk_spans(points[order]).prod(axis=1).mean() < 0.5 * curve.mean()
+
+
+def test_write_compressed_ply_rounds_zeros_up_and_down(written):
+    path = written["one", "compressed.ply"][0].with_name("zeros.compressed.ply")
+    write_compressed_ply(path, make_splats(400, 1, **{f"f_rest_{i}": 0 for i in range(9)}))
+    run_node(TO_PLY, path)
+    rest = rest_of(rows_of(path.with_name(path.name + ".ply")))
+    assert (np.abs(rest) == 1 / 64).all()
+    assert np.abs(rest.mean(axis=0)).max() < 1e-9
+
+
 @pytest.mark.parametrize("version", [3, 4])
 @pytest.mark.parametrize("case", CASES)
 def test_write_spz_rounds_as_the_format_does(written, case, version):
-    _, found, wanted = read_back(written, case, f"{version}.spz", sort=False)
+    _, found, wanted = read_back(written, case, f"{version}.spz")
     centres = stacked(wanted, "x", "y", "z")
     bits = min(24, np.floor(23 - np.log2(np.abs(centres).max())))
     assert near(stacked(found, "x", "y", "z"), centres, 2**-bits / 2)
@@ -186,7 +203,7 @@ def test_write_spz_rounds_as_the_format_does(written, case, version):
 
 @pytest.mark.parametrize("case", CASES)
 def test_write_sog_rounds_as_the_format_does(written, case):
-    path, found, wanted = read_back(written, case, "sog", sort=True)
+    path, found, wanted = read_back(written, case, "sog", morton_order)
     with zipfile.ZipFile(path) as archive:
         meta = json.loads(archive.read("meta.json"))
     centres = stacked(wanted, "x", "y", "z")
@@ -226,7 +243,7 @@ def test_write_compressed_ply_has_the_bytes_of_the_format(tmp_path):
     assert b"\ncomment SplatRenderMode: mip\n" in header
     bounds = (1, 2, 3, 1, 2, 3, *[0] * 6, *[0.5] * 6)
     middle = 512 << 20 | 512 << 10 | 512
-    rest = [128] * 4 + [0] + [128] * 4
+    rest = [128, 127, 128, 127, 0, 127, 128, 127, 128]  # Zeros lie between 127 and 128.
     assert body == struct.pack("<18f4I9B", *bounds, 0, middle, 0, 128, *rest)
     write_compressed_ply(tmp_path / "b.ply", identity())
     assert b"comment" not in (tmp_path / "b.ply").read_bytes()
