@@ -85,7 +85,8 @@ def hull_and_corners(
 def simplify(hull: Hull, most: int) -> Hull:
     """Hull of some corners of a hull, scaled to keep its volume.
 
-    Corners are taken one by one, each time the one furthest outside of those taken so far.
+    Corners are taken one by one, each time the one furthest outside of those taken so far, until no
+    other is further outside than a thousandth of the diagonal.
 
     Args:
         hull: Hull.
@@ -93,8 +94,6 @@ def simplify(hull: Hull, most: int) -> Hull:
     """
     if most < LEAST_CORNERS:
         raise ValueError(f"{most} corners; expected at least {LEAST_CORNERS}")
-    if len(hull.vertices) <= most:
-        return hull
     vertices = hull.vertices
     near = NEAR * float(np.linalg.norm(np.ptp(vertices, axis=0)))
     taken = _first_corners(vertices, most)
@@ -123,13 +122,19 @@ def _first_corners(vertices: Float[np.ndarray, "V 3"], most: int) -> list[int]:
 
 
 def _thick(points: Float[np.ndarray, "N 3"], least: float) -> Float[np.ndarray, "M 3"]:
-    """Points moved to both sides along each principal axis along which they are too thin."""
+    """Points moved to both sides along each principal axis along which they are too thin.
+
+    They are brought onto a plane before, since the crumpled surface of a sheet would have corners
+    that rounding cannot tell apart.
+    """
     centred = points - points.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     for axis in axes.T:
-        missing = least - float(np.ptp(centred @ axis))
-        if missing > 0:
-            points = np.concatenate([points - axis * missing / 2, points + axis * missing / 2])
+        along = points @ axis
+        if np.ptp(along) < least:
+            middle = (along.min() + along.max()) / 2
+            flat = points - np.outer(along - middle, axis)
+            points = np.concatenate([flat - axis * least / 2, flat + axis * least / 2])
     return points
 
 
