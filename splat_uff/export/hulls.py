@@ -11,6 +11,19 @@ NEAR = 1e-3
 """Distance, in diagonals of a hull, that a simplified hull may leave out."""
 SMALLEST = 1e-5
 """Least thickness of a hull, in units of its largest coordinate, which float32 resolves."""
+TINIEST = 1e-9
+"""Least thickness of a hull in its own units."""
+SAME = 1e-7
+"""Distance, in sizes of a hull, below which points count as one."""
+SLIVER = 1e-10
+"""Area, in squared sizes of a hull, below which a triangle's plane is arbitrary."""
+_BOX = np.array(
+    [
+        *((0, 2, 3), (0, 3, 1), (4, 5, 7), (4, 7, 6), (0, 1, 5), (0, 5, 4)),
+        *((2, 6, 7), (2, 7, 3), (0, 4, 6), (0, 6, 2), (1, 3, 7), (1, 7, 5)),
+    ]
+)
+"""Triangles of a box whose corner 4 z + 2 y + x is at the side x, y, z: each 0 or 1."""
 _STARTS = np.array(
     [
         (x, y, z)
@@ -64,22 +77,26 @@ def hull_and_corners(
 
     centre = points.mean(axis=0)
     # Qhull gets numbers of size 1, so that it rounds alike in all scenes.
-    size = max(float(np.abs(points - centre).max()), thickness, 1e-30)
-    least = max(thickness, SMALLEST * float(np.abs(points).max()), SMALLEST * size)
-    moved = _thick((points - centre) / size, least / size)
-    for options in ("Qt", "QJ Pp"):  # The second moves points a little, and does not fail.
+    size = max(float(np.abs(points - centre).max()), thickness, TINIEST)
+    least = max(thickness, SMALLEST * float(np.abs(points).max()), SMALLEST * size, TINIEST)
+    apart = _apart((points - centre) / size)
+    moved = _thick(((points - centre) / size)[apart], least / size)
+    corners, triangles = _box(moved)
+    for options in ("Qt", "QJ Pp"):  # The second moves points a little.
         try:
             found = ConvexHull(moved, qhull_options=options)
         except QhullError:
             continue
-        triangles = _outward(found.simplices, found.equations[:, :3], moved)
-        if _is_closed(triangles):
+        turned = _outward(found.simplices, found.equations[:, :3], moved)
+        if _is_closed(turned):
+            used, triangles = np.unique(turned, return_inverse=True)
+            corners = moved[used]
             break
     else:
-        raise AssertionError("a thick set of points has a hull")
-    used, triangles = np.unique(triangles, return_inverse=True)
-    hull = Hull(moved[used] * size + centre, triangles.reshape(-1, 3))
-    return hull, np.unique(used % len(points))  # Moved points are copies, one set after another.
+        used = np.concatenate([moved.argmin(axis=0), moved.argmax(axis=0)])
+    # Thick points are copies of the points, one set after another.
+    needed = np.unique(apart[used % len(apart)])
+    return Hull(corners * size + centre, triangles.reshape(-1, 3)), needed
 
 
 def simplify(hull: Hull, most: int) -> Hull:
@@ -119,6 +136,21 @@ def _first_corners(vertices: Float[np.ndarray, "V 3"], most: int) -> list[int]:
     along /= np.ptp(along, axis=0)
     found = dict.fromkeys((along @ _STARTS.T).argmax(axis=0).tolist())
     return list(found)[: max(most // 2, LEAST_CORNERS)]
+
+
+def _apart(points: Float[np.ndarray, "N 3"]) -> Int[np.ndarray, "M"]:
+    """One point of each cell of a fine grid; rounding cannot tell nearer ones apart."""
+    cells = np.round(points / SAME).astype(np.int64)
+    return np.sort(np.unique(cells, axis=0, return_index=True)[1])
+
+
+def _box(
+    points: Float[np.ndarray, "N 3"],
+) -> tuple[Float[np.ndarray, "8 3"], Int[np.ndarray, "12 3"]]:
+    """Box around points along the axes: corners and triangles."""
+    sides = np.array([(x, y, z) for z in (0, 1) for y in (0, 1) for x in (0, 1)])
+    low, high = points.min(axis=0), points.max(axis=0)
+    return low + sides * (high - low), _BOX
 
 
 def _thick(points: Float[np.ndarray, "N 3"], least: float) -> Float[np.ndarray, "M 3"]:
@@ -161,10 +193,13 @@ def _is_closed(triangles: Int[np.ndarray, "F 3"]) -> bool:
 
 
 def _planes(hull: Hull) -> tuple[Float[np.ndarray, "F 3"], Float[np.ndarray, "F"]]:
-    """Outward unit normals of the triangles, and their distances from the origin."""
+    """Outward unit normals of the triangles, and their distances from the origin.
+
+    Slivers are left out, as rounding decides where they look; their neighbours close the gap.
+    """
     a, b, c = (hull.vertices[hull.triangles[:, i]] for i in range(3))
     normals = np.cross(b - a, c - a)
     lengths = np.linalg.norm(normals, axis=1)
-    flat = lengths == 0  # Of no area: its plane would be arbitrary, and its neighbours' suffice.
-    normals = normals[~flat] / lengths[~flat, None]
-    return normals, (normals * a[~flat]).sum(axis=1)
+    wide = lengths > SLIVER * float(np.ptp(hull.vertices, axis=0).max()) ** 2
+    normals = normals[wide] / lengths[wide, None]
+    return normals, (normals * a[wide]).sum(axis=1)

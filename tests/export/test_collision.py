@@ -6,6 +6,7 @@ import pytest
 import trimesh
 from scipy.spatial import ConvexHull
 
+from splat_uff.export import hulls
 from splat_uff.export.collision import MOST_CORNERS, collision_pieces, write_collision
 from splat_uff.export.hulls import Hull, hull_of, simplify
 from splat_uff.formats.records import needed_columns
@@ -54,18 +55,19 @@ def check_closed(hull):
     mesh = o3d.geometry.TriangleMesh(
         o3d.utility.Vector3dVector(hull.vertices), o3d.utility.Vector3iVector(hull.triangles)
     )
-    assert mesh.is_watertight()
     assert mesh.is_orientable()
     assert mesh.is_edge_manifold(allow_boundary_edges=False)
+    assert mesh.is_vertex_manifold()
     assert mesh.get_volume() == pytest.approx(hull.volume)
     other = trimesh.Trimesh(hull.vertices, hull.triangles, process=False)
     assert other.is_watertight
     assert other.is_winding_consistent
     assert other.volume > 0  # Negative if normals point inwards.
     assert other.euler_number == 2
-    size = np.ptp(hull.vertices, axis=0).max()
-    for normal, origin in zip(other.face_normals, other.triangles_center, strict=True):
-        assert ((hull.vertices - origin) @ normal <= 1e-6 * size).all()
+    centred = hull.vertices - hull.vertices.mean(axis=0)
+    size = np.abs(centred).max()
+    # A closed surface through all of the corners with the area of their hull is that hull.
+    assert other.area / size**2 == pytest.approx(ConvexHull(centred / size).area, rel=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -101,6 +103,15 @@ def test_hull_of_degenerate_points_is_closed_and_as_thick_as_asked(name):
     assert hull.holds(points).all()
     _, axes = np.linalg.eigh(np.cov(hull.vertices.T))
     assert (np.ptp(hull.vertices @ axes, axis=0) > 0.019 * size).all()
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_hull_of_falls_back_to_a_box(name, monkeypatch):
+    monkeypatch.setattr(hulls, "_is_closed", lambda _: False)
+    hull = hull_of(DEGENERATE[name], 0)
+    assert len(hull.vertices) == 8
+    check_closed(hull)
+    assert hull.holds(DEGENERATE[name]).all()
 
 
 @pytest.mark.parametrize("most", [8, 16, 34, 64])
@@ -139,6 +150,10 @@ def test_collision_pieces_of_an_l_are_its_two_arms():
     assert found.share > 0.99
     for piece in (*found.pieces, *whole.pieces):
         check_closed(piece)
+        mesh = o3d.geometry.TriangleMesh(
+            o3d.utility.Vector3dVector(piece.vertices), o3d.utility.Vector3iVector(piece.triangles)
+        )
+        assert mesh.is_watertight()  # This includes that it does not cut through itself.
     assert len(collision_pieces(table, walk, walk.root, price=0.9).pieces) == 1
 
 
