@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from splat_uff.formats.packing import SH_C0, Packable, morton_order, packable
-from splat_uff.formats.records import empty_table
+from splat_uff.formats.packing import Packable, morton_order, packable
+from splat_uff.formats.records import SH_C0, empty_table
 from splat_uff.formats.write_compressed_ply import chunk_order, write_compressed_ply
 from splat_uff.formats.write_sog import write_sog
 from splat_uff.formats.write_splat import write_splat

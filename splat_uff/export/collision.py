@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from splat_uff.export.ellipsoids import half_axes
 from splat_uff.export.hulls import LEAST_CORNERS, Hull, hull_and_corners, hull_of, simplify
-from splat_uff.gaussians.rows import finite_parts
+from splat_uff.formats.rows import finite_parts
 from splat_uff.gaussians.source import centres_of
 from splat_uff.hierarchy.walk import Walk
 from splat_uff.system.errors import InputError, argument

@@ -29,8 +29,8 @@ from splat_uff.export.node_table import (
     prune_nodes,
     table_columns,
 )
-from splat_uff.export.splats import NO_ORIGIN
 from splat_uff.gaussians.ply import gaussians_of
+from splat_uff.gaussians.precision import NO_ORIGIN
 from splat_uff.gaussians.turn import turn_gaussians
 from splat_uff.geometry.cameras import OPENCV_FROM_OPENGL
 from splat_uff.render.harmonics import C0

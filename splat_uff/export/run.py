@@ -16,7 +16,6 @@ from splat_uff.export.labels import preview_names, write_label_pngs
 from splat_uff.export.layers import file_name, painted, write_layers
 from splat_uff.export.level import Level
 from splat_uff.export.splats import (
-    NO_ORIGIN,
     PART_ENDINGS,
     choose_origin,
     whole_labels,
@@ -25,6 +24,7 @@ from splat_uff.export.splats import (
 )
 from splat_uff.export.tree import describe_tree
 from splat_uff.formats.ply import write_ply
+from splat_uff.gaussians.precision import NO_ORIGIN
 from splat_uff.gaussians.similarity import move_table
 from splat_uff.gaussians.source import centres_of
 from splat_uff.hierarchy.labels import blended_votes, label_maps
@@ -129,7 +129,7 @@ class _Job:
 
     @property
     def drawn(self) -> dict[str, Any]:
-        """How the Gaussians are to be drawn, for files that can say so."""
+        """Comments and the way the Gaussians are drawn, for files that can tell."""
         return {"comments": self.run.comments, "antialiased": self.run.gaussians.antialiased}
 
     def name_of(self, rank: int) -> str:

@@ -11,14 +11,13 @@ from splat_uff.export.config import PartFormat
 from splat_uff.formats.detect import ENDINGS
 from splat_uff.formats.ply import write_ply
 from splat_uff.gaussians.ply import gaussians_of, table_of
-from splat_uff.gaussians.precision import judge_precision, near_origin
+from splat_uff.gaussians.precision import NO_ORIGIN, judge_precision, near_origin
 from splat_uff.gaussians.source import centres_of
 from splat_uff.system.errors import argument
 from splat_uff.system.progress import notice
 
 PART_ENDINGS: Mapping[str, str] = {**ENDINGS, "glb": ".glb"}
 """Ending of a file of each format."""
-NO_ORIGIN = np.zeros(3)
 _WRITERS = {
     "splat": ("write_splat", "write_splat"),
     "compressed-ply": ("write_compressed_ply", "write_compressed_ply"),

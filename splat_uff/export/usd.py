@@ -19,8 +19,9 @@ from jaxtyping import Float, Int
 
 from splat_uff import __version__
 from splat_uff.export.ellipsoids import extent, half_axes
+from splat_uff.formats.rows import Parts, finite_parts, usable_rows
 from splat_uff.gaussians.precision import judge_precision, near_origin
-from splat_uff.gaussians.rows import Parts, finite_parts, usable_rows
+from splat_uff.geometry.cameras import OPENCV_FROM_OPENGL
 from splat_uff.system.errors import InputError, argument
 from splat_uff.system.files import replacing
 from splat_uff.system.records import array_record
@@ -36,7 +37,7 @@ DEEPEST = 200
 OpenUSD minutes."""
 LONGEST_NAME, LONGEST_TEXT = 60, 1000
 """Most characters of a prim's name, and of a name kept as text."""
-_TURNED = np.diag([1.0, -1.0, -1.0])
+_UPRIGHT = OPENCV_FROM_OPENGL[:3, :3]
 """Half a turn about x, which takes -y, up in an OpenCV world, to +y."""
 
 
@@ -47,7 +48,6 @@ def write_usd(
     cut: Int[np.ndarray, "N"],
     parents: Int[np.ndarray, "T"] | None = None,
     *,
-    up: Sequence[float] | None = None,
     metres: float = 1.0,
 ) -> None:
     """Write the Gaussians of a cut, below the nodes of their tree, as an OpenUSD stage.
@@ -56,7 +56,7 @@ def write_usd(
     segments, nested as in the tree, and below each segment its `Gaussians`. Ids, names, heights,
     sizes and support of nodes are custom data under `splat_uff`; names are display names, too.
 
-    Values stay in the table's frame, and an op of the root's Xform turns them so that +Y is up: the
+    Values stay in the table's frame, and an op of the root's Xform takes -y to +y, which is up: the
     arrays are those of the splats' file to the bit, and no spherical harmonics are rotated. Centres
     of 64 bits that 32 bits cannot hold count from an origin, which is part of the same op.
 
@@ -68,7 +68,6 @@ def write_usd(
         cut: Segment of each Gaussian: a node, or for a segment of one Gaussian its row.
         parents: Parent of each node as in `Dendrogram.parents`, to find the parents of segments of
             one Gaussian, which are not in `nodes`; without it, they lie below the root.
-        up: Direction in the table's frame that becomes +Y; by default -y, up in OpenCV's frame.
         metres: Length of one unit of the table in metres.
 
     Raises:
@@ -93,7 +92,7 @@ def write_usd(
         _write_node(stage, place)
     root = next(iter(places.values()))
     op = _usd("UsdGeom").Xformable(stage.GetPrimAtPath(root.path)).AddTransformOp()
-    op.Set(_matrix(upright(up), origin))
+    op.Set(_matrix(_UPRIGHT, origin))
     for top in tops:
         _write_splats(stage, f"{places[top.node].path}/{SPLATS}", parts, top.rows, origin)
     with replacing(path) as temporary:
@@ -113,37 +112,6 @@ def require_usd() -> None:
         raise InputError(
             f"OpenUSD is {version}; splats need 26.3 or newer; pip install 'usd-core>=26.3'."
         )
-
-
-def upright(up: Sequence[float] | None = None) -> Float[np.ndarray, "3 3"]:
-    """Rotation from a table's frame to one in which +Y is up.
-
-    Args:
-        up: Direction that becomes +Y, of any length above 0; by default -y.
-
-    Returns:
-        Half a turn about x, followed by the smallest rotation that takes the turned `up` to +Y; so
-        the identity if +y is up already.
-
-    Raises:
-        InputError: If `up` is not a direction.
-
-    Example:
-        >>> upright().diagonal().tolist(), upright((0, 1, 0)).diagonal().tolist()
-        ([1.0, -1.0, -1.0], [1.0, 1.0, 1.0])
-    """
-    if up is None:
-        return _TURNED
-    given = np.array(up, np.float64)
-    length = float(np.linalg.norm(given))
-    if given.shape != (3,) or not (0 < length < np.inf):
-        raise InputError(f"{argument('up')} is {list(up)}; expected three numbers, not all 0.")
-    x, y, z = _TURNED @ (given / length)
-    if y < -1 + 1e-12:
-        return _TURNED @ _TURNED
-    # Rodrigues' formula for the rotation from (x, y, z) to (0, 1, 0), whose axis is (-z, 0, x).
-    cross = np.array([[0, -x, 0], [x, 0, z], [0, -z, 0]])
-    return (np.eye(3) + cross + cross @ cross / (1 + y)) @ _TURNED
 
 
 def _usd(module: str) -> Any:

@@ -59,9 +59,7 @@ def read_compressed_ply(path: Path) -> SplatFile:
         _decode(chunks, np.arange(part.start, part.stop) // CHUNK, rows[part], fields)
         if names:
             fields.rest[:] = _HARMONICS[codes[part][:, order]].reshape(fields.rest.shape)
-    return SplatFile(
-        table, comments=header.comments, antialiased=is_antialiased(header.comments)
-    )
+    return SplatFile(table, comments=header.comments, antialiased=is_antialiased(header.comments))
 
 
 def _checked(

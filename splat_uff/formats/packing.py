@@ -9,8 +9,6 @@ from splat_uff.formats.records import MOST_GAUSSIANS, needed_columns
 from splat_uff.system.errors import InputError
 from splat_uff.system.records import array_record
 
-SH_C0 = 0.28209479177387814
-"""Value of the harmonic of degree 0: a colour is 0.5 + SH_C0 * f_dc."""
 MOST_REST = 15
 """Higher harmonics of a channel up to degree 3, the highest that the formats hold."""
 MORTON_BITS = 21

@@ -6,12 +6,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from splat_uff.formats.records import MOST_GAUSSIANS, needed_columns
+from splat_uff.formats.records import MOST_GAUSSIANS, SH_C0, needed_columns
 from splat_uff.system.errors import InputError, reason_of
 from splat_uff.system.records import array_record
 
-SH_C0 = 0.28209479177387814
-"""Spherical harmonic of degree 0: a colour is 0.5 + SH_C0 * f_dc."""
 LEAST_ALPHA = 1e-6
 """Opacity that stands for a byte of 0, and 1 minus it for 255, so that logits stay finite."""
 MOST_RATIO = 1032

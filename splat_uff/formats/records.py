@@ -16,6 +16,8 @@ REST_COUNTS = (0, 9, 24, 45, 72)
 FITTED_FOCAL = "fitted_focal"
 MOST_FOCAL = 1e6
 """Focal length in pixels from which a header's value is ignored."""
+SH_C0 = 0.28209479177387814
+"""Value of the spherical harmonic of degree 0: a colour is 0.5 + SH_C0 * f_dc."""
 MIP = "SplatRenderMode: mip"
 """Comment by which Brush marks splats that are to be drawn antialiased; others read it, too."""
 

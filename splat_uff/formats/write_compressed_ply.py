@@ -1,16 +1,16 @@
 """Writing SuperSplat's compressed `.ply`, which packs Gaussians in chunks of 256."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8, UInt32
 
-from splat_uff.formats.packing import SH_C0, Packable, packable, smallest_three
-from splat_uff.system.files import replacing
+from splat_uff.formats.packing import Packable, packable, smallest_three
+from splat_uff.formats.ply import write_ply
+from splat_uff.formats.records import SH_C0, marks
 
 CHUNK = 256
-MIP = "SplatRenderMode: mip"
-"""Comment by which Brush marks splats that were fitted with antialiasing."""
 PACKED = ("packed_position", "packed_rotation", "packed_scale", "packed_color")
 
 
@@ -48,22 +48,21 @@ def write_compressed_ply(path: Path, table: np.ndarray, *, antialiased: bool = F
         names += [f"{end}_{axis}" for end in ("min", "max") for axis in axes]
     vertices = _packed(columns, parts)
     rest = _rest_bytes(columns.rest)
-    header = [
-        *("ply", "format binary_little_endian 1.0"),
-        *((f"comment {MIP}",) if antialiased else ()),
-        f"element chunk {len(bounds[0])}",
-        *(f"property float {name}" for name in names),
-        f"element vertex {len(columns)}",
-        *(f"property uint {name}" for name in PACKED),
-    ]
+    elements = {
+        "chunk": _rows(np.concatenate(bounds, axis=1), names, "<f4"),
+        "vertex": _rows(vertices, PACKED, "<u4"),
+    }
     if rest.size:
-        header.append(f"element sh {len(columns)}")
-        header += [f"property uchar f_rest_{i}" for i in range(3 * rest.shape[1])]
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write("\n".join([*header, "end_header", ""]).encode())
-        file.write(np.concatenate(bounds, axis=1).astype("<f4").tobytes())
-        file.write(vertices.astype("<u4").tobytes())
-        file.write(rest.transpose(0, 2, 1).tobytes())
+        by_channel = rest.transpose(0, 2, 1).reshape(len(rest), -1)
+        names = [f"f_rest_{i}" for i in range(by_channel.shape[1])]
+        elements["sh"] = _rows(by_channel, names, "u1")
+    write_ply(path, elements, marks(antialiased=antialiased))
+
+
+def _rows(values: np.ndarray, names: Sequence[str], kind: str) -> np.ndarray:
+    """The rows of a matrix, with a named column for each of its columns."""
+    rows = np.ascontiguousarray(values, kind)
+    return rows.view([(name, kind) for name in names])[:, 0]
 
 
 def chunk_order(centres: Float[np.ndarray, "N 3"]) -> Int[np.ndarray, "N"]:

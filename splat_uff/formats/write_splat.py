@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from splat_uff.formats.packing import SH_C0, packable, to_bytes
+from splat_uff.formats.packing import packable, to_bytes
+from splat_uff.formats.records import SH_C0
 from splat_uff.system.files import replacing
 
 ROW = np.dtype([("centre", "<f4", 3), ("scales", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])

@@ -7,6 +7,8 @@ from jaxtyping import Float
 
 MOST_ROUNDING = 1e-5
 """Largest rounding of centres, in scene extents, that stays invisible."""
+NO_ORIGIN = np.zeros(3)
+"""Origin of files whose coordinates are those of their scene."""
 CORE = (1, 99)
 """Percentiles of the centres between which the scene is assumed to lie, to exclude strays."""
 

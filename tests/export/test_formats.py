@@ -41,7 +41,9 @@ def exported(run, tmp_path_factory):
 
 def with_names(run, names):
     folder = shutil.copytree(run.folder.path, run.folder.path.parent / "named")
-    (folder / "names.json").write_text(json.dumps({str(key): name for key, name in names.items()}))
+    (folder / "names.json").write_text(
+        json.dumps({"names": {str(key): name for key, name in names.items()}})
+    )
     return open_run(folder)
 
 

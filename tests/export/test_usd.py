@@ -5,7 +5,7 @@ import pytest
 
 from splat_uff.export import usd as module
 from splat_uff.export.tree import describe_tree
-from splat_uff.export.usd import upright, write_usd
+from splat_uff.export.usd import write_usd
 from splat_uff.formats.records import needed_columns
 from splat_uff.gaussians.source import centres_of
 from splat_uff.hierarchy.dendrogram import Dendrogram
@@ -138,24 +138,6 @@ def test_write_usd_turns_up_to_y(tmp_path):
     segment = "/Scene/node_11/node_9/Gaussians"
     opencv = write(tmp_path / "a.usdc")
     assert in_world(opencv, segment, (1, 2, 3)) == [1, -2, -3]
-    assert in_world(write(tmp_path / "b.usdc", up=(0, 2, 0)), segment, (1, 2, 3)) == [1, 2, 3]
-    sideways = write(tmp_path / "c.usdc", up=(0, 0, 5))
-    np.testing.assert_allclose(in_world(sideways, segment, (0, 0, 1)), [0, 1, 0], atol=1e-12)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_upright_is_a_rotation_that_takes_up_to_y(seed):
-    up = np.random.default_rng(seed).normal(size=3)
-    turn = upright(up.tolist())
-    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-12)
-    assert np.linalg.det(turn) == pytest.approx(1)
-    np.testing.assert_allclose(turn @ up, [0, np.linalg.norm(up), 0], atol=1e-12)
-
-
-@pytest.mark.parametrize("up", [(0, 0, 0), (1, 2), (np.nan, 0, 1), (np.inf, 0, 0)])
-def test_upright_refuses_what_is_no_direction(up):
-    with pytest.raises(InputError, match="expected three numbers, not all 0"):
-        upright(up)
 
 
 def test_write_usd_moves_the_origin_of_centres_that_32_bits_cannot_hold(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from splat_uff.formats.compressed_ply import RANGES, read_compressed_ply
-from splat_uff.formats.quantised import SH_C0, fields_of
+from splat_uff.formats.quantised import fields_of
+from splat_uff.formats.records import SH_C0
 from tests.formats.hostile import cuts, refused, survives
 from tests.formats.reading import (
     as_others_read,

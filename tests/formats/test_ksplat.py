@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from splat_uff.formats.ksplat import HEADER, SECTION, read_ksplat
-from splat_uff.formats.quantised import SH_C0, fields_of
+from splat_uff.formats.quantised import fields_of
+from splat_uff.formats.records import SH_C0
 from tests.formats.hostile import cuts, refused, survives
 from tests.formats.reading import (
     as_others_read,

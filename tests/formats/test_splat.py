@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from splat_uff.formats.quantised import SH_C0, fields_of
+from splat_uff.formats.quantised import fields_of
+from splat_uff.formats.records import SH_C0
 from splat_uff.formats.splat import read_splat
 from splat_uff.system.errors import InputError
 from tests.formats.reading import (

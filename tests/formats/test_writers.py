@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from splat_uff.formats.packing import SH_C0, morton_order
-from splat_uff.formats.records import needed_columns
+from splat_uff.formats.packing import morton_order
+from splat_uff.formats.records import SH_C0, needed_columns
 from splat_uff.formats.write_compressed_ply import chunk_order, write_compressed_ply
 from splat_uff.formats.write_sog import write_sog
 from splat_uff.formats.write_splat import write_splat
