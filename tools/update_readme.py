@@ -24,6 +24,7 @@ HEADLINE = ROOT / "benchmarks" / "headline.json"
 ABLATION = ROOT / "benchmarks" / "ablation.json"
 DENSITY = ROOT / "benchmarks" / "density.json"
 SPLAT_ALONE = ROOT / "benchmarks" / "splat_alone.json"
+SPLAT_FORMATS = ROOT / "benchmarks" / "splat_formats.json"
 CLASSICAL_MASKS = ROOT / "benchmarks" / "classical_masks.json"
 FEATURES = ROOT / "benchmarks" / "features.json"
 SUPPORT = ROOT / "benchmarks" / "support.json"
@@ -43,6 +44,7 @@ PAGES = (
     ROOT / "docs" / "research" / "tree.md",
     ROOT / "docs" / "viewer.md",
     ROOT / "docs" / "splats.md",
+    ROOT / "docs" / "formats.md",
     ROOT / "docs" / "research" / "features.md",
     ROOT / "docs" / "research" / "classical-masks.md",
     ROOT / "benchmarks" / "RASTERIZER.md",
@@ -104,6 +106,9 @@ def parts() -> dict[str, str]:
         "splat-alone": splat_alone_table(json.loads(SPLAT_ALONE.read_text(encoding="utf-8-sig"))),
         "splat-alone-times": splat_alone_times(
             json.loads(SPLAT_ALONE.read_text(encoding="utf-8-sig"))
+        ),
+        "splat-formats": splat_formats_table(
+            json.loads(SPLAT_FORMATS.read_text(encoding="utf-8-sig"))
         ),
         "density": density_table(json.loads(DENSITY.read_text(encoding="utf-8-sig"))),
         **baseline_tables(json.loads(BASELINES.read_text(encoding="utf-8-sig"))),
@@ -457,6 +462,19 @@ def splat_alone_times(record: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{command}. {measured(record)}"])
 
 
+def splat_formats_table(record: dict[str, Any]) -> str:
+    """Scores of trees from files of each format, and how far they are those of the .ply."""
+    cuts = ("5", "20", "100")
+    heads = ("scene", "file", "bytes", "NC", "one cut", *(f"as the .ply, {cut}" for cut in cuts))
+    lines = [row(heads), row(["---"] * len(heads))]
+    for entry in record["rows"]:
+        scores = [f"{entry[name]:.3f}" for name in ("nc", "nc_fixed")]
+        same = [f"{entry['rand'][cut]:.2f}" for cut in cuts]
+        lines.append(row([entry["scene"], entry["file"], f"{entry['bytes']:,}", *scores, *same]))
+    command = "`python benchmarks/splat_formats.py RUNS --output benchmarks/splat_formats.json`"
+    return "\n".join([*lines, "", f"{command}. {measured(record)}"])
+
+
 def features_table(record: dict[str, Any]) -> str:
     """All variants by the first seed; then the means over seeds of those that have them all."""
     rows = record["rows"]
@@ -657,10 +675,13 @@ def measured(entry: dict[str, Any]) -> str:
 def module_tree() -> str:
     """Every room with the first line of its docstring."""
     order = (
-        *("system", "geometry", "capture", "masks", "render", "gaussians", "features"),
-        *("hierarchy", "evaluate", "baselines", "run", "report", "training", "export", "paper"),
-        *("scenes", "view", "commands"),
+        *("system", "geometry", "formats", "capture", "masks", "render", "gaussians", "virtual"),
+        *("features", "hierarchy", "evaluate", "baselines", "run", "report", "training", "export"),
+        *("paper", "scenes", "view", "commands"),
     )
+    rooms = {path.parent.name for path in (ROOT / "splat_uff").glob("*/__init__.py")}
+    if rooms != set(order):
+        raise SystemExit(f"say in module_tree where {', '.join(rooms ^ set(order))} stands.")
     lines = []
     for room in order:
         init = ROOT / "splat_uff" / room / "__init__.py"
