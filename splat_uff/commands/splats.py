@@ -8,6 +8,7 @@ import tyro
 from splat_uff.commands.arguments import Switch, name_of_splats
 from splat_uff.settings import TrainConfig, check_settings
 from splat_uff.system.errors import InputError
+from splat_uff.system.files import require_new
 from splat_uff.virtual.config import VirtualConfig
 
 
@@ -32,8 +33,7 @@ def photos(
         force: Take the splat as it is even if its values look wrong.
     """
     check_settings(TrainConfig(size=size, views=views))
-    if output.exists():
-        raise InputError(f"{output} is there already; pass another --output.")
+    require_new(output)
     from splat_uff.gaussians.source import read_given
     from splat_uff.run.provenance import digest_of
     from splat_uff.virtual.photos import virtual_capture

@@ -2,6 +2,7 @@
 
 import glob
 import json
+import os
 import re
 import secrets
 import shutil
@@ -107,13 +108,27 @@ def visible_files(folder: Path, endings: Collection[str]) -> list[Path]:
 
 
 def require_new(folder: Path) -> None:
-    """Check that nothing would be lost if results were written to a folder.
+    """Check that results can be written to a folder, and that nothing would be lost.
+
+    Nothing is created, so that a long computation that fails leaves nothing behind.
 
     Raises:
-        InputError: If the folder is not empty, or is a file.
+        InputError: If the folder is not empty, is a file, or cannot be created where it is to be.
     """
     if folder.exists() and (not folder.is_dir() or not all(map(_is_litter, folder.iterdir()))):
         raise InputError(f"{folder} is there already; pass a new folder as {argument('output')}.")
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise InputError(
+            f"{place} is a file, so {folder} cannot be in it; pass another {argument('output')}."
+        )
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{place} may not be written; change its permissions, or pass another "
+            f"{argument('output')}."
+        )
 
 
 def folded(name: str) -> str:

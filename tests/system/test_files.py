@@ -270,3 +270,16 @@ def test_require_new_takes_a_folder_that_only_a_file_manager_was_in(tmp_path):
         with pytest.raises(InputError, match="is there already"):
             require_new(tmp_path)
         (tmp_path / name).unlink()
+
+
+def test_require_new_refuses_a_place_that_cannot_be_written_and_creates_nothing(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="is a file, so .* cannot be in it"):
+        require_new(tmp_path / "file" / "a" / "b")
+    require_new(tmp_path / "a" / "b")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    monkeypatch.setattr("os.access", lambda *_: False)  # Root may write everywhere.
+    with pytest.raises(InputError, match="may not be written; change its permissions"):
+        require_new(tmp_path / "a" / "b")
