@@ -34,7 +34,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"price": 1.0, "most_pieces": 1, "most_corners": MOST_CORNERS},
     *(
         {"price": price, "most_pieces": MOST_PIECES, "most_corners": MOST_CORNERS}
-        for price in (0.2, 0.1, PRICE, 0.02, 0.01)
+        for price in (0.2, 0.1, 0.06, PRICE, 0.02, 0.01)
     ),
     {"price": 0.001, "most_pieces": 256, "most_corners": MOST_CORNERS},
     *(

@@ -167,16 +167,15 @@ def test_collision_pieces_do_not_split_what_is_convex():
     assert found.volume == pytest.approx(2, rel=0.1)
 
 
-def test_collision_pieces_keep_a_hollow_ball_whole():
-    """Hulls of its octants save 32 % of the volume, less than 7 pieces cost."""
+def test_price_decides_whether_a_hollow_ball_comes_apart():
+    """Hulls of its octants save a third of the volume, which 7 more pieces may be worth."""
     points = np.random.default_rng(0).normal(size=(2400, 3))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     octants = (points > 0) @ [4, 2, 1]
-    order = np.argsort(octants, kind="stable")
+    table = table_of(points[np.argsort(octants, kind="stable")])
     walk = tree_of(*np.bincount(octants).tolist())
-    table = table_of(points[order])
-    assert collision_pieces(table, walk, walk.root).nodes == (walk.root,)
-    assert len(collision_pieces(table, walk, walk.root, price=0.02).pieces) == 8
+    assert collision_pieces(table, walk, walk.root, price=0.06).nodes == (walk.root,)
+    assert len(collision_pieces(table, walk, walk.root, price=0.03).pieces) == 8
 
 
 def test_collision_pieces_do_not_halve_a_sheet():
