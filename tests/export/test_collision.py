@@ -180,8 +180,7 @@ def test_price_decides_whether_a_hollow_ball_comes_apart():
 
 def test_collision_pieces_do_not_halve_a_sheet():
     """Its halves are as thick as the whole, although each is thinner by itself."""
-    sheet = np.random.default_rng(0).random((400, 3)) * [1, 1, 0]
-    sheet = sheet[np.argsort(sheet[:, 0])]
+    sheet = np.concatenate([filled((0, 0, 0), (1, 1, 0), 200), filled((1, 0, 0), (2, 1, 0), 200)])
     walk = tree_of(200, 200)
     found = collision_pieces(table_of(sheet, sigma=1e-6), walk, walk.root)
     assert found.nodes == (walk.root,)
