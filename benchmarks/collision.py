@@ -28,11 +28,13 @@ FEWEST = 100
 """Gaussians below which a part is not measured."""
 SAMPLES = 3000
 UNLIMITED = 1000
+ALL = "all"
+MEANS = ("pieces", "triangles", "volume", "away", "far", "share", "seconds")
 SETTINGS: list[dict[str, Any]] = [
     {"price": 1.0, "most_pieces": 1, "most_corners": MOST_CORNERS},
     *(
         {"price": price, "most_pieces": MOST_PIECES, "most_corners": MOST_CORNERS}
-        for price in (0.2, 0.1, PRICE, 0.02, 0.01)
+        for price in (0.2, 0.1, 0.06, PRICE, 0.02, 0.01)
     ),
     {"price": 0.001, "most_pieces": 256, "most_corners": MOST_CORNERS},
     *(
@@ -54,8 +56,9 @@ def main() -> None:
         for node in nodes[sizes >= FEWEST].tolist():
             rows += measure(run, node)
         print(f"{run.provenance.scene}: {len(rows)} rows", flush=True)
-    write_json(options.output, {**measured_here(), "rows": rows})
-    print(table_of(rows))
+    summary = summary_of(rows)
+    write_json(options.output, {**measured_here(), "rows": summary})
+    print(table_of(summary))
 
 
 def measure(run: Run, node: int) -> list[dict[str, Any]]:
@@ -102,27 +105,40 @@ def outer_points(pieces: tuple[Hull, ...], *, rng: np.random.Generator) -> Float
     return points[outside]
 
 
-def table_of(rows: list[dict[str, Any]]) -> str:
+def summary_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Means over the parts of each scene, and of all, for each setting."""
+    scenes = list(dict.fromkeys(row["scene"] for row in rows))
+    found = []
+    for scene in (*scenes, ALL):
+        for setting in SETTINGS:
+            own = [row for row in rows if setting.items() <= row.items()]
+            own = [row for row in own if scene in (row["scene"], ALL)]
+            means = {name: round(float(np.mean([row[name] for row in own])), 4) for name in MEANS}
+            ends = {
+                "parts": len(own),
+                "most": max(row["pieces"] for row in own),
+                "least_share": round(min(row["share"] for row in own), 4),
+            }
+            found.append({"scene": scene, **setting, **ends, **means})
+    return found
+
+
+def table_of(summary: list[dict[str, Any]]) -> str:
     """Means over all parts, as Markdown."""
     lines = [
         "| price | most pieces | most corners | pieces, mean / most | triangles | volume | "
         "distance, mean / 95 % | centres inside, mean / least | seconds |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for setting in SETTINGS:
-        found = [row for row in rows if setting.items() <= row.items()]
-        mean = {
-            name: float(np.mean([row[name] for row in found]))
-            for name in ("pieces", "triangles", "volume", "away", "far", "share", "seconds")
-        }
-        corners = setting["most_corners"] if setting["most_corners"] < UNLIMITED else "all"
-        lines.append(
-            f"| {setting['price']} | {setting['most_pieces']} | {corners} | {mean['pieces']:.1f} / "
-            f"{max(row['pieces'] for row in found)} | {mean['triangles']:.0f} | "
-            f"{mean['volume']:.2f} | {100 * mean['away']:.1f} / {100 * mean['far']:.1f} % | "
-            f"{mean['share']:.3f} / {min(row['share'] for row in found):.3f} | "
-            f"{mean['seconds']:.1f} |"
-        )
+    for row in summary:
+        if row["scene"] == ALL:
+            corners = row["most_corners"] if row["most_corners"] < UNLIMITED else "all"
+            lines.append(
+                f"| {row['price']} | {row['most_pieces']} | {corners} | {row['pieces']:.1f} / "
+                f"{row['most']} | {row['triangles']:.0f} | {row['volume']:.2f} | "
+                f"{100 * row['away']:.1f} / {100 * row['far']:.1f} % | {row['share']:.3f} / "
+                f"{row['least_share']:.3f} | {row['seconds']:.1f} |"
+            )
     return "\n".join(lines)
 
 

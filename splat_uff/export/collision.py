@@ -32,7 +32,7 @@ GRAIN = 0.005
 THINNEST = 0.025
 """Least thickness of a piece, in units of its extent. PhysX simulates convex meshes on a GPU if the
 radius of the sphere inside is at least 1/100 of the extent."""
-PRICE = 0.05
+PRICE = 0.03
 """Price of a piece, in volumes of the part's hull; see docs/research/collision.md."""
 MOST_PIECES = 16
 MOST_CORNERS = 34

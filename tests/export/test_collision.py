@@ -167,10 +167,20 @@ def test_collision_pieces_do_not_split_what_is_convex():
     assert found.volume == pytest.approx(2, rel=0.1)
 
 
+def test_price_decides_whether_a_hollow_ball_comes_apart():
+    """Hulls of its octants save a third of the volume, which 7 more pieces may be worth."""
+    points = np.random.default_rng(0).normal(size=(2400, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    octants = (points > 0) @ [4, 2, 1]
+    table = table_of(points[np.argsort(octants, kind="stable")])
+    walk = tree_of(*np.bincount(octants).tolist())
+    assert collision_pieces(table, walk, walk.root, price=0.06).nodes == (walk.root,)
+    assert len(collision_pieces(table, walk, walk.root, price=0.03).pieces) == 8
+
+
 def test_collision_pieces_do_not_halve_a_sheet():
     """Its halves are as thick as the whole, although each is thinner by itself."""
-    sheet = np.random.default_rng(0).random((400, 3)) * [1, 1, 0]
-    sheet = sheet[np.argsort(sheet[:, 0])]
+    sheet = np.concatenate([filled((0, 0, 0), (1, 1, 0), 200), filled((1, 0, 0), (2, 1, 0), 200)])
     walk = tree_of(200, 200)
     found = collision_pieces(table_of(sheet, sigma=1e-6), walk, walk.root)
     assert found.nodes == (walk.root,)
