@@ -276,7 +276,7 @@ def test_require_new_refuses_a_place_that_cannot_be_written_and_creates_nothing(
     tmp_path, monkeypatch
 ):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(InputError, match="is a file, so .* cannot be in it"):
+    with pytest.raises(InputError, match=r"is a file, so .* cannot be in it"):
         require_new(tmp_path / "file" / "a" / "b")
     require_new(tmp_path / "a" / "b")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
