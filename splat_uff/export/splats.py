@@ -1,15 +1,19 @@
 """Writing Gaussians to files that splat editors and viewers open."""
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from splat_uff.export.config import PartFormat
+from splat_uff.export.glb import write_glb
 from splat_uff.formats.detect import ENDINGS
 from splat_uff.formats.ply import write_ply
+from splat_uff.formats.write_compressed_ply import write_compressed_ply
+from splat_uff.formats.write_sog import write_sog
+from splat_uff.formats.write_splat import write_splat
+from splat_uff.formats.write_spz import write_spz
 from splat_uff.gaussians.ply import gaussians_of, table_of
 from splat_uff.gaussians.precision import NO_ORIGIN, judge_precision, near_origin
 from splat_uff.gaussians.source import centres_of
@@ -19,10 +23,10 @@ from splat_uff.system.progress import notice
 PART_ENDINGS: Mapping[str, str] = {**ENDINGS, "glb": ".glb"}
 """Ending of a file of each format."""
 _WRITERS = {
-    "splat": ("write_splat", "write_splat"),
-    "compressed-ply": ("write_compressed_ply", "write_compressed_ply"),
-    "spz": ("write_spz", "write_spz"),
-    "sog": ("write_sog", "write_sog"),
+    "splat": write_splat,
+    "compressed-ply": write_compressed_ply,
+    "spz": write_spz,
+    "sog": write_sog,
 }
 
 
@@ -96,11 +100,7 @@ def write_splats(
         write_ply(path, {"vertex": table}, comments)
         return
     if format == "glb":
-        from splat_uff.export.glb import write_glb
-
         write_glb(path, table, origin=origin)
         return
     finite = table_of(gaussians_of(table), centres_of(table) - origin)
-    module, name = _WRITERS[format]
-    write = getattr(import_module(f"splat_uff.formats.{module}"), name)
-    write(path, finite, antialiased=antialiased)
+    _WRITERS[format](path, finite, antialiased=antialiased)

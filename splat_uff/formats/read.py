@@ -1,10 +1,11 @@
 """Splats from a file of any format, as a table with the columns of a 3DGS `.ply`."""
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from pathlib import Path
 
+from splat_uff.formats.compressed_ply import read_compressed_ply
 from splat_uff.formats.detect import Format, detect
+from splat_uff.formats.ksplat import read_ksplat
 from splat_uff.formats.ply import read_elements, read_header
 from splat_uff.formats.records import (
     MOST_GAUSSIANS,
@@ -14,16 +15,10 @@ from splat_uff.formats.records import (
     needed_columns,
 )
 from splat_uff.formats.rows import usable_rows
+from splat_uff.formats.sog import read_sog
+from splat_uff.formats.splat import read_splat
+from splat_uff.formats.spz import read_spz
 from splat_uff.system.errors import InputError, reason_of
-
-READERS: Mapping[Format, tuple[str, str]] = {
-    "compressed-ply": ("compressed_ply", "read_compressed_ply"),
-    "splat": ("splat", "read_splat"),
-    "ksplat": ("ksplat", "read_ksplat"),
-    "spz": ("spz", "read_spz"),
-    "sog": ("sog", "read_sog"),
-}
-"""Module and function that reads each format; imported when needed, since some take seconds."""
 
 
 def read_splats(path: Path) -> SplatFile:
@@ -40,17 +35,11 @@ def read_splats(path: Path) -> SplatFile:
         InputError: If the file is missing, truncated, of another format, lacks a column, or has no
             row that can be drawn.
     """
-    format = detect(path)
-    content = _read_ply(path) if format == "ply" else _reader(format)(path)
+    content = _READERS[detect(path)](path)
     rows = usable_rows(content.table)
     if not rows.kept.any():
         raise InputError(f"{path} holds no Gaussian that can be drawn ({rows}); export it again.")
     return content
-
-
-def _reader(format: Format) -> Callable[[Path], SplatFile]:
-    module, name = READERS[format]
-    return getattr(import_module(f"splat_uff.formats.{module}"), name)
 
 
 def _read_ply(path: Path) -> SplatFile:
@@ -83,3 +72,13 @@ def _read_ply(path: Path) -> SplatFile:
         antialiased=is_antialiased(header.comments),
         others=others,
     )
+
+
+_READERS: Mapping[Format, Callable[[Path], SplatFile]] = {
+    "ply": _read_ply,
+    "compressed-ply": read_compressed_ply,
+    "splat": read_splat,
+    "ksplat": read_ksplat,
+    "spz": read_spz,
+    "sog": read_sog,
+}

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write to; it becomes `path` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _new_sibling(path.with_name(path.stem), path.suffix, _make_file)
+    temporary = _hidden_sibling(path.with_name(path.stem), path.suffix)
     try:
+        temporary.touch(exist_ok=False)
         yield temporary
         temporary.replace(path)
     finally:
@@ -52,8 +53,9 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         with suppress(FileNotFoundError):  # Another process may be removing it, too.
             if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
                 shutil.rmtree(leftover, ignore_errors=True)
-    temporary = _new_sibling(path, "", Path.mkdir)
+    temporary = _hidden_sibling(path)
     try:
+        temporary.mkdir()
         yield temporary
         if path.exists():
             shutil.rmtree(path)
@@ -248,20 +250,10 @@ def _is_litter(path: Path) -> bool:
     return name in LITTER or name == ".ds_store" or name.startswith("._")
 
 
-def _new_sibling(path: Path, suffix: str, make: Callable[[Path], None]) -> Path:
-    """Make a file or folder beside `path`, under a hidden name that nothing else has.
+def _hidden_sibling(path: Path, suffix: str = "") -> Path:
+    """Hidden name beside `path` that nothing else has.
 
-    The system sets its permissions by the umask of the process, as for any new file. Reading the
-    umask would change it for a moment, in which other threads would create world-writable files.
+    Whoever creates it does so after a `try` that removes it, so that an interruption at any moment
+    leaves nothing; the system sets its permissions by the umask, as for any new file.
     """
-    while True:
-        sibling = path.with_name(f".{path.name}-{secrets.token_hex(4)}{suffix}")
-        try:
-            make(sibling)
-        except FileExistsError:
-            continue
-        return sibling
-
-
-def _make_file(path: Path) -> None:
-    path.touch(exist_ok=False)
+    return path.with_name(f".{path.name}-{secrets.token_hex(4)}{suffix}")

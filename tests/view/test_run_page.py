@@ -325,7 +325,7 @@ def test_an_export_renders_one_view_at_a_time_and_holds_nothing_up_in_between(
 
         return write
 
-    for name in ("write_splats", "write_cloud", "write_label_pngs", "write_json"):
+    for name in ("write_splats", "write_ply", "write_cloud", "write_label_pngs", "write_json"):
         monkeypatch.setattr(EXPORT, name, watched(getattr(EXPORT, name)))
     page.export.what.value, page.export.more.value = "all segments", True
     page.export.export(event(browser))
