@@ -1,7 +1,7 @@
-"""Settings of Segment Anything."""
+"""Settings of the generator of masks."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -36,4 +36,21 @@ class SamSettings:
     crop_n_points_downscale_factor: Count = 1
     """Factor by which the number of prompts along a side falls with each layer of crops."""
     min_mask_region_area: Natural = 0
-    """Size, in pixels, below which holes and islands are removed; above 0 it needs OpenCV."""
+    """Size, in pixels, below which holes and islands are removed."""
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """Settings of where the clicks fall."""
+
+    kind: Literal["adaptive", "grid"] = "adaptive"
+    """Clicks where no fine mask answers yet (adaptive), or a regular grid of `points_per_side`."""
+    prompts: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
+    """Most adaptive clicks a photo; they end earlier if they find nothing new."""
+    seconds_per_photo: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+    """Seconds after which no more adaptive clicks begin, counted from when the model has seen the
+    photo; 0 is no limit. With a limit, masks depend on the machine's speed."""
+
+
+GRID = Prompting("grid")
+"""Clicks of `segment_anything`'s own generator."""

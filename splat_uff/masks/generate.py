@@ -1,26 +1,27 @@
-"""Making the masks of every view with Segment Anything, one photo at a time."""
+"""Making the masks of every view with a model that answers clicks, one photo at a time."""
 
 import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from splat_uff.capture.images import to_bytes
 from splat_uff.capture.records import Capture, View
-from splat_uff.masks.config import MADE_BY, SamSettings
+from splat_uff.masks.config import GRID, MADE_BY, Prompting, SamSettings
 from splat_uff.masks.folders import own_folder
+from splat_uff.masks.records import MaskSet
 from splat_uff.system.errors import InputError, argument
 from splat_uff.system.files import replacing_folder, require_apart, visible_entries
 from splat_uff.system.progress import notice, track
 
-SAMPLED = 1 << 20
-"""Number of bytes at either end of a checkpoint that its fingerprint covers."""
+if TYPE_CHECKING:
+    from splat_uff.masks.segmenter import Segmenter
 
 
 def write_sam_masks(
@@ -32,10 +33,9 @@ def write_sam_masks(
     folder: Path | None = None,
     keep: bool = False,
 ) -> int:
-    """Make the masks of all views that lack masks of the same weights, settings and photo.
+    """Make the masks of all views with Segment Anything, by its whole grid of clicks.
 
-    Each view's folder appears whole or not at all, so the same call continues after an
-    interruption.
+    The same as `write_masks_of` with a `SamSegmenter`; masks made by an earlier version stay valid.
 
     Args:
         capture: Capture whose views are segmented, at the size that they are trained on.
@@ -52,33 +52,70 @@ def write_sam_masks(
         InputError: If masks from elsewhere are in the way, or the masks of two views would be the
             same files.
     """
-    from segment_anything import SamAutomaticMaskGenerator
+    from splat_uff.masks.sam import SamSegmenter, fingerprint_of
 
-    if settings.min_mask_region_area:
-        _require_opencv()
-    generator = SamAutomaticMaskGenerator(sam, **dataclasses.asdict(settings))
-    weights = _fingerprint(checkpoint)
+    segmenter = SamSegmenter(sam, fingerprint_of(checkpoint))
+    return write_masks_of(capture, segmenter, settings, GRID, folder=folder, keep=keep)
+
+
+def write_masks_of(
+    capture: Capture,
+    segmenter: "Segmenter",
+    settings: SamSettings,
+    prompting: Prompting,
+    *,
+    folder: Path | None = None,
+    keep: bool = False,
+) -> int:
+    """Make the masks of all views that lack masks of the same model, settings and photo.
+
+    Each view's folder appears whole or not at all, so the same call continues after an
+    interruption. Where alpha cuts the scene out of its background, adaptive clicks fall on the
+    scene alone.
+
+    Args:
+        capture: Capture whose views are segmented, at the size that they are trained on.
+        segmenter: Model that answers clicks.
+        settings: Settings of the mask generator.
+        prompting: Kind of clicks, and how many at most.
+        folder: Folder for `NAME/000.png` ...; `train_seg` and `val_seg` of the capture if None.
+        keep: Keep all existing masks, whatever made them and with whatever settings.
+
+    Returns:
+        Number of views whose masks were made.
+
+    Raises:
+        InputError: If masks from elsewhere are in the way, or the masks of two views would be the
+            same files.
+    """
+    from splat_uff.masks.automatic import generate_masks
+
     jobs = [(view, folder or capture.folder / "train_seg") for view in capture.train]
     jobs += [(view, folder or capture.folder / f"{capture.held_out}_seg") for view in capture.val]
     _check_places(jobs)
     due = []
     for view, place in jobs:
-        key = _key(view, weights, settings)
+        key = _key(view, segmenter.fingerprint, settings, prompting)
         if keep and (place / view.name).is_dir() and visible_entries(place / view.name):
             continue
         if _made_by(place / view.name) != key:
             due.append((view, place / view.name, key))
     if len(due) < len(jobs):
         notice(f"{len(jobs) - len(due)} of {len(jobs)} views have their masks already.")
-    for view, place, key in track(due, "SAM", len(due)):
-        found = generator.generate(_as_bytes(view))
+    for view, place, key in track(due, "masks", len(due)):
+        where = _clickable(view, prompting)
+        found = generate_masks(segmenter, _as_bytes(view), settings, prompting, where=where)
         with replacing_folder(place) as temporary:
-            digits = max(3, len(str(len(found))))
-            for index, entry in enumerate(found):
-                picture = Image.fromarray(entry["segmentation"].astype(np.uint8) * np.uint8(255))
-                picture.save(temporary / f"{index:0{digits}d}.png", compress_level=1)
-            (temporary / MADE_BY).write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
+            _write(temporary, found.masks, key)
     return len(due)
+
+
+def _write(folder: Path, masks: MaskSet, key: str) -> None:
+    digits = max(3, len(str(len(masks))))
+    for index in range(len(masks)):
+        picture = masks[index : index + 1].unpack()[0].astype(np.uint8) * np.uint8(255)
+        Image.fromarray(picture).save(folder / f"{index:0{digits}d}.png", compress_level=1)
+    (folder / MADE_BY).write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
 
 
 def _check_places(jobs: Sequence[tuple[View, Path]]) -> None:
@@ -105,9 +142,16 @@ def are_unfinished(capture: Capture) -> bool:
     )
 
 
-def _key(view: View, weights: str, settings: SamSettings) -> str:
-    digest = hashlib.sha256(f"{weights} {dataclasses.asdict(settings)}".encode())
+def _key(view: View, weights: str, settings: SamSettings, prompting: Prompting) -> str:
+    """Key of a view's masks; for a grid that of earlier versions, which knew nothing else."""
+    said = f"{weights} {dataclasses.asdict(settings)}"
+    if prompting.kind != GRID.kind:
+        said += f" {dataclasses.asdict(prompting)}"
+    digest = hashlib.sha256(said.encode())
     digest.update(_as_bytes(view).tobytes())
+    where = _clickable(view, prompting)
+    if where is not None:
+        digest.update(np.packbits(where).tobytes())
     return digest.hexdigest()
 
 
@@ -133,21 +177,9 @@ def _as_bytes(view: View) -> UInt8[np.ndarray, "H W 3"]:
     return to_bytes(view.composite(np.ones(3)))
 
 
-def _fingerprint(checkpoint: Path) -> str:
-    """Fingerprint of a file of gigabytes: a hash of its length, its beginning and its end."""
-    length = checkpoint.stat().st_size
-    digest = hashlib.sha256(str(length).encode())
-    with checkpoint.open("rb") as file:
-        digest.update(file.read(SAMPLED))
-        file.seek(max(0, length - SAMPLED))
-        digest.update(file.read())
-    return digest.hexdigest()[:16]
-
-
-def _require_opencv() -> None:
-    try:
-        import cv2  # noqa: F401  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise InputError(
-            "min_mask_region_area needs OpenCV; pip install opencv-python-headless, or leave it 0."
-        ) from None
+def _clickable(view: View, prompting: Prompting) -> Bool[np.ndarray, "H W"] | None:
+    """Pixels of the scene, if alpha cuts it out and clicks can follow it."""
+    if prompting.kind == GRID.kind:
+        return None
+    alpha = view.image[..., 3]
+    return alpha > 0.5 if alpha.min() < 0.5 < alpha.max() else None

@@ -1,5 +1,7 @@
 """Segment Anything over a capture: its real generator, with a small model of random weights."""
 
+import dataclasses
+import hashlib
 import json
 from dataclasses import replace
 
@@ -11,9 +13,10 @@ from PIL import Image
 from splat_uff.capture.records import Capture, View
 from splat_uff.cli import main
 from splat_uff.geometry.cameras import Camera
-from splat_uff.masks.config import SamSettings
+from splat_uff.masks.config import GRID, Prompting, SamSettings
 from splat_uff.masks.folders import read_masks
-from splat_uff.masks.generate import write_sam_masks
+from splat_uff.masks.generate import write_masks_of, write_sam_masks
+from splat_uff.masks.sam import EncodedBySam, SamSegmenter, fingerprint_of
 from splat_uff.system.errors import InputError
 from tests.baselines.test_prompts import small_sam  # noqa: F401
 
@@ -82,21 +85,58 @@ def test_only_what_is_due_is_made(capture, checkpoint, small_sam):  # noqa: F811
 def test_a_kill_leaves_whole_views_and_the_same_call_goes_on(
     capture, checkpoint, small_sam, monkeypatch  # noqa: F811
 ):  # fmt: skip
-    from segment_anything import SamAutomaticMaskGenerator
+    real, calls = SamSegmenter.encode, []
 
-    real, calls = SamAutomaticMaskGenerator.generate, []
-
-    def generate(self, image):
+    def encode(self, image):
         calls.append(image)
         if len(calls) == 2:
             raise KeyboardInterrupt
         return real(self, image)
 
-    monkeypatch.setattr(SamAutomaticMaskGenerator, "generate", generate)
+    monkeypatch.setattr(SamSegmenter, "encode", encode)
     with pytest.raises(KeyboardInterrupt):
         write_sam_masks(capture, small_sam, checkpoint, LOOSE)
     assert [path.name for path in (capture.folder / "train_seg").iterdir()] == ["a"]
     assert write_sam_masks(capture, small_sam, checkpoint, LOOSE) == 2
+
+
+def test_masks_of_a_grid_by_an_earlier_version_stay(capture, checkpoint, small_sam):  # noqa: F811
+    write_sam_masks(capture, small_sam, checkpoint, LOOSE)
+    length = checkpoint.stat().st_size
+    weights = hashlib.sha256(str(length).encode() + 2 * checkpoint.read_bytes()).hexdigest()[:16]
+    for view, split in zip((*capture.train, *capture.val), ("train", "train", "val"), strict=True):
+        said = f"{weights} {dataclasses.asdict(LOOSE)}".encode()
+        pixels = (view.image[..., :3] * 255 + 0.5).astype(np.uint8).tobytes()
+        made = json.loads(
+            (capture.folder / f"{split}_seg" / view.name / "made_by.json").read_text()
+        )
+        assert made == {"key": hashlib.sha256(said + pixels).hexdigest()}
+
+
+def test_other_clicks_make_other_masks(capture, checkpoint, small_sam):  # noqa: F811
+    segmenter = SamSegmenter(small_sam, fingerprint_of(checkpoint))
+    few = Prompting(prompts=10)
+    assert write_sam_masks(capture, small_sam, checkpoint, LOOSE) == 3
+    assert write_masks_of(capture, segmenter, LOOSE, few) == 3
+    assert write_masks_of(capture, segmenter, LOOSE, few) == 0
+    assert write_masks_of(capture, segmenter, LOOSE, Prompting(prompts=11)) == 3
+    assert write_masks_of(capture, segmenter, LOOSE, GRID, keep=True) == 0
+
+
+def test_adaptive_clicks_fall_on_the_scene(capture, small_sam, monkeypatch):  # noqa: F811
+    clicked, real = [], EncodedBySam.answer
+
+    def answer(self, points):
+        clicked.extend(points.astype(int).tolist())
+        return real(self, points)
+
+    monkeypatch.setattr(EncodedBySam, "answer", answer)
+    image = capture.train[0].image.copy()
+    image[:, :20] = 0
+    cut = replace(capture, train=(replace(capture.train[0], photo=image),), val=())
+    write_masks_of(cut, SamSegmenter(small_sam, "small"), LOOSE, Prompting(prompts=30))
+    assert clicked
+    assert all(x >= 20 for x, _ in clicked)
 
 
 def test_masks_from_elsewhere_are_not_replaced(capture, checkpoint, small_sam):  # noqa: F811
@@ -109,7 +149,6 @@ def test_masks_from_elsewhere_are_not_replaced(capture, checkpoint, small_sam): 
 
 
 def test_settings_are_sams_own(small_sam):  # noqa: F811
-    import dataclasses
     import inspect
 
     from segment_anything import SamAutomaticMaskGenerator
@@ -117,13 +156,6 @@ def test_settings_are_sams_own(small_sam):  # noqa: F811
     known = inspect.signature(SamAutomaticMaskGenerator).parameters
     for field in dataclasses.fields(SamSettings):
         assert known[field.name].default == pytest.approx(field.default)
-
-
-def test_regions_need_opencv(capture, checkpoint, small_sam, monkeypatch):  # noqa: F811
-    monkeypatch.setitem(__import__("sys").modules, "cv2", None)
-    settings = SamSettings(min_mask_region_area=10)
-    with pytest.raises(InputError, match="needs OpenCV"):
-        write_sam_masks(capture, small_sam, checkpoint, settings)
 
 
 @pytest.mark.parametrize(
