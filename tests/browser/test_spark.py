@@ -1,8 +1,11 @@
 """Our files in Spark, a renderer of splats for three.js: number, places, colours, and way up."""
 
+import re
 import threading
+from contextlib import contextmanager
 from functools import partial
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,17 @@ from splat_uff.export.splats import PART_ENDINGS, write_splats
 from splat_uff.gaussians.ply import gaussians_of
 from splat_uff.geometry.cameras import Camera
 from splat_uff.render.compositing import render_over_white
-from tests.browser.test_glb import BLOBS, FOCAL, SIDE, Quiet, blobs, check_picture, picture, show
+from tests.browser.test_glb import (
+    BLOBS,
+    FOCAL,
+    SIDE,
+    Quiet,
+    blobs,
+    check_picture,
+    picture,
+    place,
+    show,
+)
 from tests.programs import require_node
 
 pytestmark = pytest.mark.slow
@@ -68,19 +81,26 @@ def ours(table):
     return rendered(table)
 
 
+@contextmanager
+def serving(folder):
+    """Address at which a folder is served."""
+    handler = partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 @pytest.fixture
 def served(tmp_path):
     """A folder with a page that shows a file, and the address at which it is served."""
     (tmp_path / "three").symlink_to(require_node("three"))
     (tmp_path / "spark").symlink_to(require_node("@sparkjsdev/spark"))
     (tmp_path / "index.html").write_text(PAGE)
-    handler = partial(Quiet, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield tmp_path, f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(tmp_path) as address:
+        yield tmp_path, address
 
 
 def shown(tab, served, table, format, turned=True):
@@ -114,3 +134,23 @@ def test_spark_shows_a_splat_as_we_do_but_without_harmonics(tab, served, table):
     assert number == len(table)
     grey = {**BLOBS, "bottom": (BLOBS["bottom"][0], (0.5, 0.5, 0.5))}
     check_picture(pixels, rendered(flat), grey)
+
+
+def test_the_page_of_the_guide_shows_a_part_upright(tab, tmp_path, table):
+    guide = Path(__file__).parents[2] / "docs" / "tools.md"
+    (page,) = re.findall(
+        r"^```html\n(.*?)^```$", guide.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    (tmp_path / "index.html").write_text(page)
+    (tmp_path / "node_modules").symlink_to(require_node("@sparkjsdev/spark").parents[1])
+    nearer = table.copy()
+    nearer["z"] -= 4  # The page looks at the origin.
+    write_splats(tmp_path / "01.ply", nearer, "ply")
+    tab.set_viewport_size({"width": SIDE, "height": SIDE})
+    tab.add_init_script("window.shown = true;")
+    with serving(tmp_path) as address:
+        pixels = picture(tab, f"{address}/")
+    show(tmp_path / "page.png", pixels)
+    middles = {name: place(pixels, colour)[0] for name, (_, colour) in BLOBS.items()}
+    assert middles["left"][0] < 0.4 < 0.6 < middles["right"][0]
+    assert middles["top"][1] < 0.4 < 0.6 < middles["bottom"][1]

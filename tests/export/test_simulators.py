@@ -37,30 +37,20 @@ def part(tmp_path):
     return path
 
 
-def pieces_of(path: Path, folder: Path) -> list[Path]:
-    """One file for each object of an `.obj`."""
-    corners, found = [], {}
-    for line in path.read_text().splitlines():
-        kind, *words = line.split()
-        if kind == "o":
-            name = words[0]
-            found[name] = []
-        elif kind == "v":
-            corners.append(line)
-        elif kind == "f":
-            found[name].append([int(word) for word in words])
-    files = []
-    for name, triangles in found.items():
-        used, local = np.unique(triangles, return_inverse=True)
-        faces = ["f " + " ".join(map(str, row)) for row in local.reshape(-1, 3) + 1]
-        files.append(folder / f"{name}.obj")
-        files[-1].write_text("\n".join([*(corners[i - 1] for i in used), *faces]))
-    return files
+def pieces_of(path: Path) -> list[Path]:
+    """One file for each object of an `.obj`, by the code of the guide."""
+    guide = Path(__file__).parents[2] / "docs" / "tools.md"
+    code = guide.read_text("utf-8").partition("```python\n")[2].partition("```")[0]
+    assert "def split(" in code
+    names: dict[str, object] = {}
+    exec(code, names)
+    return [path.with_name(name) for name in names["split"](path)]
 
 
-def test_a_part_rests_in_mujoco_and_carries_a_ball_in_its_corner(part, tmp_path):
+def test_a_part_rests_in_mujoco_and_carries_a_ball_in_its_corner(part):
     mujoco = pytest.importorskip("mujoco", reason="pip install mujoco")
-    files = pieces_of(part, tmp_path)
+    files = pieces_of(part)
+    assert len(files) == 2
     meshes = "".join(f'<mesh name="{path.stem}" file="{path}"/>' for path in files)
     geoms = "".join(f'<geom type="mesh" mesh="{path.stem}"/>' for path in files)
     model = mujoco.MjModel.from_xml_string(
