@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def pieces_of(path: Path) -> list[Path]:
     guide = Path(__file__).parents[2] / "docs" / "tools.md"
     code = guide.read_text("utf-8").partition("```python\n")[2].partition("```")[0]
     assert "def split(" in code
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(code, names)
     return [path.with_name(name) for name in names["split"](path)]
 
