@@ -35,7 +35,7 @@ class Export:
     tree), layers (a folder to drop into SuperSplat), collision (convex meshes of the parts)."""
     up: Up = "as it is"
     """Axis of the splats that points up. The files are then turned upright, which each format
-    states in its own way (-y in .ply, .splat, .spz and .sog, +y in glTF and OpenUSD); auto takes
+    states in its own way (-y in .ply, .splat and .sog, +y in .spz, glTF and OpenUSD); auto takes
     the axis from the cameras. As it is, splats keep their axes."""
     scale_to: Annotated[float, tyro.conf.arg(metavar="LENGTH")] = 0.0
     """Length that the longest side of the scene gets, for example in metres, without the outermost

@@ -24,14 +24,17 @@ NOT_PLAIN = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]+')
 def file_name(number: str, name: str) -> str:
     """Name of a part's file, without its ending: its number, and its name as far as files allow.
 
+    It never ends in a digit: SuperSplat plays files that are numbered at their end as a film.
+
     Example:
         >>> file_name("07", "cymbal / left")
         '07 cymbal left'
-        >>> file_name("08", "")
-        '08'
+        >>> file_name("08", "leg 2"), file_name("09", "")
+        ('08 leg 2 part', '09 part')
     """
     plain = " ".join(NOT_PLAIN.sub(" ", name).split())[:LONGEST_NAME].rstrip(" .")
-    return f"{number} {plain}".rstrip()
+    ending = ["part"] if not plain or plain[-1].isdigit() else []
+    return " ".join([number, *plain.split(), *ending])
 
 
 def write_layers(

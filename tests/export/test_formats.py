@@ -202,3 +202,4 @@ def test_names_of_files_are_plain():
     assert file_name("1", "../etc/passwd") == "1 .. etc passwd"
     assert file_name("1", 'a<b>:"c"\n') == "1 a b c"
     assert file_name("1", "x" * 99 + ".") == "1 " + "x" * 60
+    assert file_name("1", "leg 2") == "1 leg 2 part"
