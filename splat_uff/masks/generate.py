@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +33,10 @@ def write_sam_masks(
     folder: Path | None = None,
     keep: bool = False,
 ) -> int:
-    """Make the masks of all views with Segment Anything, by its whole grid of clicks.
+    """Make the masks of all views with Segment Anything's own generator: a whole grid of clicks.
 
-    The same as `write_masks_of` with a `SamSegmenter`; masks made by an earlier version stay valid.
+    Regions are cleaned (`min_mask_region_area`) by `generate_masks`, whose masks are otherwise the
+    same, since its own generator needs OpenCV for that. Masks of an earlier version stay valid.
 
     Args:
         capture: Capture whose views are segmented, at the size that they are trained on.
@@ -54,8 +55,21 @@ def write_sam_masks(
     """
     from splat_uff.masks.sam import SamSegmenter, fingerprint_of
 
-    segmenter = SamSegmenter(sam, fingerprint_of(checkpoint))
-    return write_masks_of(capture, segmenter, settings, GRID, folder=folder, keep=keep)
+    fingerprint = fingerprint_of(checkpoint)
+    if settings.min_mask_region_area:
+        segmenter = SamSegmenter(sam, fingerprint)
+        return write_masks_of(capture, segmenter, settings, GRID, folder=folder, keep=keep)
+    from segment_anything import SamAutomaticMaskGenerator
+
+    generator = SamAutomaticMaskGenerator(sam, **dataclasses.asdict(settings))
+
+    def make(view: View) -> MaskSet:
+        height, width = view.image.shape[:2]
+        found = [each["segmentation"] for each in generator.generate(_as_bytes(view))]
+        return MaskSet.of(np.array(found, bool).reshape(-1, height, width))
+
+    keys = {view: _key(view, fingerprint, settings, GRID) for view in _views(capture)}
+    return _write_all(capture, make, keys, folder, keep=keep)
 
 
 def write_masks_of(
@@ -90,12 +104,35 @@ def write_masks_of(
     """
     from splat_uff.masks.automatic import generate_masks
 
+    def make(view: View) -> MaskSet:
+        where = _clickable(view, prompting)
+        return generate_masks(segmenter, _as_bytes(view), settings, prompting, where=where).masks
+
+    keys = {
+        view: _key(view, segmenter.fingerprint, settings, prompting) for view in _views(capture)
+    }
+    return _write_all(capture, make, keys, folder, keep=keep)
+
+
+def _views(capture: Capture) -> list[View]:
+    return [*capture.train, *capture.val]
+
+
+def _write_all(
+    capture: Capture,
+    make: Callable[[View], MaskSet],
+    keys: Mapping[View, str],
+    folder: Path | None,
+    *,
+    keep: bool,
+) -> int:
+    """Make and write the masks of the views that lack those of their key; return their number."""
     jobs = [(view, folder or capture.folder / "train_seg") for view in capture.train]
     jobs += [(view, folder or capture.folder / f"{capture.held_out}_seg") for view in capture.val]
     _check_places(jobs)
     due = []
     for view, place in jobs:
-        key = _key(view, segmenter.fingerprint, settings, prompting)
+        key = keys[view]
         if keep and (place / view.name).is_dir() and visible_entries(place / view.name):
             continue
         if _made_by(place / view.name) != key:
@@ -103,10 +140,9 @@ def write_masks_of(
     if len(due) < len(jobs):
         notice(f"{len(jobs) - len(due)} of {len(jobs)} views have their masks already.")
     for view, place, key in track(due, "masks", len(due)):
-        where = _clickable(view, prompting)
-        found = generate_masks(segmenter, _as_bytes(view), settings, prompting, where=where)
+        masks = make(view)
         with replacing_folder(place) as temporary:
-            _write(temporary, found.masks, key)
+            _write(temporary, masks, key)
     return len(due)
 
 

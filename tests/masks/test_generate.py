@@ -85,15 +85,17 @@ def test_only_what_is_due_is_made(capture, checkpoint, small_sam):  # noqa: F811
 def test_a_kill_leaves_whole_views_and_the_same_call_goes_on(
     capture, checkpoint, small_sam, monkeypatch  # noqa: F811
 ):  # fmt: skip
-    real, calls = SamSegmenter.encode, []
+    from segment_anything import SamAutomaticMaskGenerator
 
-    def encode(self, image):
+    real, calls = SamAutomaticMaskGenerator.generate, []
+
+    def generate(self, image):
         calls.append(image)
         if len(calls) == 2:
             raise KeyboardInterrupt
         return real(self, image)
 
-    monkeypatch.setattr(SamSegmenter, "encode", encode)
+    monkeypatch.setattr(SamAutomaticMaskGenerator, "generate", generate)
     with pytest.raises(KeyboardInterrupt):
         write_sam_masks(capture, small_sam, checkpoint, LOOSE)
     assert [path.name for path in (capture.folder / "train_seg").iterdir()] == ["a"]
