@@ -6,6 +6,7 @@ Names and shapes are those of the exports by segment_anything's scripts/export_o
 (https://github.com/wkentaro/osam; SAM, SAM 2.1).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,9 @@ def _session(path: Path, device: str) -> Any:
         number = int(device.partition(":")[2] or 0)
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": number}))
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=providers)
+        session = onnxruntime.InferenceSession(
+            path, options, providers=providers, enable_fallback=0
+        )  # Its fallback prints, and tries the same again.
     except Exception as error:  # onnxruntime has a class for each of its errors.
         raise InputError(
             f"onnxruntime cannot load {path} ({_reason(error)}); export it again."
@@ -343,5 +346,6 @@ def _run(
 
 
 def _reason(error: Exception) -> str:
-    """Message of onnxruntime without its own name and the number of the error."""
-    return reason_of(Exception(str(error).rpartition("] : ")[2].partition(" : ")[2] or str(error)))
+    """Message of onnxruntime without the number of the error, and without the path again."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
+    return reason_of(Exception(re.sub(r"^Load model from .*? failed: ?", "", text)))

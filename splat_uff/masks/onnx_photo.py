@@ -31,7 +31,7 @@ DTYPES: Mapping[str, type[np.generic]] = {
 
 @array_record
 class PhotoInput:
-    """How an encoder takes a photo."""
+    """Size, order of axes and type of the photo that an encoder takes."""
 
     sizes: tuple[int | None, ...]
     """Length of each axis; None where any is taken."""
@@ -128,13 +128,17 @@ def sizes_of(declared: Any, path: Path) -> tuple[int | None, ...]:
     Raises:
         InputError: If the input is larger than that of any known model.
     """
-    sizes = tuple(size if isinstance(size, int) and size > 0 else None for size in declared.shape)
+    try:
+        shape = list(declared.shape)
+    except UnicodeDecodeError:  # Axes have names.
+        raise InputError(f"{path} is damaged (names are no text); export it again.") from None
+    sizes = tuple(size if isinstance(size, int) and size > 0 else None for size in shape)
     total = 1
     for size in sizes:
         total *= size or 1
     if total > 3 * MOST_SIDE**2 or len(sizes) > 8:
         raise InputError(
-            f"{declared.name} of {path} has the shape {list(declared.shape)[:8]}; expected at most "
+            f"{declared.name} of {path} has the shape {shape[:8]}; expected at most "
             f"{3 * MOST_SIDE**2} values."
         )
     return sizes
