@@ -3,11 +3,11 @@
 Names and shapes are those of the exports by segment_anything's scripts/export_onnx_model.py
 (https://github.com/facebookresearch/segment-anything), samexporter
 (https://github.com/vietanhdev/samexporter; SAM, MobileSAM, SAM 2 and 2.1) and osam
-(https://github.com/wkentaro/osam; SAM, SAM 2.1).
+(https://github.com/wkentaro/osam; SAM, SAM 2.1, EfficientSAM), the last as EfficientSAM's own
+export_to_onnx.py makes it (https://github.com/yformer/EfficientSAM).
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from splat_uff.masks.onnx_files import (
     LOW_RES,
     MASK,
     MASKS,
+    PLURAL_COORDS,
+    PLURAL_LABELS,
+    PLURAL_MASKS,
     QUALITY,
     SIZE,
     Pair,
@@ -35,8 +38,9 @@ from splat_uff.masks.onnx_photo import (
     resized,
     sizes_of,
 )
+from splat_uff.masks.onnx_session import open_session, require_onnxruntime, run_session
 from splat_uff.masks.segmenter import Answers
-from splat_uff.system.errors import InputError, argument, reason_of
+from splat_uff.system.errors import InputError
 from splat_uff.system.records import array_record
 
 SIDE = 1024
@@ -47,7 +51,7 @@ BATCH = 64
 """Most clicks that a decoder answers at a time."""
 ALL_MASKS = 4
 """Number of masks of a decoder that also returns the one for several clicks, as its first."""
-AGREEMENT = 0.01
+AGREEMENT = 1e-3
 """Largest difference, as part of the largest value, of the answers to a click in two batches."""
 
 
@@ -68,52 +72,12 @@ def load_onnx(path: Path, *, device: str = "cpu") -> "OnnxSegmenter":
         InputError: If onnxruntime is not installed or lacks the device, files are missing, damaged
             or of other models, or weights are outside of the folder.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise InputError(
-            'models as ONNX files need onnxruntime; pip install "splat-uff[onnx]".'
-        ) from None
+    require_onnxruntime(device)
     pair = find_pair(path)
-    cuda = device.startswith("cuda")
-    if cuda and "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        raise InputError(
-            f"this onnxruntime computes on the CPU only; pip install onnxruntime-gpu, or pass "
-            f"{argument('device', 'cpu')}."
-        )
-    encoder, decoder = (_session(each.path, device) for each in (pair.encoder, pair.decoder))
+    encoder, decoder = (
+        open_session(each.path, device=device) for each in (pair.encoder, pair.decoder)
+    )
     return OnnxSegmenter(pair, encoder, decoder, device)
-
-
-def _session(path: Path, device: str) -> Any:
-    """Session of onnxruntime for a file, as deterministic as it can be."""
-    import onnxruntime
-    import torch
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.inter_op_num_threads = 1
-    options.use_deterministic_compute = True
-    options.log_severity_level = 4  # Errors come as exceptions too.
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if device.startswith("cuda"):
-        number = int(device.partition(":")[2] or 0)
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": number}))
-    try:
-        session = onnxruntime.InferenceSession(
-            path, options, providers=providers, enable_fallback=0
-        )  # Its fallback prints, and tries the same again.
-    except Exception as error:  # onnxruntime has a class for each of its errors.
-        raise InputError(
-            f"onnxruntime cannot load {path} ({_reason(error)}); export it again."
-        ) from None
-    if len(providers) > 1 and "CUDAExecutionProvider" not in session.get_providers():
-        raise InputError(
-            f"onnxruntime cannot use CUDA here; install the CUDA and cuDNN that it asks for, or "
-            f"pass {argument('device', 'cpu')}."
-        )
-    return session
 
 
 class OnnxSegmenter:
@@ -142,10 +106,13 @@ class OnnxSegmenter:
             for name, each in self._takes.items()
             if name not in pair.sources
         }
-        if len(shapes[COORDS]) != 3:
+        self._plural = pair.family == "efficient sam"
+        self._names = (PLURAL_COORDS, PLURAL_LABELS) if self._plural else (COORDS, LABELS)
+        axes = shapes[self._names[0]]
+        if len(axes) != 3 + self._plural:
             raise InputError(
-                f"{COORDS} of {pair.decoder.path} has {len(shapes[COORDS])} axes; expected 3 "
-                "(prompts, points, x and y)."
+                f"{self._names[0]} of {pair.decoder.path} has {len(axes)} axes; expected "
+                f"{3 + self._plural} (prompts, points, x and y are the last)."
             )
         self._shapes = shapes
         self._side = self._photo.side or SHRINK * (shapes.get(MASK, [0])[-1] or 0) or SIDE
@@ -154,9 +121,9 @@ class OnnxSegmenter:
                 f"{pair.encoder.path} takes photos of {self._side} pixels a side; expected "
                 f"{LEAST_SIDE} to {MOST_SIDE}."
             )
-        self._pads = len(pair.sources) == 1
-        """Whether a photo keeps its proportions, as in SAM 1; SAM 2 stretches it to a square."""
-        self._batches: bool | None = None if shapes[COORDS][0] is None else False
+        self._pads = pair.family == "sam"
+        """Whether a photo keeps its proportions, as in SAM 1; others stretch it to a square."""
+        self._batches: bool | None = None if axes[-3] is None else False
         """Whether the decoder answers several clicks at a time; None while not known."""
 
     def encode(self, image: UInt8[np.ndarray, "H W 3"]) -> "OnnxEncoded":
@@ -170,15 +137,15 @@ class OnnxSegmenter:
         if self._pads:
             scale = self._side / max(height, width)
             size = (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
-        values = self._photo.arrange(
-            resized(image, size, in_bytes=self._photo.raw or self._pads), size
-        )
+        if self._plural:
+            values = self._photo.scaled(image)
+        else:
+            small = resized(image, size, in_bytes=self._photo.raw or self._pads)
+            values = self._photo.arrange(small, size)
         wanted = list(dict.fromkeys(self._pair.sources.values()))
         given = {self._encoder.get_inputs()[0].name: values}
-        made = dict(
-            zip(wanted, _run(self._encoder, wanted, given, self._pair.encoder.path), strict=True)
-        )
-        features = {name: made[source] for name, source in self._pair.sources.items()}
+        made = run_session(self._encoder, wanted, given, self._pair.encoder.path)
+        features = {name: made[wanted.index(source)] for name, source in self._pair.sources.items()}
         return OnnxEncoded(self, features, (height, width), size)
 
     def decode(
@@ -203,7 +170,7 @@ class OnnxSegmenter:
             one = self.decode(features, np.zeros((1, 2)), size)
             return Answers(one.logits[:0], one.quality[:0])
         if self._batches is None and len(points) > 1:
-            self._batches = self._answers_batches(features, points[:2], size)
+            self._batches = self._answers_batches(features, points[[0, -1]], size)
         step = BATCH if self._batches else 1
         parts = [
             self._decode_batch(features, points[start : start + step], size)
@@ -263,8 +230,11 @@ class OnnxSegmenter:
             name: np.asarray(value, dtype_of(self._takes[name], path))
             for name, value in given.items()
         }
-        wanted = [LOW_RES if LOW_RES in self._pair.decoder.outputs else MASKS, QUALITY]
-        logits, quality = _run(self._decoder, wanted, cast, path)
+        names = (LOW_RES, MASKS, PLURAL_MASKS)
+        wanted = [next(name for name in names if name in self._pair.decoder.outputs), QUALITY]
+        logits, quality = run_session(self._decoder, wanted, cast, path)
+        if self._plural and len(logits) == len(quality) == 1:
+            logits, quality = logits[0], quality[0]
         fits = logits.ndim == 4 and quality.ndim == 2 and logits.shape[:2] == quality.shape
         if not fits or len(logits) != count or 0 in logits.shape:
             raise InputError(
@@ -281,10 +251,12 @@ class OnnxSegmenter:
     ) -> dict[str, Float[np.ndarray, "..."]]:
         """Inputs of the decoder for clicks on objects, without masks from before."""
         # Decoders of SAM 1 want a point that is none where there is no box; others add it.
-        places = self._shapes[COORDS][1] or (2 if self._pads else 1)
+        places = self._shapes[self._names[0]][-2] or (2 if self._pads else 1)
         coords = np.zeros((len(points), places, 2))
         labels = np.full((len(points), places), -1.0)
         coords[:, 0], labels[:, 0] = points, 1
+        if self._plural:  # Points of a photo at the size of the model's masks, all at once.
+            coords, labels = coords[None] / SHRINK, labels[None]
         small = self._side // SHRINK
         shape = [len(points), 1, small, small]
         declared = self._shapes.get(MASK, [])
@@ -293,7 +265,7 @@ class OnnxSegmenter:
         reduced = [max(1, round(each / SHRINK)) for each in size]
         flags = [each or 1 for each in self._shapes.get(HAS_MASK, [])]
         given = {
-            **{COORDS: coords, LABELS: labels, MASK: np.zeros(shape)},
+            **{self._names[0]: coords, self._names[1]: labels, MASK: np.zeros(shape)},
             **{HAS_MASK: np.zeros(flags), SIZE: np.array(reduced, float)},
         }
         return {name: value for name, value in given.items() if name in self._takes}
@@ -327,25 +299,3 @@ class OnnxEncoded:
     def upsample(self, logits: Float[Tensor, "K h w"]) -> Float[Tensor, "K H W"]:
         """Mask logits at the size of the photo."""
         return self.model.upsample(logits, self.photo, self.size)
-
-
-def _run(
-    session: Any, wanted: Sequence[str], given: Mapping[str, Num[np.ndarray, "..."]], path: Path
-) -> list[Any]:
-    """Outputs of a session.
-
-    Raises:
-        InputError: If it fails, whatever the reason; a graph from elsewhere has many.
-    """
-    try:
-        return session.run(list(wanted), dict(given))
-    except Exception as error:  # onnxruntime has a class for each of its errors.
-        raise InputError(
-            f"{path} fails ({_reason(error)}); export the model again, or free memory."
-        ) from None
-
-
-def _reason(error: Exception) -> str:
-    """Message of onnxruntime without the number of the error, and without the path again."""
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
-    return reason_of(Exception(re.sub(r"^Load model from .*? failed: ?", "", text)))

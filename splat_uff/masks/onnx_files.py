@@ -13,10 +13,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from splat_uff.system.errors import InputError, reason_of
 
 COORDS, LABELS = "point_coords", "point_labels"
+PLURAL_COORDS, PLURAL_LABELS, PLURAL_MASKS = (
+    *("batched_point_coords", "batched_point_labels"),
+    "output_masks",
+)
+"""Names of EfficientSAM, whose prompts are the second axis."""
 MASK, HAS_MASK, SIZE = "mask_input", "has_mask_input", "orig_im_size"
 QUALITY, LOW_RES, MASKS = "iou_predictions", "low_res_masks", "masks"
 FEATURES = {
@@ -28,6 +34,8 @@ FEATURES = {
     "high_res_features2": "middle",
 }
 """What each output of an encoder is, under the names of segment_anything, samexporter and osam."""
+Family = Literal["sam", "sam 2", "efficient sam"]
+"""Families by what their photos and clicks are like; MobileSAM is as SAM, SAM 2.1 as SAM 2."""
 KINDS: Mapping[str, Mapping[int, str]] = {
     "Model": {7: "Graph", 20: "Training", 25: "Function"},
     "Graph": {1: "Node", 5: "Weight", 11: "Input", 12: "Output", 15: "Sparse"},
@@ -79,7 +87,7 @@ class Signature:
     @property
     def is_decoder(self) -> bool:
         """Whether the file takes clicks."""
-        return COORDS in self.inputs
+        return COORDS in self.inputs or PLURAL_COORDS in self.inputs
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -97,6 +105,13 @@ class Pair:
     """File that answers clicks."""
     sources: Mapping[str, str]
     """Output of the encoder for each input of the decoder that comes from it."""
+
+    @property
+    def family(self) -> Family:
+        """Family of models, by the decoder's inputs."""
+        if PLURAL_COORDS in self.decoder.inputs:
+            return "efficient sam"
+        return "sam" if len(self.sources) == 1 else "sam 2"
 
     @property
     def fingerprint(self) -> str:
@@ -148,7 +163,7 @@ def find_pair(path: Path) -> Pair:
     alike = [each for each in pairs if _stem(each.encoder.path) == _stem(each.decoder.path)]
     found = alike if len(pairs) > 1 and alike else pairs
     if len(found) == 1:
-        _check(found[0].decoder)
+        _check(found[0])
         return found[0]
     if found:
         names = ", ".join(f"{each.encoder.path.name} + {each.decoder.path.name}" for each in found)
@@ -208,18 +223,21 @@ def _sources(encoder: Signature, decoder: Signature) -> dict[str, str] | None:
     return {name: made[FEATURES[name]] for name in features}
 
 
-def _check(decoder: Signature) -> None:
+def _check(pair: Pair) -> None:
     """Check that a decoder takes nothing else than clicks, and returns what is needed."""
-    known = {*FEATURES, COORDS, LABELS, MASK, HAS_MASK, SIZE}
-    padded = len(decoder.features) == 1
-    # Exports of SAM 1 keep the crop of the photo that they were traced with in `masks`.
-    masks = {LOW_RES} if padded and SIZE in decoder.inputs else {LOW_RES, MASKS}
+    decoder, family = pair.decoder, pair.family
+    clicks, known, masks = {COORDS, LABELS}, {MASK, HAS_MASK, SIZE}, {LOW_RES, MASKS}
+    if family == "efficient sam":
+        clicks, known, masks = {PLURAL_COORDS, PLURAL_LABELS}, {SIZE}, {PLURAL_MASKS}
+    elif family == "sam" and SIZE in decoder.inputs:
+        masks = {LOW_RES}  # In `masks` is the crop of the photo that the export was traced with.
+    inputs, outputs = set(decoder.inputs), set(decoder.outputs)
     fits = (
-        set(decoder.inputs) <= known
-        and LABELS in decoder.inputs
-        and QUALITY in decoder.outputs
-        and masks & set(decoder.outputs)
-        and len(decoder.features) in (1, 3)
+        clicks <= inputs <= {*FEATURES, *clicks, *known}
+        and QUALITY in outputs
+        and masks & outputs
+        and len(pair.sources) in ((1, 3) if family != "efficient sam" else (1,))
+        and (family != "efficient sam" or SIZE in inputs)
     )
     if not fits:
         raise InputError(f"{_shown(decoder)} is no decoder for clicks; expected {EXPECTED}.")

@@ -79,6 +79,16 @@ class PhotoInput:
         axes = self.sizes[-3:-1] if self.order == "channels last" else self.sizes[-2:]
         return next((size for size in axes if size is not None), None)
 
+    def scaled(self, image: UInt8[np.ndarray, "H W 3"]) -> Num[np.ndarray, "..."]:
+        """Colours in [0, 1], for an encoder that does all else itself, as that of EfficientSAM."""
+        if self.side is not None:
+            image = resized(image, (self.side, self.side), in_bytes=True).astype(np.uint8)
+        values = image.astype(np.float32) / 255
+        if self.order == "channels first":
+            values = values.transpose(2, 0, 1)
+        values = values if len(self.sizes) == 3 else values[None]
+        return np.ascontiguousarray(values.astype(self.dtype))
+
     def arrange(
         self, image: Float[np.ndarray, "h w 3"], size: tuple[int, int]
     ) -> Num[np.ndarray, "..."]:

@@ -398,6 +398,65 @@ def write_plain_decoder(path, coords=(1, "points", 2), masks=(1, 3, 8, 8), extra
     )  # fmt: skip
 
 
+def write_efficient(folder):
+    """A model of EfficientSAM's names; its masks are as large as it is told that the photo is.
+
+    A mask of a click on (x, y) of a photo of H x W is mean colour + x / W + 10 y / H + m.
+    """
+    save(
+        folder / "encoder.onnx",
+        [("ReduceMean", ["batched_images"], ["image_embeddings"], {"keepdims": 1})],
+        [value("batched_images", ["batch", 3, "height", "width"])],
+        [value("image_embeddings", None)],
+    )
+    save(
+        folder / "decoder.onnx",
+        [
+            ("Cast", ["orig_im_size"], ["size"], {"to": FLOAT}),
+            ("Gather", ["size", "swapped"], ["xy"], {}),
+            ("Div", ["batched_point_coords", "xy"], ["part"], {}),
+            ("Mul", ["part", "weights"], ["weighted"], {}),
+            ("ReduceSum", ["weighted", "last"], ["place"], {"keepdims": 0}),  # 1 P 1.
+            ("Mul", ["place", "batched_point_labels"], ["labelled"], {}),
+            ("Add", ["labelled", "numbers"], ["iou_predictions"], {}),  # 1 P 3.
+            ("Unsqueeze", ["iou_predictions", "new"], ["flat"], {}),
+            ("Add", ["flat", "image_embeddings"], ["shifted"], {}),
+            ("Concat", ["ones", "orig_im_size"], ["shape"], {"axis": 0}),
+            ("Expand", ["shifted", "shape"], ["output_masks"], {}),
+        ],
+        [
+            value("image_embeddings", ["batch", 1, 1, 1]),
+            value("batched_point_coords", [1, "num_points", 1, 2]),
+            value("batched_point_labels", [1, "num_points", 1]),
+            value("orig_im_size", [2], INT64),
+        ],
+        [value("output_masks", None), value("iou_predictions", None)],
+        [
+            constant("swapped", [1, 0], np.int64),
+            constant("weights", [1, 10]), constant("last", [3], np.int64),
+            constant("numbers", np.arange(3).reshape(1, 1, 3)),
+            constant("new", [3, 4], np.int64), constant("ones", [1, 1, 1], np.int64),
+        ],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_efficient_sam_answers_by_its_formula(shape, tmp_path):
+    write_efficient(tmp_path)
+    image, points = photo(shape), clicks(shape)
+    model = load_onnx(tmp_path)
+    encoded = model.encode(image)
+    answers = encoded.answer(points)
+    x, y = torch.from_numpy(points / [shape[1], shape[0]]).float().T
+    expected = (x + 10 * y)[:, None] + torch.arange(3)
+    torch.testing.assert_close(answers.quality, expected)
+    assert answers.logits.shape == (len(points), 3, 256, 256)
+    mean = float(image.mean()) / 255
+    torch.testing.assert_close(answers.logits[..., 7, 9], expected + mean)
+    assert encoded.upsample(answers.logits[0]).shape == (3, *shape)
+    assert model._batches is True
+
+
 # Files that are not as they should be.
 
 
@@ -564,7 +623,7 @@ def test_a_cache_of_links_is_followed(exported, tmp_path):
     ("change", "said"),
     [
         ({"extra": (value("boxes", [1, 4]),)}, "boxes -> low_res_masks"),
-        ({"coords": (1, 1, 1, 2)}, "has 4 axes; expected 3"),
+        ({"coords": (1, 1, 1, 2)}, "has 4 axes; expected 3 "),
         ({"coords": (1, 1 << 40, 2)}, "expected at most"),
         ({"extra": (value("has_mask_input", [1 << 50]),)}, "expected at most"),
     ],
@@ -632,3 +691,17 @@ def test_a_graph_that_asks_for_too_much_memory_fails_in_one_line(tmp_path):
         load_onnx(folder).encode(photo((48, 40)))
 
     assert "model.encoder.onnx" in said_by(tmp_path, use)
+
+
+def test_signatures_are_those_that_onnx_reads(exported, tmp_path):
+    write_efficient(tmp_path)
+    for path in (*exported.glob("*.onnx"), *tmp_path.glob("*.onnx")):
+        graph, found = onnx.load(path).graph, read_signature(path)
+        assert found.inputs == tuple(each.name for each in graph.input)
+        assert found.outputs == tuple(each.name for each in graph.output)
+    model = onnx.load(tmp_path / "decoder.onnx")  # As older files list their weights, too.
+    model.graph.input.append(value("weights", [2]))
+    onnx.save(model, tmp_path / "old.onnx")
+    assert read_signature(tmp_path / "old.onnx").inputs == tuple(
+        each.name for each in model.graph.input[:-1]
+    )
