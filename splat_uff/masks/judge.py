@@ -104,13 +104,9 @@ def judge_masks(
         >>> figures.masks, figures.coverage, figures.overlap, figures.crossing
         (2, 1.0, 1.5, 0.0)
     """
-    regions = Regions.of(masks)
-    sizes = regions.sizes
-    members = regions.members[distinct(tree)]
-    pixels = len(regions.of_pixel)
+    regions, members = masks_of_scene(masks, tree, scene)
+    sizes, pixels = regions.sizes, len(regions.of_pixel)
     own = sizes if scene is None else np.bincount(regions.of_pixel[scene], minlength=len(sizes))
-    members = members[members @ (2 * own - sizes) >= 0]
-    members = members[members @ sizes > 0]
     depth = members.sum(axis=0)
     covered = depth > 0
     shares = members @ sizes / max(pixels, 1)
@@ -127,6 +123,25 @@ def judge_masks(
         if scene is None
         else _ratio((sizes - own)[covered].sum(), sizes[covered].sum()),
     )
+
+
+def masks_of_scene(
+    masks: MaskSet, tree: MaskTree, scene: Bool[np.ndarray, "P"] | None = None
+) -> tuple[Regions, Bool[np.ndarray, "D R"]]:
+    """Regions of all masks, and which of them each of the D distinct masks of the scene holds.
+
+    Args:
+        masks: Masks of the view.
+        tree: Their inclusion tree; of masks that are the same, the first is kept.
+        scene: Whether each flattened pixel is part of the scene; masks that lie mostly outside are
+            left out, and so are empty ones.
+    """
+    regions = Regions.of(masks)
+    sizes, members = regions.sizes, regions.members[distinct(tree)]
+    if scene is not None:
+        own = np.bincount(regions.of_pixel[scene], minlength=len(sizes))
+        members = members[members @ (2 * own - sizes) >= 0]
+    return regions, members[members @ sizes > 0]
 
 
 def distinct(tree: MaskTree) -> Bool[np.ndarray, "M"]:

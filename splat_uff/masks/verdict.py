@@ -31,7 +31,7 @@ SYMPTOMS = (
     _Symptom("found", -1, 0.02, "its neighbours lack its masks (IoU {0:.2f}, usually {1:.2f})"),
     _Symptom("kept", -1, 0.02, "it lacks masks of its neighbours (IoU {0:.2f}, usually {1:.2f})"),
     _Symptom("coverage", -1, 0.02, "masks cover {0:.0%} of the scene, usually {1:.0%}"),
-    _Symptom("outside", 1, 0.02, "{0:.0%} of its masked pixels lie outside of the scene, usually {1:.0%}"),
+    _Symptom("outside", 1, 0.02, "{0:.0%} of masked pixels are outside the scene, usually {1:.0%}"),
     _Symptom("crossing", 1, 0.03, "{0:.0%} of overlapping masks cross, usually {1:.0%}"),
     _Symptom("overlap", -1, 0.3, "{0:.1f} masks on a covered pixel, usually {1:.1f}"),
     _Symptom("masks", -1, 0.3, "few masks: {0:.0f}, usually {1:.0f}"),
@@ -107,7 +107,7 @@ def _reasons(
     view: int, figures: Sequence[MaskFigures], badness: Float[np.ndarray, "S"]
 ) -> tuple[str, ...]:
     if figures[view].masks == 0:
-        return ("no masks",)
+        return ("no masks of the scene",)
     reasons = []
     for place in np.argsort(-badness, kind="stable"):
         if badness[place] >= STANDING_OUT:
