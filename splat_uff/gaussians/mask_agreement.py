@@ -7,8 +7,8 @@ A mask of which less than half can be seen from the other view is not compared.
 
 For a view, `found` is the IoU of its masks with the best masks of a neighbour, and `kept` that of
 the neighbour's masks with its best ones. Bad masks are not found elsewhere; missing ones are not
-kept. Both are means over masks weighted by area, and medians over the neighbours, so that a good
-view does not suffer from a single bad neighbour.
+kept. Both are means over masks weighted by area, then means over the neighbours without the best
+and the worst one, so that a good view does not suffer from a single bad neighbour.
 """
 
 from collections.abc import Sequence
@@ -97,7 +97,7 @@ def compare_masks(
         scores[v, u], scores[u, v] = _compare(views[v], views[u], len(gaussians))
     found = [[scores[v, u] for u in row] for v, row in enumerate(near)]
     kept = [[scores[u, v] for u in row] for v, row in enumerate(near)]
-    return MaskAgreement(_medians(found), _medians(kept), near)
+    return MaskAgreement(_means(found), _means(kept), near)
 
 
 def nearest_views(seen: Float[np.ndarray, "V P"], count: int) -> Int[np.ndarray, "V k"]:
@@ -171,7 +171,11 @@ def _selected(view: _Carried, count: int) -> csr_matrix:
     return csr_matrix((ones, selected, starts), shape=(len(starts) - 1, count))
 
 
-def _medians(rows: list[list[float]]) -> Float[np.ndarray, "V"]:
-    """Median of the known values of each row; NaN if there are none."""
-    known = ([each for each in row if not np.isnan(each)] for row in rows)
-    return np.array([np.median(row) if row else np.nan for row in known], np.float64)
+def _means(rows: list[list[float]]) -> Float[np.ndarray, "V"]:
+    """Mean of the known values of each row, without the best and the worst of three or more."""
+    means = []
+    for row in rows:
+        known = np.sort([each for each in row if not np.isnan(each)])
+        inner = known[1:-1] if len(known) > 2 else known
+        means.append(inner.mean() if len(inner) else np.nan)
+    return np.array(means, np.float64)

@@ -38,6 +38,8 @@ SYMPTOMS = (
     _Symptom("masks", 1, 0.3, "many masks: {0:.0f}, usually {1:.0f}"),
 )  # fmt: skip
 """Symptoms; numbers of masks are compared by their logarithm to base 2."""
+AGREEMENT = _Symptom("agreement", -1, 0.02, "")
+"""Symptom that ranks views, too, but of which the first two tell more."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ def judgement_of(figures: Sequence[MaskFigures], *, count: int = WORST) -> MaskJ
     """Choose the worst views and say what is wrong with them.
 
     Each figure is compared with its median over all views, in robust standard deviations (1.4826
-    times the median absolute deviation). Views without masks are the worst. Where neighbours were
-    compared, the rest are ranked by their agreement, otherwise by the figure that stands out most.
+    times the median absolute deviation). Views without masks are the worst; the rest are ranked by
+    the figure that stands out most, which may be their agreement with their neighbours.
 
     Args:
         figures: Figures of every view.
@@ -90,11 +92,7 @@ def judgement_of(figures: Sequence[MaskFigures], *, count: int = WORST) -> MaskJ
     if not figures:
         return MaskJudgement((), ())
     badness = np.stack([_badness(each, figures) for each in SYMPTOMS])
-    agreement = _values(figures, "agreement")
-    if np.isnan(agreement).all():
-        rank = badness.max(axis=0)
-    else:
-        rank = -np.nan_to_num(agreement, nan=np.nanmedian(agreement))
+    rank = np.maximum(badness.max(axis=0), _badness(AGREEMENT, figures))
     rank = np.where(_values(figures, "masks") == 0, np.inf, rank)
     worst = []
     for view in np.argsort(-rank, kind="stable")[:count]:
