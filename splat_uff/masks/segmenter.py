@@ -1,6 +1,6 @@
 """The seam between the generator of masks and the models that answer clicks."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -19,6 +19,7 @@ class Answers:
     """Overlap with the true mask (IoU) that the model predicts for each."""
 
 
+@runtime_checkable
 class Encoded(Protocol):
     """A photo that a model has seen."""
 
@@ -35,6 +36,7 @@ class Encoded(Protocol):
         ...
 
 
+@runtime_checkable
 class Segmenter(Protocol):
     """A model that answers clicks on photos, such as Segment Anything."""
 
