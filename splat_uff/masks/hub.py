@@ -24,6 +24,8 @@ LARGEST_JSON = 1 << 22
 """Most bytes of a JSON file that is read."""
 LARGEST = 1 << 16
 """Largest whole number in a config: sizes of vocabularies and layers stay below."""
+LARGEST_SIDE = 4096
+"""Most pixels of a side at which a model sees photos; those of the hub take 1024."""
 COUNTS = re.compile("layers|depth|blocks|stages|levels|outputs|point_embeddings")
 """Settings that count parts of a model, each of which has weights."""
 SAMPLED = 1 << 20
@@ -189,11 +191,12 @@ def _count(weights: list[Path]) -> tuple[int, int]:
 def _check_sizes(path: Path, config: dict[str, Any], num_tensors: int) -> None:
     """Check that a config asks for no more parts than there are weights for."""
     for key, value in _whole_numbers(config):
-        most = min(LARGEST, num_tensors) if COUNTS.search(key) else LARGEST
+        most = LARGEST_SIDE if "image_size" in key else LARGEST
+        most = min(most, num_tensors) if COUNTS.search(key) else most
         if abs(value) > most:
             raise InputError(
-                f"{path / CONFIG} says {key} = {value}, more than {most}, which its weights "
-                "explain; download it again."
+                f"{path / CONFIG} says {key} = {value}; expected at most {most}, as the models of "
+                "the hub and these weights have; download it again."
             )
 
 
@@ -207,7 +210,7 @@ def _whole_numbers(record: dict[str, Any]) -> Iterator[tuple[str, int]]:
         elif isinstance(value, list) and "per_stage" in key:
             yield key, sum(abs(each) for each in value if isinstance(each, int))
         elif isinstance(value, list):
-            left.extend(("", inner) for inner in value)  # Numbers of layers, and sizes.
+            left.extend((key, inner) for inner in value)
         elif isinstance(value, int) and not isinstance(value, bool):
             yield key, value
 

@@ -17,13 +17,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from splat_uff.masks.hub import ModelFolder, find_model, read_model_folder
+from splat_uff.masks.hub import LARGEST_SIDE, ModelFolder, find_model, read_model_folder
 from splat_uff.masks.segmenter import Answers, Encoded, Segmenter
 from splat_uff.system.errors import InputError, reason_of
 from splat_uff.system.records import array_record
 
-LARGEST_SIDE = 4096
-"""Most pixels of a side at which a model sees photos; those of the hub take 1024."""
+MOST_TABLES = 1 << 26
+"""Most numbers of positions that a model computes when it is built; SAM 3 has 75 264."""
 UPSAMPLED = 1 << 24
 """Number of logits that are enlarged at a time, as 64 MB."""
 CHANGED = (
@@ -202,7 +202,7 @@ def _family_of(folder: ModelFolder, library: ModuleType) -> Family:
     if not hasattr(library, family.model) or not hasattr(library, family.processor):
         raise InputError(
             f"transformers {library.__version__} has no {family.name}; "
-            'pip install --upgrade "transformers>=5".'
+            'pip install -U "transformers>=5".'
         )
     return family
 
@@ -234,10 +234,14 @@ def _build(folder: ModelFolder, family: Family, library: ModuleType) -> Any:
     try:
         mapping = library.models.auto.configuration_auto.CONFIG_MAPPING
         config = mapping[folder.config["model_type"]].from_dict(_without(folder.config))
-        with torch.device("meta"):
-            wanted = sum(each.numel() for each in kind(config).parameters())
+        with torch.device("meta"):  # Shapes without memory.
+            empty = kind(config)
+        wanted = sum(each.numel() for each in empty.parameters())
         if wanted > folder.num_numbers:
             raise ValueError(f"{folder.num_numbers} numbers, where the config asks for {wanted}")
+        tables = sum(each.numel() for each in empty.buffers())
+        if tables > MOST_TABLES:
+            raise ValueError(f"{tables} numbers in tables, where {MOST_TABLES} are the most")
         model, found = kind.from_pretrained(
             folder.path,
             config=mapping[folder.config["model_type"]].from_dict(_without(folder.config)),
