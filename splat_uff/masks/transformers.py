@@ -47,7 +47,7 @@ class Family:
 
 
 SAM = Family("SAM", "SamModel", "SamImageProcessor", "sam_.*")
-SAM_HQ = Family("SAM-HQ", "SamHQModel", "SamImageProcessor", "sam_hq_.*")
+SAM_HQ = Family("SAM-HQ", "SamHQModel", "SamImageProcessor", "sam_.*")
 SAM_2 = Family("SAM 2 and 2.1", "Sam2Model", "Sam2ImageProcessor", "sam2_.*")
 EDGE_TAM = Family(
     "EdgeTAM", "EdgeTamModel", "Sam2ImageProcessor", "edgetam_.*|sam2_vision_model|timm_wrapper"
@@ -166,9 +166,9 @@ def _import_transformers() -> ModuleType:
     try:
         import torchvision  # noqa: F401  # pyright: ignore[reportMissingImports]
         import transformers  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # The latter if versions do not match.
         raise InputError(
-            f"models of transformers need what is not installed ({reason_of(error)}); "
+            f"models of transformers need what cannot be imported ({reason_of(error)}); "
             'pip install "splat-uff[transformers]".'
         ) from None
     return transformers
@@ -293,6 +293,8 @@ def _processor(folder: ModelFolder, family: Family, library: ModuleType, side: i
     padded = family.processor == "SamImageProcessor"
     size = {"longest_edge": side} if padded else square
     said = settings.get("size", size)
+    if isinstance(said, dict):
+        said = {key: value for key, value in said.items() if value is not None}
     if said != size or settings.get("do_resize") is False:
         raise InputError(
             f"{folder.path} prepares photos to the size {said}, but its model expects {size}; "

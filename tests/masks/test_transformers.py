@@ -18,6 +18,7 @@ from tests.masks.small_models import MODELS, processor_of, save_small
 NEEDED = 'pip install "splat-uff[transformers]"'
 pytest.importorskip("torchvision", reason=NEEDED)
 pytest.importorskip("transformers", reason=NEEDED)
+CONFIG, PREPARATION = "config.json", "preprocessor_config.json"
 SIZES = [(40, 70), (90, 33), (64, 64), (5, 300)]
 ROUNDING = {"rtol": 1e-5, "atol": 2e-5}
 """Of the decoder, between one call for many clicks and many calls."""
@@ -167,6 +168,17 @@ def test_weights_over_several_files_are_one_model(folder_of, tmp_path):
         load_transformers(str(parts))
 
 
+def test_preparation_may_be_part_of_the_processor_s_file(folder_of, tmp_path):
+    shutil.copytree(folder_of("sam2"), tmp_path / "sam2")
+    record = json.loads((tmp_path / "sam2" / PREPARATION).read_text())
+    size = {**record["size"], "longest_edge": None}
+    whole = {"image_processor": {**record, "size": size, "image_std": [1, 2, 3]}}
+    (tmp_path / "sam2" / "processor_config.json").write_text(json.dumps(whole))
+    (tmp_path / "sam2" / PREPARATION).unlink()
+    segmenter = load_transformers(str(tmp_path / "sam2"))
+    assert list(segmenter.processor.image_std) == [1, 2, 3]
+
+
 def test_settings_that_would_run_other_code_are_ignored(folder_of, tmp_path):
     folder = changed(
         folder_of("sam"),
@@ -261,9 +273,9 @@ def text(name, content):
     return lambda folder: (folder / name).write_text(content)
 
 
-CONFIG, PREPARATION = "config.json", "preprocessor_config.json"
 BACKBONE = ("vision_config", "backbone_config")
 DAMAGES = [
+    (setting(PREPARATION, "size", value=64), "prepares photos to the size 64, but its model"),
     (pickled, "pickled weights only, which can run programs; .* as model.safetensors"),
     (cut, "model.safetensors is no file of safetensors"),
     (pointer, "model.safetensors is no file of safetensors"),
