@@ -1,37 +1,92 @@
-"""`masks`: make the masks of a capture with Segment Anything."""
+"""`masks`: make the masks of a capture with a model that answers clicks, show and judge them."""
 
 import dataclasses
+from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from splat_uff.commands.arguments import SAM_VARIABLE, File, Folder, given_checkpoint, make_masks
-from splat_uff.masks.config import SamSettings
+from splat_uff.commands.arguments import (
+    SAM_VARIABLE,
+    File,
+    Folder,
+    Switch,
+    given_checkpoint,
+    make_masks,
+)
+from splat_uff.masks.config import Prompting, SamModel, SamSettings
 from splat_uff.system.errors import InputError
+
+if TYPE_CHECKING:
+    from splat_uff.capture import Capture
+    from splat_uff.render import Gaussians
+    from splat_uff.system.memory import Memory
+
+PICTURES = (".png",)
+
+
+@dataclass(frozen=True)
+class Looking:
+    """A look at the masks that are there."""
+
+    show: File = None
+    """Picture to write: photos and their masks, coarse and fine (.png)."""
+    judge: Switch = False
+    """Print coverage, overlap and crossings of the masks, and the ten worst views."""
+    gaussians: Annotated[Path | None, tyro.conf.arg(metavar="FILE|RUN")] = None
+    """Splats of the capture, or a run of it: how well neighbouring views agree through them is
+    judged, too."""
+    json: Switch = False
+    """Print the judgement as JSON."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether masks are to be looked at."""
+        return self.judge or self.show is not None
+
+    def check(self) -> None:
+        """Check the flags.
+
+        Raises:
+            InputError: If they do not go together, or the picture has another ending.
+        """
+        if self.show is not None and self.show.suffix.lower() not in PICTURES:
+            raise InputError(f"--show is {self.show}; expected a file that ends in .png.")
+        if (self.gaussians is not None or self.json) and not self.judge:
+            raise InputError("--gaussians and --json go with --judge; add it.")
 
 
 def masks(
     settings: Annotated[SamSettings, tyro.conf.arg(name="")] = SamSettings(),
+    prompting: Annotated[Prompting, tyro.conf.arg(name="")] = Prompting(),
+    looking: Annotated[Looking, tyro.conf.arg(name="")] = Looking(),
     *,
     data: Annotated[Path, tyro.conf.arg(metavar="DIR")],
+    model: Annotated[str | None, tyro.conf.arg(metavar="PATH|NAME")] = None,
     sam_checkpoint: File = None,
-    sam_model: Literal["vit_h", "vit_l", "vit_b"] = "vit_h",
+    sam_model: SamModel = "vit_h",
     size: Annotated[int, tyro.conf.arg(aliases=("--max-size",))] = 400,
     output: Folder = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
-    """Make the masks of a capture with Segment Anything, one photo at a time.
+    """Make the masks of a capture with a model that answers clicks, one photo at a time.
 
     If interrupted, run the same command again; finished photos are kept. Masks are made anew only
-    when their photo, the weights or the settings change.
+    when their photo, the weights or the settings change. With --show or --judge and no model, masks
+    that are there already are looked at.
 
     Args:
         settings: Settings of SAM's automatic mask generator.
+        prompting: Settings of where the clicks fall.
+        looking: Settings of a look at the masks.
         data: Capture, in any supported layout.
-        sam_checkpoint: Weights of Segment Anything; the default is the environment variable
-            SPLAT_UFF_SAM_CHECKPOINT.
-        sam_model: Model that the weights belong to.
+        model: Folder of a model of transformers (SAM, SAM-HQ, SAM 2, EdgeTAM, SAM 3) or its name on
+            the Hugging Face hub, a pair of ONNX files, or a checkpoint of Segment Anything.
+        sam_checkpoint: Weights of Segment Anything, which its own generator then uses with a whole
+            grid of clicks; the default is the environment variable SPLAT_UFF_SAM_CHECKPOINT.
+        sam_model: Model that a checkpoint of Segment Anything belongs to.
         size: Longer side of the photos to segment, in pixels; use the same size for train.
         output: Folder for NAME/000.png ..., to pass to train --masks; the default is train_seg and
             val_seg in the capture, where train looks for masks.
@@ -42,15 +97,90 @@ def masks(
     from splat_uff.system.memory import GIGABYTE, MEMORY_GB, Memory
 
     convert(dataclasses.asdict(settings), SamSettings, source="")
-    checkpoint = given_checkpoint(sam_checkpoint)
-    if checkpoint is None:
-        raise InputError(
-            f"no weights; pass --sam-checkpoint FILE or set {SAM_VARIABLE}. Without any, splat-uff "
-            "train --masks classical segments by colour and geometry."
-        )
+    convert(dataclasses.asdict(prompting), Prompting, source="")
+    looking.check()
     if size < 16:
         raise InputError(f"--size is {size}; expected at least 16 pixels.")
+    checkpoint = _checkpoint(model, sam_checkpoint, prompting, looking)
     memory = Memory(MEMORY_GB * GIGABYTE, output or data)
     capture = read_capture(data, size=size, memory=memory)
-    made = make_masks(capture, checkpoint, sam_model, settings, output, device)
-    print(f"masks of {made} views made, in {output or data}")
+    if model is not None:
+        made = _make(capture, model, sam_model, settings, prompting, output, device)
+        print(f"masks of {made} views made, in {output or data}")
+    elif checkpoint is not None:
+        made = make_masks(capture, checkpoint, sam_model, settings, output, device)
+        print(f"masks of {made} views made, in {output or data}")
+    if looking.wanted:
+        _look(capture, output, looking, memory)
+
+
+def _checkpoint(
+    model: str | None, given: Path | None, prompting: Prompting, looking: Looking
+) -> Path | None:
+    """Weights for Segment Anything's own generator; None if another model makes masks, or none."""
+    if model is not None and given is not None:
+        raise InputError("give either --model or --sam-checkpoint, and not both.")
+    if model is not None or (looking.wanted and given is None):
+        return None
+    checkpoint = given_checkpoint(given)
+    if checkpoint is None:
+        raise InputError(
+            f"no weights; pass --model, --sam-checkpoint FILE or set {SAM_VARIABLE}. Without any, "
+            "splat-uff train --masks classical segments by colour and geometry."
+        )
+    if prompting != Prompting():
+        raise InputError(
+            "Segment Anything's own generator clicks on its whole grid; to choose the clicks, give "
+            "the weights as --model FILE."
+        )
+    return checkpoint
+
+
+def _make(
+    capture: "Capture",
+    model: str,
+    sam_model: SamModel,
+    settings: SamSettings,
+    prompting: Prompting,
+    output: Path | None,
+    device: str,
+) -> int:
+    from splat_uff.masks.generate import write_masks_of
+    from splat_uff.masks.models import load_segmenter
+    from splat_uff.system.machine import choose_device
+
+    segmenter = load_segmenter(model, sam_model=sam_model, device=choose_device(device))
+    return write_masks_of(capture, segmenter, settings, prompting, folder=output)
+
+
+def _look(capture: "Capture", folder: Path | None, looking: Looking, memory: "Memory") -> None:
+    """Show and judge the masks of the training views, from the folder or the capture's own."""
+    from splat_uff.masks.gather import OWN, gather_masks
+    from splat_uff.report.judgement import judgement_table
+    from splat_uff.report.mask_sheet import write_mask_sheet
+    from splat_uff.run.judge_masks import judge_capture
+    from splat_uff.system.progress import notice, print_result
+
+    bags = gather_masks(capture, OWN if folder is None else str(folder), memory=memory)
+    given = looking.gaussians
+    seen = None if given is None else _gaussians_of(given, capture)
+    judgement = judge_capture(capture, bags, seen, memory=memory) if looking.judge else None
+    if looking.show is not None:
+        write_mask_sheet(looking.show, capture, bags, judgement=judgement)
+        notice(f"picture: {looking.show}")
+    if judgement is not None and looking.json:
+        print(dumps(judgement.record(), indent=2, allow_nan=False))
+    elif judgement is not None:
+        print_result(judgement_table(judgement))
+
+
+def _gaussians_of(path: Path, capture: "Capture") -> "Gaussians":
+    """Gaussians of a run of the capture, or of a file in the frame of its poses."""
+    if (path / "config.toml").is_file():
+        from splat_uff.run.open import open_run
+
+        return open_run(path, capture=capture).gaussians
+    from splat_uff.gaussians.placed import place_source
+    from splat_uff.gaussians.source import read_given
+
+    return place_source(read_given(path), path, capture).gaussians

@@ -1,12 +1,14 @@
 """Settings of the generator of masks."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
 from splat_uff.system.setting_types import Count, Natural, Share
 
+SamModel: TypeAlias = Literal["vit_h", "vit_l", "vit_b"]
+"""Models of the package `segment_anything`."""
 MADE_BY = "made_by.json"
 """File in each view's folder that records what `splat-uff masks` made its masks from."""
 

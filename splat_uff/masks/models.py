@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from splat_uff.masks.sam import SamModel, SamSegmenter, fingerprint_of, load_sam
+from splat_uff.masks.config import SamModel
+from splat_uff.masks.sam import SamSegmenter, fingerprint_of, load_sam
 from splat_uff.masks.segmenter import Segmenter
 from splat_uff.system.errors import InputError
 

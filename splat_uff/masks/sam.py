@@ -3,18 +3,18 @@
 import hashlib
 import zipfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from splat_uff.masks.config import SamModel
 from splat_uff.masks.segmenter import Answers
 from splat_uff.system.errors import InputError, argument, reason_of
 from splat_uff.system.records import array_record
 
-SamModel = Literal["vit_h", "vit_l", "vit_b"]
 SAMPLED = 1 << 20
 """Number of bytes at either end of a checkpoint that its fingerprint covers."""
 

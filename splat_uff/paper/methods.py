@@ -38,7 +38,8 @@ from splat_uff.evaluate.score import (
     warp_views,
 )
 from splat_uff.hierarchy.build import Hierarchy
-from splat_uff.masks.sam import SamModel, load_sam
+from splat_uff.masks.config import SamModel
+from splat_uff.masks.sam import load_sam
 from splat_uff.run.masks import held_out_masks
 from splat_uff.run.open import Run
 from splat_uff.settings import TrainConfig, read_settings, recipe_file
