@@ -1,4 +1,4 @@
-"""How well the masks of neighbouring views agree, seen through the Gaussians.
+"""Agreement of the masks of neighbouring views, seen through the Gaussians.
 
 A mask selects the Gaussians with more than half of their blend weight in it: this carries it to
 any other view. Two masks of different views are compared by the Gaussians that both views see, each

@@ -191,7 +191,7 @@ def _crossing(members: Bool[np.ndarray, "M R"], sizes: Int[np.ndarray, "R"]) -> 
     return _ratio((share[overlaps] < 1 - CROSSING).sum(), overlaps.sum())
 
 
-def _ratio(part: float, whole: float) -> float:
+def _ratio(part: float | np.integer, whole: float | np.integer) -> float:
     return float(part / whole) if whole else 0.0
 
 

@@ -136,11 +136,11 @@ def _tiles(view: View, levels: _Levels) -> list[Image.Image]:
     tables = nested_colours([fine.ravel(), coarse.ravel()])
     for labels, table in ((coarse, tables[1]), (fine, tables[0])):
         painted = STRENGTH * paint(labels, table) + (1 - STRENGTH) * grey
-        bare = np.where(clear, photo, UNMASKED * grey)
+        bare = np.where(clear, grey, UNMASKED * grey)
         tile = np.where(labels[..., None] > 0, painted, bare)
         tile[_borders(labels)] *= 0.55
         tiles.append(tile)
-    lined = np.where(clear, photo, 0.75 * grey)
+    lined = np.where(clear, grey, 0.75 * grey) + np.zeros(3)
     lined[_borders(regions)] = FINE_BORDER
     lined[_borders(coarse)] = COARSE_BORDER
     tiles.append(lined)

@@ -12,7 +12,16 @@ from splat_uff.masks.records import MaskSet
 from splat_uff.masks.tree import build_tree
 from splat_uff.masks.verdict import BadView, MaskJudgement, judgement_of
 from splat_uff.report.judgement import judgement_table
-from splat_uff.report.mask_sheet import COLUMNS, SIDE, _chosen, _levels, write_mask_sheet
+from splat_uff.report.mask_sheet import (
+    COLUMNS,
+    GAP,
+    HEAD,
+    MARGIN,
+    SIDE,
+    _chosen,
+    _levels,
+    write_mask_sheet,
+)
 from splat_uff.system.errors import InputError
 from tests.features.scenes import tiny_scene
 
@@ -65,14 +74,14 @@ def test_write_mask_sheet_shows_every_view_and_its_masks(tmp_path, scene):
 def test_write_mask_sheet_darkens_what_is_in_no_mask(tmp_path, scene):
     none = MaskSet.of(np.zeros((0, 24, 24), bool))
     bare = [(none, build_tree(none))] * 4
-    write_mask_sheet(tmp_path / "bare.png", scene.capture, bare, most=1)
-    write_mask_sheet(tmp_path / "full.png", scene.capture, scene.bags, most=1)
+    opaque = replace(scene.capture, has_alpha=False)
+    write_mask_sheet(tmp_path / "bare.png", opaque, bare, most=1)
+    write_mask_sheet(tmp_path / "full.png", opaque, scene.bags, most=1)
     bare_pixels, full = drawn(tmp_path / "bare.png"), drawn(tmp_path / "full.png")
     assert bare_pixels.shape == full.shape
-    third = slice(full.shape[1] // 2, 3 * full.shape[1] // 4)  # The fine masks.
-    spread = [
-        (each.max(axis=2) - each.min(axis=2))[100:, third].max() for each in (bare_pixels, full)
-    ]
+    left = MARGIN + 2 * (SIDE + GAP)
+    fine = [pixels[HEAD + 20 :, left : left + SIDE] for pixels in (bare_pixels, full)]
+    spread = [(pixels.max(axis=2) - pixels.min(axis=2)).max() for pixels in fine]
     assert spread[0] == 0
     assert spread[1] > 60
 
