@@ -2,8 +2,9 @@
 
 A regular grid of clicks gives the masks of `segment_anything.SamAutomaticMaskGenerator` 1.0
 (github.com/facebookresearch/segment-anything) with the same model; adaptive clicks ask only where
-answers are lacking. Answers stay packed, and are at the photo's size only as many at a time as
-256 MB hold: a photo of 3840 x 2160 pixels takes up to 1 GB besides the model.
+answers are lacking. Answers stay packed, and only as many are at the photo's size at a time as
+256 MB hold. For a photo of 3840 x 2160 pixels, 192 masks take 0.3 GB besides the model; each mask
+that is kept adds 1 MB.
 """
 
 import math
@@ -258,8 +259,9 @@ def _check(
 
 def _finished(found: Candidates, size: tuple[int, int], prompts: int) -> Generated:
     height, width = size
-    rows = [np.packbits(mask.reshape(-1)) for mask in unpacked(found, size)]
-    packed = np.stack(rows) if rows else np.zeros((0, -(-height * width // 8)), np.uint8)
+    packed = np.zeros((len(found), -(-height * width // 8)), np.uint8)
+    for index, mask in enumerate(unpacked(found, size)):
+        packed[index] = np.packbits(mask.reshape(-1))
     return Generated(
         MaskSet(packed, height, width),
         found.quality,

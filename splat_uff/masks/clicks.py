@@ -1,7 +1,7 @@
 """Places to click next: where nothing answers yet, or only what is coarse for its surroundings."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
 from splat_uff.masks.sifting import Candidates
@@ -12,21 +12,25 @@ COARSE = 8
 """Number of clicks along each side of the first round."""
 EXPLAINED = 0.3
 """Worth of a pixel whose finest mask is of the usual size; 1 where nothing answered."""
+FRUITLESS = 0.05
+"""Least share of clicks around a pixel that counts as having found something new."""
+SAME = 0.7
+"""Overlap of boxes above which a click's finest mask is nothing new."""
 NEIGHBOURHOOD = 0.125
 """Standard deviation of what counts as around a click, in longer sides of the canvas."""
 INTERIOR = 3.0
 """Most distance from earlier clicks that counts, in distances from the nearest border of a mask."""
-LEAST = 1.0
-"""Worth of a click, in canvas pixels, below which none is left to ask."""
+LEAST = 0.2
+"""Score of a click below which none is left to ask: worth times the root of canvas pixels."""
 
 
 class Clicks:
     """Clicks on one photo and what they answered so far.
 
-    A click is worth its distance from earlier ones, but no more than a multiple of its distance
-    from the borders of the masks known so far, as what is asked at borders is ambiguous. It is
-    worth less where clicks around had no answer, and where an earlier click's finest mask answers
-    already, unless that mask is much larger than those of clicks around it.
+    A click scores the root of its distance from earlier ones, but of no more than a multiple of its
+    distance from the borders of the masks known so far, as what is asked at borders is ambiguous.
+    It scores less where clicks around found nothing new, and where an earlier click's finest mask
+    answers already, unless that mask is much larger than those of clicks around it.
 
     Args:
         size: Height and width of the photo.
@@ -46,6 +50,8 @@ class Clicks:
         self._finest = np.full((height, width), np.inf)
         self._asked: list[tuple[int, int]] = []
         self._answered: list[tuple[int, int]] = []
+        self._fruitful: list[tuple[int, int]] = []
+        self._boxes = np.zeros((0, 4))
         self._sizes: list[float] = []
 
     @property
@@ -84,7 +90,7 @@ class Clicks:
         ys, xs = np.indices(distance.shape, dtype=np.float32)
         chosen = []
         for _ in range(most):
-            score = worth * np.minimum(distance, reach)
+            score = worth * np.sqrt(np.minimum(distance, reach))
             place = np.unravel_index(score.argmax(), score.shape)
             if not score[place] >= LEAST:
                 break
@@ -115,6 +121,10 @@ class Clicks:
             area = float(areas[finest])
             self._answered.append(place)
             self._sizes.append(float(np.log(area)))
+            box = found.boxes[finest]
+            if not (_overlaps(self._boxes, box) > SAME).any():
+                self._boxes = np.concatenate([self._boxes, box[None]])
+                self._fruitful.append(place)
             self._paint(found, finest, crop, area)
 
     def _paint(self, found: Candidates, index: int, crop: tuple, area: float) -> None:
@@ -136,16 +146,17 @@ class Clicks:
         if not self._asked:
             return worth
         asked = self._around(self._asked, np.ones(len(self._asked)))
-        answered = self._around(self._answered, np.ones(len(self._answered)))
-        worth *= np.maximum((answered + 1) / (asked + 1), EXPLAINED)
+        fruitful = self._around(self._fruitful, np.ones(len(self._fruitful)))
+        rate = np.maximum((fruitful + 1) / (asked + 1), FRUITLESS)
         if self._sizes:
+            answered = self._around(self._answered, np.ones(len(self._answered)))
             mean = float(np.mean(self._sizes))
             excess = self._around(self._answered, np.array(self._sizes) - mean)
             usual = mean + excess / (answered + 1)
             known = np.isfinite(self._finest)
             longer = np.exp((np.log(self._finest[known]) - usual[known]) / 2)  # As lengths.
             worth[known] = self._open[known] * np.clip(EXPLAINED * longer, EXPLAINED / 2, 1)
-        return worth
+        return worth * rate
 
     def _around(
         self, places: list[tuple[int, int]], values: Float[np.ndarray, "P"]
@@ -174,3 +185,11 @@ class Clicks:
     def _points(self, places: list[tuple[int, int]]) -> Float[np.ndarray, "P 2"]:
         rows, columns = np.array(places, np.int64).reshape(-1, 2).T
         return np.stack([self._columns[columns] + 0.5, self._rows[rows] + 0.5], axis=1)
+
+
+def _overlaps(boxes: Float[np.ndarray, "K 4"], box: Int[np.ndarray, "4"]) -> Float[np.ndarray, "K"]:
+    """Overlap (IoU) of boxes, whose last rows and columns count, with one more."""
+    sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2]) + 1
+    shared = np.maximum(sides, 0).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2] + 1).prod(axis=1)
+    return shared / (areas + (box[2:] - box[:2] + 1).prod() - shared)

@@ -233,14 +233,21 @@ def _firm(
 ]:
     """Which masks are stable, how stable, the masks, and their boxes."""
     offset = settings.stability_score_offset
-    inner = torch.count_nonzero(logits > threshold + offset, dim=(1, 2))
-    outer = torch.count_nonzero(logits > threshold - offset, dim=(1, 2))
+    inner, outer = (_counts(logits > threshold + off) for off in (offset, -offset))
     stability = inner / outer
     kept = torch.arange(len(logits), device=logits.device)
     if settings.stability_score_thresh > 0:
         kept = kept[stability >= settings.stability_score_thresh]
     masks = logits[kept] > threshold
     return kept.cpu().numpy(), stability[kept].cpu().numpy(), masks.cpu().numpy(), _boxes(masks)
+
+
+def _counts(masks: Bool[Tensor, "K H W"]) -> Int[Tensor, "K"]:
+    """Number of pixels of each mask; on a CPU by NumPy, which counts bytes several times faster."""
+    if masks.device.type != "cpu":
+        return torch.count_nonzero(masks, dim=(1, 2))
+    counts = [int(np.count_nonzero(mask)) for mask in masks.numpy()]
+    return torch.tensor(counts, dtype=torch.int64)
 
 
 def _boxes(masks: Bool[Tensor, "K H W"]) -> Int[np.ndarray, "K 4"]:
