@@ -93,7 +93,7 @@ def generate_masks(
         asking = _Asking(encoded, settings, segmenter.threshold, crop, size)
         free = None if where is None else where[top:bottom, left:right]
         first = _within(seeds, crop)
-        if prompting.kind == "grid":
+        if prompting.clicks == "grid":
             found, asked = _ask_grid(asking, layer, free, first)
         else:
             share = -(-(prompting.prompts - prompts) // (len(crops) - number))

@@ -45,7 +45,7 @@ class SamSettings:
 class Prompting:
     """Settings of where the clicks fall."""
 
-    kind: Literal["adaptive", "grid"] = "adaptive"
+    clicks: Literal["adaptive", "grid"] = "adaptive"
     """Clicks where no fine mask answers yet (adaptive), or a regular grid of `points_per_side`."""
     prompts: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
     """Most adaptive clicks a photo; they end earlier if they find nothing new."""

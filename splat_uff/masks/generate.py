@@ -181,7 +181,7 @@ def are_unfinished(capture: Capture) -> bool:
 def _key(view: View, weights: str, settings: SamSettings, prompting: Prompting) -> str:
     """Key of a view's masks; for a grid that of earlier versions, which knew nothing else."""
     said = f"{weights} {dataclasses.asdict(settings)}"
-    if prompting.kind != GRID.kind:
+    if prompting.clicks != GRID.clicks:
         said += f" {dataclasses.asdict(prompting)}"
     digest = hashlib.sha256(said.encode())
     digest.update(_as_bytes(view).tobytes())
@@ -215,7 +215,7 @@ def _as_bytes(view: View) -> UInt8[np.ndarray, "H W 3"]:
 
 def _clickable(view: View, prompting: Prompting) -> Bool[np.ndarray, "H W"] | None:
     """Pixels of the scene, if alpha cuts it out and clicks can follow it."""
-    if prompting.kind == GRID.kind:
+    if prompting.clicks == GRID.clicks:
         return None
     alpha = view.image[..., 3]
     return alpha > 0.5 if alpha.min() < 0.5 < alpha.max() else None
