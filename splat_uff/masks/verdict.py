@@ -14,6 +14,10 @@ WORST = 10
 STANDING_OUT = 3.0
 """Robust standard deviations by which a figure must be worse than usual to be a reason."""
 
+USUAL, USUAL_WIDTH = 0.2, 0.8416
+"""Share of views from which the same trouble is usual, as where only some photos have a mask of the
+background; and the standard deviations beyond which a normal distribution has this share."""
+
 
 @dataclass(frozen=True)
 class _Symptom:
@@ -81,9 +85,10 @@ class MaskJudgement:
 def judgement_of(figures: Sequence[MaskFigures], *, count: int = WORST) -> MaskJudgement:
     """Choose the worst views and say what is wrong with them.
 
-    Each figure is compared with its median over all views, in robust standard deviations (1.4826
-    times the median absolute deviation). Views without masks are the worst; the rest are ranked by
-    the figure that stands out most, which may be their agreement with their neighbours.
+    Each figure is compared with its median over all views, in robust standard deviations: 1.4826
+    times the median absolute deviation, or more where a fifth of the views are worse than that
+    explains. Views without masks are the worst; the rest are ranked by the figure that stands out
+    most, which may be their agreement with their neighbours.
 
     Args:
         figures: Figures of every view.
@@ -122,9 +127,9 @@ def _badness(symptom: _Symptom, figures: Sequence[MaskFigures]) -> Float[np.ndar
         values = np.log2(1 + values)
     if np.isnan(values).all():
         return np.zeros(len(values))
-    apart = values - np.nanmedian(values)
-    spread = max(1.4826 * float(np.nanmedian(np.abs(apart))), symptom.spread)
-    return np.nan_to_num(symptom.worse * apart / spread)
+    apart = symptom.worse * (values - np.nanmedian(values))
+    spreads = 1.4826 * np.nanmedian(np.abs(apart)), np.nanquantile(apart, 1 - USUAL) / USUAL_WIDTH
+    return np.nan_to_num(apart / max(*spreads, symptom.spread))
 
 
 def _values(figures: Sequence[MaskFigures], name: str) -> Float[np.ndarray, "V"]:
