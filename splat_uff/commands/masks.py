@@ -155,12 +155,17 @@ def _make(
 
 def _look(capture: "Capture", folder: Path | None, looking: Looking, memory: "Memory") -> None:
     """Show and judge the masks of the training views, from the folder or the capture's own."""
-    from splat_uff.masks.gather import OWN, gather_masks
+    from splat_uff.masks.gather import OWN, gather_masks, lacks_masks
     from splat_uff.report.judgement import judgement_table
     from splat_uff.report.mask_sheet import write_mask_sheet
     from splat_uff.run.judge_masks import judge_capture
     from splat_uff.system.progress import notice, print_result
 
+    if folder is None and lacks_masks(capture):
+        raise InputError(
+            f"{capture.folder} has no masks to look at; make some with --model, or say with "
+            "--output DIR where they are."
+        )
     bags = gather_masks(capture, OWN if folder is None else str(folder), memory=memory)
     given = looking.gaussians
     seen = None if given is None else _gaussians_of(given, capture)

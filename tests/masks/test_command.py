@@ -57,6 +57,7 @@ def test_masks_of_a_capture_are_judged_by_a_run_of_it(toy, trained, capsys):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
+        (("--judge",), "has no masks to look at; make some with --model"),
         (("--show", "a.jpg"), "expected a file that ends in .png"),
         (("--json",), "go with --judge"),
         (("--model", "a", "--sam-checkpoint", "b.pth"), "give either --model or --sam-checkpoint"),
