@@ -21,6 +21,7 @@ from stand_in import StandIn, photo_key
 from splat_uff.capture.images import to_bytes
 from splat_uff.capture.records import Capture, View
 from splat_uff.evaluate.score import evaluate
+from splat_uff.gaussians.click_guide import ClickGuide
 from splat_uff.masks.automatic import generate_masks
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.config import Prompting, SamSettings
@@ -41,10 +42,15 @@ CLICKS = {
     "adaptive 200": (32, Prompting(prompts=200), True),
     "adaptive 300": (32, Prompting(prompts=300), True),
     "adaptive 200, anywhere": (32, Prompting(prompts=200), False),
+    "adaptive 64, guided": (32, Prompting(prompts=64), None),
+    "adaptive 100, guided": (32, Prompting(prompts=100), None),
+    "adaptive 150, guided": (32, Prompting(prompts=150), None),
+    "adaptive 200, guided": (32, Prompting(prompts=200), None),
     "grid 14, on the scene": (14, Prompting("grid"), True),
     "grid 22, on the scene": (22, Prompting("grid"), True),
 }
-"""Points along a side of a grid, kind and budget, and whether alpha says where, by name."""
+"""Points along a side of a grid, kind and budget, and whether alpha says where, by name; if None,
+the Gaussians say where, and the masks of earlier photos what to click (`ClickGuide`)."""
 ALL = "all masks"
 """Name of the row with the simulated masks themselves."""
 
@@ -84,12 +90,15 @@ def masks_of(run: Run, capture: Capture, true: Bags, name: str) -> tuple[Bags, d
     else:
         side, prompting, on_scene = CLICKS[name]
         settings = SamSettings(points_per_side=side)
-        found = {
-            view.name: generate_masks(
-                model, pixels(view), settings, prompting, where=scene_of(view) if on_scene else None
-            ).masks
-            for view in views
-        }
+        guide, found = ClickGuide(run.gaussians, ""), {}
+        for view in views:
+            how = {"where": scene_of(view)} if on_scene else {}
+            if on_scene is None:
+                how = {"where": guide.where(view.camera), "seeds": guide.seeds(view.camera)}
+            made = generate_masks(model, pixels(view), settings, prompting, **how).masks
+            found[view.name] = made
+            if on_scene is None:
+                guide.add(view.camera, made)
     seconds = time.perf_counter() - start
     recalls = [recall(by_name[view.name], found[view.name]) for view in views]
     bags = Bags.of(views, lambda view: found[view.name], threads=1)

@@ -21,6 +21,7 @@ from splat_uff.system.errors import InputError
 
 if TYPE_CHECKING:
     from splat_uff.capture import Capture
+    from splat_uff.masks.segmenter import Guide, Segmenter
     from splat_uff.render import Gaussians
     from splat_uff.system.memory import Memory
 
@@ -35,9 +36,6 @@ class Looking:
     """Picture to write: photos and their masks, coarse and fine (.png)."""
     judge: Switch = False
     """Print coverage, overlap and crossings of the masks, and the ten worst views."""
-    gaussians: Annotated[Path | None, tyro.conf.arg(metavar="FILE|RUN")] = None
-    """Splats of the capture, or a run of it: how well neighbouring views agree through them is
-    judged, too."""
     json: Switch = False
     """Print the judgement as JSON."""
 
@@ -54,8 +52,8 @@ class Looking:
         """
         if self.show is not None and self.show.suffix.lower() not in PICTURES:
             raise InputError(f"--show is {self.show}; expected a file that ends in .png.")
-        if (self.gaussians is not None or self.json) and not self.judge:
-            raise InputError("--gaussians and --json go with --judge; add it.")
+        if self.json and not self.judge:
+            raise InputError("--json goes with --judge; add it.")
 
 
 def masks(
@@ -67,6 +65,7 @@ def masks(
     model: Annotated[str | None, tyro.conf.arg(metavar="PATH|NAME")] = None,
     sam_checkpoint: File = None,
     sam_model: SamModel = "vit_h",
+    gaussians: Annotated[Path | None, tyro.conf.arg(metavar="FILE|RUN")] = None,
     size: Annotated[int, tyro.conf.arg(aliases=("--max-size",))] = 400,
     output: Folder = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -87,37 +86,53 @@ def masks(
         sam_checkpoint: Weights of Segment Anything, which its own generator then uses with a whole
             grid of clicks; the default is the environment variable SPLAT_UFF_SAM_CHECKPOINT.
         sam_model: Model that a checkpoint of Segment Anything belongs to.
+        gaussians: Splats of the capture, or a run of it: adaptive clicks then fall on the scene,
+            first on what the masks of earlier photos show; and how well neighbouring views agree
+            through the splats is judged, too.
         size: Longer side of the photos to segment, in pixels; use the same size for train.
         output: Folder for NAME/000.png ..., to pass to train --masks; the default is train_seg and
             val_seg in the capture, where train looks for masks.
         device: Device to compute on; auto is cuda if torch finds it, else cpu.
     """
     from splat_uff.capture import read_capture
-    from splat_uff.settings import convert
+    from splat_uff.masks.generate import write_masks_of
     from splat_uff.system.memory import GIGABYTE, MEMORY_GB, Memory
 
-    convert(dataclasses.asdict(settings), SamSettings, source="")
-    convert(dataclasses.asdict(prompting), Prompting, source="")
+    _check(settings, prompting, size)
     looking.check()
-    if size < 16:
-        raise InputError(f"--size is {size}; expected at least 16 pixels.")
-    checkpoint = _checkpoint(model, sam_checkpoint, prompting, looking)
+    guided = gaussians is not None
+    checkpoint = _checkpoint(model, sam_checkpoint, prompting, looking, guided=guided)
     memory = Memory(MEMORY_GB * GIGABYTE, output or data)
     capture = read_capture(data, size=size, memory=memory)
+    seen = None if gaussians is None else _gaussians_of(gaussians, capture)
+    made = None
     if model is not None:
-        made = _make(capture, model, sam_model, settings, prompting, output, device)
-        print(f"masks of {made} views made, in {output or data}")
+        guide = None if gaussians is None or seen is None else _guide(seen, gaussians)
+        asked = _segmenter(model, sam_model, device), settings, prompting
+        made = write_masks_of(capture, *asked, folder=output, guide=guide)
     elif checkpoint is not None:
         made = make_masks(capture, checkpoint, sam_model, settings, output, device)
+    if made is not None:
         print(f"masks of {made} views made, in {output or data}")
     if looking.wanted:
-        _look(capture, output, looking, memory)
+        _look(capture, output, looking, seen, memory)
+
+
+def _check(settings: SamSettings, prompting: Prompting, size: int) -> None:
+    from splat_uff.settings import convert
+
+    for given in (settings, prompting):
+        convert(dataclasses.asdict(given), type(given), source="")
+    if size < 16:
+        raise InputError(f"--size is {size}; expected at least 16 pixels.")
 
 
 def _checkpoint(
-    model: str | None, given: Path | None, prompting: Prompting, looking: Looking
+    model: str | None, given: Path | None, prompting: Prompting, looking: Looking, *, guided: bool
 ) -> Path | None:
     """Weights for Segment Anything's own generator; None if another model makes masks, or none."""
+    if guided and not (looking.judge or model is not None):
+        raise InputError("--gaussians goes with --model or --judge; add one.")
     if model is not None and given is not None:
         raise InputError("give either --model or --sam-checkpoint, and not both.")
     if model is not None or (looking.wanted and given is None):
@@ -136,24 +151,29 @@ def _checkpoint(
     return checkpoint
 
 
-def _make(
-    capture: "Capture",
-    model: str,
-    sam_model: SamModel,
-    settings: SamSettings,
-    prompting: Prompting,
-    output: Path | None,
-    device: str,
-) -> int:
-    from splat_uff.masks.generate import write_masks_of
+def _segmenter(model: str, sam_model: SamModel, device: str) -> "Segmenter":
     from splat_uff.masks.models import load_segmenter
     from splat_uff.system.machine import choose_device
 
-    segmenter = load_segmenter(model, sam_model=sam_model, device=choose_device(device))
-    return write_masks_of(capture, segmenter, settings, prompting, folder=output)
+    return load_segmenter(model, sam_model=sam_model, device=choose_device(device))
 
 
-def _look(capture: "Capture", folder: Path | None, looking: Looking, memory: "Memory") -> None:
+def _guide(gaussians: "Gaussians", path: Path) -> "Guide":
+    from splat_uff.gaussians.click_guide import ClickGuide
+    from splat_uff.run.folder import RunFolder
+    from splat_uff.run.provenance import digest_of
+
+    is_run = (path / "config.toml").is_file()
+    return ClickGuide(gaussians, digest_of(RunFolder(path).gaussians if is_run else path))
+
+
+def _look(
+    capture: "Capture",
+    folder: Path | None,
+    looking: Looking,
+    gaussians: "Gaussians | None",
+    memory: "Memory",
+) -> None:
     """Show and judge the masks of the training views, from the folder or the capture's own."""
     from splat_uff.masks.gather import OWN, gather_masks, lacks_masks
     from splat_uff.report.judgement import judgement_table
@@ -167,9 +187,7 @@ def _look(capture: "Capture", folder: Path | None, looking: Looking, memory: "Me
             "--output DIR where they are."
         )
     bags = gather_masks(capture, OWN if folder is None else str(folder), memory=memory)
-    given = looking.gaussians
-    seen = None if given is None else _gaussians_of(given, capture)
-    judgement = judge_capture(capture, bags, seen, memory=memory) if looking.judge else None
+    judgement = judge_capture(capture, bags, gaussians, memory=memory) if looking.judge else None
     if looking.show is not None:
         write_mask_sheet(looking.show, capture, bags, judgement=judgement)
         notice(f"picture: {looking.show}")

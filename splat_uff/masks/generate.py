@@ -21,7 +21,7 @@ from splat_uff.system.files import replacing_folder, require_apart, visible_entr
 from splat_uff.system.progress import notice, track
 
 if TYPE_CHECKING:
-    from splat_uff.masks.segmenter import Segmenter
+    from splat_uff.masks.segmenter import Guide, Segmenter
 
 
 def write_sam_masks(
@@ -56,9 +56,16 @@ def write_sam_masks(
     from splat_uff.masks.sam import SamSegmenter, fingerprint_of
 
     fingerprint = fingerprint_of(checkpoint)
+    keys = {view: _key(view, fingerprint, settings, GRID) for view in _views(capture)}
     if settings.min_mask_region_area:
+        from splat_uff.masks.automatic import generate_masks
+
         segmenter = SamSegmenter(sam, fingerprint)
-        return write_masks_of(capture, segmenter, settings, GRID, folder=folder, keep=keep)
+
+        def clean(view: View) -> MaskSet:
+            return generate_masks(segmenter, _as_bytes(view), settings, GRID).masks
+
+        return _write_all(capture, clean, keys, folder, keep=keep)
     from segment_anything import SamAutomaticMaskGenerator
 
     generator = SamAutomaticMaskGenerator(sam, **dataclasses.asdict(settings))
@@ -68,7 +75,6 @@ def write_sam_masks(
         found = [each["segmentation"] for each in generator.generate(_as_bytes(view))]
         return MaskSet.of(np.array(found, bool).reshape(-1, height, width))
 
-    keys = {view: _key(view, fingerprint, settings, GRID) for view in _views(capture)}
     return _write_all(capture, make, keys, folder, keep=keep)
 
 
@@ -80,6 +86,7 @@ def write_masks_of(
     *,
     folder: Path | None = None,
     keep: bool = False,
+    guide: "Guide | None" = None,
 ) -> int:
     """Make the masks of all views that lack masks of the same model, settings and photo.
 
@@ -94,6 +101,8 @@ def write_masks_of(
         prompting: Kind of clicks, and how many at most.
         folder: Folder for `NAME/000.png` ...; `train_seg` and `val_seg` of the capture if None.
         keep: Keep all existing masks, whatever made them and with whatever settings.
+        guide: Guide of adaptive clicks, to the scene and to what the photos before show. The masks
+            of a photo then depend on those of the photos before it, in the order of the capture.
 
     Returns:
         Number of views whose masks were made.
@@ -104,14 +113,19 @@ def write_masks_of(
     """
     from splat_uff.masks.automatic import generate_masks
 
-    def make(view: View) -> MaskSet:
-        where = _clickable(view, prompting)
-        return generate_masks(segmenter, _as_bytes(view), settings, prompting, where=where).masks
+    guide = None if prompting.clicks == GRID.clicks else guide
 
-    keys = {
-        view: _key(view, segmenter.fingerprint, settings, prompting) for view in _views(capture)
-    }
-    return _write_all(capture, make, keys, folder, keep=keep)
+    def make(view: View) -> MaskSet:
+        image, where = _as_bytes(view), _clickable(view, prompting)
+        if guide is None:
+            return generate_masks(segmenter, image, settings, prompting, where=where).masks
+        scene, seeds = guide.where(view.camera), guide.seeds(view.camera)
+        where = scene if where is None else scene & where
+        return generate_masks(segmenter, image, settings, prompting, where=where, seeds=seeds).masks
+
+    weights = segmenter.fingerprint + (f" {guide.fingerprint}" if guide else "")
+    keys = {view: _key(view, weights, settings, prompting) for view in _views(capture)}
+    return _write_all(capture, make, keys, folder, keep=keep, guide=guide)
 
 
 def _views(capture: Capture) -> list[View]:
@@ -124,26 +138,39 @@ def _write_all(
     keys: Mapping[View, str],
     folder: Path | None,
     *,
-    keep: bool,
+    keep: bool = False,
+    guide: "Guide | None" = None,
 ) -> int:
     """Make and write the masks of the views that lack those of their key; return their number."""
     jobs = [(view, folder or capture.folder / "train_seg") for view in capture.train]
     jobs += [(view, folder or capture.folder / f"{capture.held_out}_seg") for view in capture.val]
     _check_places(jobs)
-    due = []
+    due = set()
     for view, place in jobs:
-        key = keys[view]
         if keep and (place / view.name).is_dir() and visible_entries(place / view.name):
             continue
-        if _made_by(place / view.name) != key:
-            due.append((view, place / view.name, key))
+        if _made_by(place / view.name) != keys[view]:
+            due.add(view)
     if len(due) < len(jobs):
         notice(f"{len(jobs) - len(due)} of {len(jobs)} views have their masks already.")
-    for view, place, key in track(due, "masks", len(due)):
-        masks = make(view)
-        with replacing_folder(place) as temporary:
-            _write(temporary, masks, key)
+    steps = [(view, place / view.name) for view, place in jobs if guide or view in due]
+    for view, place in track(steps, "masks", len(steps)):
+        if view in due:
+            masks = make(view)
+            with replacing_folder(place) as temporary:
+                _write(temporary, masks, keys[view])
+        else:
+            masks = _read(place, view)
+        if guide:
+            guide.add(view.camera, masks)
     return len(due)
+
+
+def _read(folder: Path, view: View) -> MaskSet:
+    """Masks that `_write` wrote for a view."""
+    height, width = view.image.shape[:2]
+    pictures = [np.asarray(Image.open(path)) > 0 for path in sorted(folder.glob("*.png"))]
+    return MaskSet.of(np.array(pictures, bool).reshape(-1, height, width))
 
 
 def _write(folder: Path, masks: MaskSet, key: str) -> None:

@@ -63,7 +63,7 @@ def find_model(path_or_name: str) -> Path:
         return Path(path_or_name)
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", path_or_name, re.ASCII):
         raise InputError(f"no folder {path_or_name}; {_advice(EXAMPLE)}.")
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import snapshot_download  # pyright: ignore[reportMissingImports]
 
     reason = ""
     for cached in (True, False):  # What is in the cache answers without network.
@@ -172,7 +172,7 @@ def _is_plain(name: Any) -> bool:
 
 def _count(weights: list[Path]) -> tuple[int, int]:
     """Number of tensors in files of weights, and of numbers in these."""
-    from safetensors import safe_open
+    from safetensors import safe_open  # pyright: ignore[reportMissingImports]
 
     tensors = numbers = 0
     for path in weights:

@@ -57,7 +57,7 @@ def require_onnxruntime(device: str = "cpu") -> Any:
         InputError: If it is not installed, or lacks the device.
     """
     try:
-        import onnxruntime
+        import onnxruntime  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(
             'models as ONNX files need onnxruntime; pip install "splat-uff[onnx]".'

@@ -3,9 +3,11 @@
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from splat_uff.geometry.cameras import Camera
+from splat_uff.masks.records import MaskSet
 from splat_uff.system.records import array_record
 
 
@@ -33,6 +35,28 @@ class Encoded(Protocol):
 
     def upsample(self, logits: Float[Tensor, "K h w"]) -> Float[Tensor, "K H W"]:
         """Mask logits at the size of the photo."""
+        ...
+
+
+@runtime_checkable
+class Guide(Protocol):
+    """Knowledge of where to click in a photo, which grows with every photo that has its masks."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Text that differs for other knowledge; masks are kept under it."""
+        ...
+
+    def where(self, camera: Camera) -> Bool[np.ndarray, "H W"]:
+        """Pixels that show the scene."""
+        ...
+
+    def seeds(self, camera: Camera) -> Float[np.ndarray, "P 2"]:
+        """Clicks (x, y), in pixels, on what other photos show."""
+        ...
+
+    def add(self, camera: Camera, masks: MaskSet) -> None:
+        """Learn the masks of a photo."""
         ...
 
 

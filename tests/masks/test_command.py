@@ -8,6 +8,9 @@ import pytest
 from PIL import Image
 
 from splat_uff.cli import main
+from splat_uff.gaussians.ply import save_ply
+from splat_uff.gaussians.similarity import move_gaussians
+from splat_uff.run.open import open_run
 
 
 @pytest.fixture
@@ -21,8 +24,15 @@ def capture(toy, tmp_path):
     return folder
 
 
+def splats_of(run, folder):
+    """Gaussians of a run in the frame of its capture."""
+    opened = open_run(run)
+    save_ply(folder / "splats.ply", move_gaussians(opened.gaussians, opened.source_from_world))
+    return folder / "splats.ply"
+
+
 def test_a_model_of_transformers_makes_masks_that_are_shown_and_judged(
-    capture, tmp_path, capsys, monkeypatch
+    capture, trained, tmp_path, capsys
 ):
     pytest.importorskip("transformers", reason='pip install "splat-uff[transformers]"')
     from tests.masks.small_models import save_small
@@ -36,6 +46,12 @@ def test_a_model_of_transformers_makes_masks_that_are_shown_and_judged(
     assert len(made) == 3
     main([*same])
     assert "masks of 0 views made" in capsys.readouterr().out
+    before = sorted(path.read_bytes() for path in capture.glob("train_seg/*/made_by.json"))
+    main([*same, "--gaussians", str(splats_of(trained, tmp_path))])
+    assert "views made" in capsys.readouterr().out
+    after = sorted(path.read_bytes() for path in capture.glob("train_seg/*/made_by.json"))
+    assert len(before) == len(after) == 3
+    assert before != after
     sheet = tmp_path / "sheet.png"
     main(
         ["masks", "--data", str(capture), "--size", "48", "--judge", "--json", "--show", str(sheet)]
@@ -57,9 +73,10 @@ def test_masks_of_a_capture_are_judged_by_a_run_of_it(toy, trained, capsys):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
+        (("--show", "a.png", "--gaussians", "a.ply"), "goes with --model or --judge"),
         (("--judge",), "has no masks to look at; make some with --model"),
         (("--show", "a.jpg"), "expected a file that ends in .png"),
-        (("--json",), "go with --judge"),
+        (("--json",), "goes with --judge"),
         (("--model", "a", "--sam-checkpoint", "b.pth"), "give either --model or --sam-checkpoint"),
         (("--sam-checkpoint", "b.pth", "--prompts", "9"), "clicks on its whole grid"),
         (("--model", "no.pth"), "no checkpoint no.pth"),

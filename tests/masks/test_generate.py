@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -209,3 +210,35 @@ def test_sam_masks_of_two_views_never_meet(
         write_sam_masks(nested, small_sam, checkpoint, LOOSE)
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.name]
     assert write_sam_masks(twins, small_sam, checkpoint, LOOSE) == 3
+
+
+class Notes:
+    """A guide that notes what it is asked and told."""
+
+    fingerprint = "notes"
+
+    def __init__(self):
+        self.told = []
+
+    def where(self, camera):
+        return np.ones((SIZE, SIZE), bool)
+
+    def seeds(self, camera):
+        return np.array([[1.0 + len(self.told), 2.0]])
+
+    def add(self, camera, masks):
+        self.told.append(masks.packed.tobytes())
+
+
+def test_a_guide_learns_all_photos_in_order_also_when_masks_are_there(capture, small_sam):  # noqa: F811
+    few, model = Prompting(prompts=6), SamSegmenter(small_sam, "small")
+    whole, again = Notes(), Notes()
+    assert write_masks_of(capture, model, LOOSE, few, guide=whole) == 3
+    assert len(whole.told) == 3
+    made = capture.folder / "train_seg" / "b"
+    before = {path.name: path.read_bytes() for path in made.iterdir()}
+    shutil.rmtree(made)
+    assert write_masks_of(capture, model, LOOSE, few, guide=again) == 1
+    assert again.told == whole.told
+    assert {path.name: path.read_bytes() for path in made.iterdir()} == before
+    assert write_masks_of(capture, model, LOOSE, few) == 3  # Without a guide, other masks.
