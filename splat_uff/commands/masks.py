@@ -1,7 +1,7 @@
 """`masks`: make the masks of a capture with a model that answers clicks, show and judge them."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -187,6 +187,14 @@ def _look(
             "--output DIR where they are."
         )
     bags = gather_masks(capture, OWN if folder is None else str(folder), memory=memory)
+    has_masks = [len(bags[index][0]) > 0 for index in range(len(bags))]
+    if not all(has_masks):
+        notice(
+            f"{has_masks.count(False)} of {len(has_masks)} photos have no masks and are left out."
+        )
+        views = [view for view, has in zip(capture.train, has_masks, strict=True) if has]
+        capture = replace(capture, train=tuple(views))
+        bags = [bags[index] for index, has in enumerate(has_masks) if has]
     judgement = judge_capture(capture, bags, gaussians, memory=memory) if looking.judge else None
     if looking.show is not None:
         write_mask_sheet(looking.show, capture, bags, judgement=judgement)
@@ -201,8 +209,15 @@ def _gaussians_of(path: Path, capture: "Capture") -> "Gaussians":
     """Gaussians of a run of the capture, or of a file in the frame of its poses."""
     if (path / "config.toml").is_file():
         from splat_uff.run.open import open_run
+        from splat_uff.run.provenance import fingerprint_of
 
-        return open_run(path, capture=capture).gaussians
+        run = open_run(path, capture=capture)
+        if run.provenance.fingerprint != fingerprint_of(capture.folder, path):
+            raise InputError(
+                f"{path} is not a run of {capture.folder}, or the capture has changed since; pass "
+                "a run of it, or splats in its frame."
+            )
+        return run.gaussians
     from splat_uff.gaussians.placed import place_source
     from splat_uff.gaussians.source import read_given
 

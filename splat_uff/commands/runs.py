@@ -179,4 +179,4 @@ def export(
     output = output or run / "export"
     written = export_run(open_run(run), output, wanted)
     parts = sum(path.parent.name == "parts" for path in written)
-    print(f"{parts} parts, {len(written)} files in {output}")
+    print(f"{f'{parts} parts, ' if parts else ''}{len(written)} files in {output}")

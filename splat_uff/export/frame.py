@@ -12,6 +12,7 @@ from splat_uff.system.errors import InputError, argument
 
 OUTERMOST = 1.0
 """Percentage of the Gaussians on either side of an axis that do not count as the scene's extent."""
+SHORTEST = 1e-9
 UP_IN_FILES = np.array([0.0, -1.0, 0.0])
 """Direction that is up in an upright `.ply`, as in captures of COLMAP; SuperSplat and others turn
 it upwards."""
@@ -29,8 +30,11 @@ def export_frame(run: Run, wanted: Export) -> Float[np.ndarray, "4 4"]:
     if wanted.up != "as it is":
         similarity[:3, :3] = rotation_between(_up_of(run, wanted.up), UP_IN_FILES)
     length = wanted.scale_to
-    if not 0 <= length < np.inf:
-        raise InputError(f"{argument('scale_to')} is {length}; expected a length above 0.")
+    if not (length == 0 or SHORTEST <= length <= 1 / SHORTEST):
+        raise InputError(
+            f"{argument('scale_to')} is {length}; expected a length above 0, from {SHORTEST:g} to "
+            f"{1 / SHORTEST:g}."
+        )
     if length:
         turned = centres_of(run.table) @ similarity[:3, :3].T
         low, high = np.percentile(turned, [OUTERMOST, 100 - OUTERMOST], axis=0)

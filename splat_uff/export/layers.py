@@ -15,8 +15,8 @@ from splat_uff.formats.ply import write_ply
 from splat_uff.render.harmonics import C0
 from splat_uff.system.files import write_json
 
-LONGEST_NAME = 60
-"""Most characters of a part's name in the name of its file."""
+LONGEST_NAME = 120
+"""Most bytes of a part's name in the name of its file; systems allow 255 in all."""
 NOT_PLAIN = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]+')
 """Characters that a file's name cannot have on some system."""
 
@@ -32,7 +32,8 @@ def file_name(number: str, name: str) -> str:
         >>> file_name("08", "leg 2"), file_name("09", "")
         ('08 leg 2 part', '09 part')
     """
-    plain = " ".join(NOT_PLAIN.sub(" ", name).split())[:LONGEST_NAME].rstrip(" .")
+    plain = " ".join(NOT_PLAIN.sub(" ", name).split())
+    plain = plain.encode()[:LONGEST_NAME].decode(errors="ignore").rstrip(" .")
     ending = ["part"] if not plain or plain[-1].isdigit() else []
     return " ".join([number, *plain.split(), *ending])
 

@@ -18,6 +18,8 @@ from splat_uff.export.level import Level
 from splat_uff.export.splats import (
     PART_ENDINGS,
     choose_origin,
+    move_origin,
+    warn_of_clipped_scales,
     whole_labels,
     with_labels,
     write_splats,
@@ -96,13 +98,18 @@ class _Job:
         self.frame = export_frame(run, wanted)
         self.table = self._moved(run.table)
         self.origin = NO_ORIGIN
-        if {"parts", "scene"} & set(wanted.kinds):
-            self.origin = choose_origin(self.table, self._format_of_centres)
+        few_bits = self._formats_of_few_bits()
+        if few_bits or {"parts", "scene"} & set(wanted.kinds):
+            self.origin = choose_origin(self.table, few_bits[0] if few_bits else "ply")
+        if "spz" in few_bits:
+            warn_of_clipped_scales(self.table)
 
-    @property
-    def _format_of_centres(self) -> str:
-        """Format that decides whether the centres need another origin."""
-        return self.wanted.format if "parts" in self.wanted.kinds else "ply"
+    def _formats_of_few_bits(self) -> list[str]:
+        """Formats to be written that hold centres of 32 bits at most."""
+        wanted, kinds = self.wanted, set(self.wanted.kinds)
+        whole = {"parts", "scene"} if wanted.format != "glb" else {"parts"}
+        found = [wanted.format] if wanted.format != "ply" and kinds & whole else []
+        return found + [kind for kind in ("glb", "collision") if kind in kinds]
 
     @cached_property
     def nodes(self) -> list[dict[str, Any]]:
@@ -143,6 +150,9 @@ class _Job:
         return with_labels(self._moved(source.table), whole_labels(columns, source.kept))
 
     def _moved(self, table: np.ndarray) -> np.ndarray:
+        is_turned = np.abs(self.frame[:3, :3] - self.frame[0, 0] * np.eye(3)).max() > 0
+        if is_turned and "f_rest_45" in (table.dtype.names or ()):
+            notice("harmonics of degree 4 cannot be turned and are left out of the files.")
         is_moved = not np.array_equal(self.frame, np.eye(4))
         return move_table(table, self.frame) if is_moved else table
 
@@ -269,11 +279,12 @@ def _write_collision(job: _Job, place: Path) -> Mapping[str, Any]:
     from splat_uff.export.collision import collision_pieces, write_collision
 
     (place / "collision").mkdir()
-    record = []
+    table, record = move_origin(job.table, job.origin), []
     for rank, node in enumerate(track(job.parts, "collision", len(job.parts)), start=1):
-        found = collision_pieces(job.table, job.run.walk, node)
+        found = collision_pieces(table, job.run.walk, node)
         name = f"collision/{job.name_of(rank)}.obj"
-        write_collision(place / name, found.pieces, job.names.get(node, "") or f"node_{node}")
+        title = f"part_{job.name_of(rank)} {job.names.get(node, '')}".strip()
+        write_collision(place / name, found.pieces, title)
         record.append(
             {
                 "file": name,

@@ -22,6 +22,10 @@ from splat_uff.system.progress import notice
 
 PART_ENDINGS: Mapping[str, str] = {**ENDINGS, "glb": ".glb"}
 """Ending of a file of each format."""
+LEAST_SPZ_SCALE, MOST_SPZ_SCALE = -10.0, 5.9375
+"""Least and greatest logarithm of a scale in an `.spz`."""
+SHARE_TO_MENTION = 0.1
+"""Share of clipped scales from which a line says so; flat Gaussians always have some."""
 _WRITERS = {
     "splat": write_splat,
     "compressed-ply": write_compressed_ply,
@@ -49,7 +53,7 @@ def choose_origin(table: np.ndarray, format: str) -> Float[np.ndarray, "3"]:
     if format != "ply":
         origin = near_origin(positions)
         notice(
-            f"the scene lies {precision}; parts as {format} count their centres from the origin "
+            f"the scene lies {precision}; files as {format} count their centres from the origin "
             f"{origin.tolist()}, which hierarchy.json keeps."
         )
         return origin
@@ -59,6 +63,33 @@ def choose_origin(table: np.ndarray, format: str) -> Float[np.ndarray, "3"]:
             f"read 32-bit columns only, pass {argument('format', 'splat')}, which moves the origin."
         )
     return NO_ORIGIN
+
+
+def move_origin(table: np.ndarray, origin: Float[np.ndarray, "3"]) -> np.ndarray:
+    """The same rows with 64-bit centres relative to an origin; the table itself without one."""
+    if not origin.any():
+        return table
+    kinds = [
+        (name, "<f8" if name in ("x", "y", "z") else table.dtype[name])
+        for name in table.dtype.names or ()
+    ]
+    moved = table.astype(kinds)
+    for axis, name in enumerate("xyz"):
+        moved[name] -= origin[axis]
+    return moved
+
+
+def warn_of_clipped_scales(table: np.ndarray) -> None:
+    """Print a notice if scales do not fit into an `.spz`, which has e^-10 to e^5.9."""
+    names = table.dtype.names or ()
+    scales = [table[name] for name in ("scale_0", "scale_1", "scale_2") if name in names]
+    outside = np.mean([(each < LEAST_SPZ_SCALE) | (each > MOST_SPZ_SCALE) for each in scales])
+    if outside >= SHARE_TO_MENTION:
+        notice(
+            f"{outside:.0%} of the scales are below e^{LEAST_SPZ_SCALE:g} or above "
+            f"e^{MOST_SPZ_SCALE:g} and are clipped in .spz; another {argument('scale_to')} or "
+            "format keeps them."
+        )
 
 
 def with_labels(table: np.ndarray, labels: Mapping[str, Int[np.ndarray, "N"]]) -> np.ndarray:

@@ -103,8 +103,7 @@ def build_hierarchy(
         group = _superpoints(lengths, sources, targets, len(points), config.superpoints)
         merges = average_linkage(_mean_features(unit, group), np.bincount(group).astype(float))
         below, heights = _rank_merges(merges, group, config.crumb_exponent)
-    _, nearest = find_nearest(points, means, k=1)
-    tree = _hang_leaves(group[nearest[:, 0]], below, heights)
+    tree = _hang_leaves(_groups_of_all(group, shaping, means), below, heights)
     return Hierarchy(tree, shaping, None if support is None else _of_nodes(tree, support, heights))
 
 
@@ -135,8 +134,7 @@ def consensus_tree(
     if grown is None:
         return None
     group, merges, _ = grown
-    _, nearest = find_nearest(means[shaping], means, k=1)
-    return SceneTree(group[nearest[:, 0]], merges)
+    return SceneTree(_groups_of_all(group, shaping, means), merges)
 
 
 def _grow_by_consensus(
@@ -185,6 +183,22 @@ def _shaping(
         shaping[:] = True
     shaping[shaping] = ~find_outliers(means[shaping])
     return shaping
+
+
+def _groups_of_all(
+    group: Int[np.ndarray, "P"], shaping: Bool[np.ndarray, "N"], means: Float[np.ndarray, "N 3"]
+) -> Int[np.ndarray, "N"]:
+    """Group of every Gaussian: its own if it shapes the tree, otherwise that of the nearest one.
+
+    One that shapes the tree is not looked up among the nearest: another may have the same centre,
+    and a group all of whose Gaussians were taken for others would have none.
+    """
+    found = np.empty(len(means), group.dtype)
+    found[shaping] = group
+    if not shaping.all():
+        _, nearest = find_nearest(means[shaping], means[~shaping], k=1)
+        found[~shaping] = group[nearest[:, 0]]
+    return found
 
 
 def _superpoints(

@@ -475,6 +475,27 @@ def test_formats_of_few_bits_count_from_an_origin_amid_the_scene(run, tmp_path, 
     np.testing.assert_allclose(sorted_centres(table), np.sort(expected, axis=0), atol=2e-3)
 
 
+@pytest.mark.parametrize("wanted", [("glb",), ("collision",), ("scene", "glb")])
+def test_files_of_few_bits_of_any_kind_count_from_an_origin(run, tmp_path, capsys, wanted):
+    far = far_away(run)
+    export_run(far, tmp_path / "out", Export(segments=2, only=wanted, levels=(2,)))
+    assert "hierarchy.json keeps" in capsys.readouterr().err
+    record = json.loads((tmp_path / "out" / "hierarchy.json").read_text())
+    box = np.array(record["nodes"][0]["box"]) - record["origin"]
+    assert np.abs(box).max() < 20
+    for path in (tmp_path / "out").glob("collision/*.obj"):
+        lines = [line.split()[1:] for line in path.read_text().splitlines() if line[:2] == "v "]
+        vertices = np.array(lines, float)
+        size = np.diff(box, axis=0).max()
+        assert (vertices > box[0] - 0.2 * size).all()
+        assert (vertices < box[1] + 0.2 * size).all()
+    for path in (tmp_path / "out").glob("scene.glb"):
+        content = path.read_bytes()
+        header = json.loads(content[20 : 20 + int.from_bytes(content[12:16], "little")])
+        [low] = [each["min"] for each in header["accessors"] if "min" in each]
+        assert low == pytest.approx([box[0][0], -box[1][1], -box[1][2]], abs=1e-4)
+
+
 def test_nothing_is_said_of_an_origin_near_the_scene(run, tmp_path, capsys):
     export_run(
         run, tmp_path / "out", Export(segments=2, format="splat", only=("parts",), levels=())

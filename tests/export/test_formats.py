@@ -135,7 +135,7 @@ def test_up_is_found_from_the_cameras(run, tmp_path):
     np.testing.assert_allclose(turn[:3, :3] @ [0, 0, 1], [0, -1, 0], atol=0.05)
 
 
-@pytest.mark.parametrize("length", [-1.0, np.nan, np.inf])
+@pytest.mark.parametrize("length", [-1.0, np.nan, np.inf, 1e300, 1e-300, 1e39])
 def test_lengths_that_cannot_be_are_refused(run, tmp_path, length):
     with pytest.raises(InputError, match="expected a length above 0"):
         export_run(run, tmp_path / "out", Export(**FEW, scale_to=length))
@@ -201,5 +201,6 @@ def test_formats_that_can_say_so_keep_how_splats_are_drawn(run, tmp_path, format
 def test_names_of_files_are_plain():
     assert file_name("1", "../etc/passwd") == "1 .. etc passwd"
     assert file_name("1", 'a<b>:"c"\n') == "1 a b c"
-    assert file_name("1", "x" * 99 + ".") == "1 " + "x" * 60
+    assert file_name("1", "x" * 199 + ".") == "1 " + "x" * 120
+    assert len(file_name("1", "\N{GRINNING FACE}" * 80).encode()) <= 127
     assert file_name("1", "leg 2") == "1 leg 2 part"

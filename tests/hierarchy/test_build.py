@@ -124,3 +124,15 @@ def test_a_tree_by_consensus_needs_somebody_to_ask():
     means, features, part = scene(np.random.default_rng(0))
     with pytest.raises(ValueError, match="needs the opinions"):
         build_hierarchy(means, features, np.ones(len(part), np.float32), HierarchyConfig())
+
+
+def test_gaussians_with_the_same_centre_leave_no_node_without_leaves():
+    """As in splats far from the origin, whose centres 32 bits round together."""
+    rng = np.random.default_rng(0)
+    means = np.repeat(rng.normal(size=(30, 3)), 40, axis=0).astype(np.float32)
+    features = rng.normal(size=(1200, 8)).astype(np.float32)
+    config = HierarchyConfig(linkage="average", superpoints=400)
+    found = build_hierarchy(means, features, np.ones(1200, np.float32), config)
+    tree = found.tree
+    holders = np.bincount(tree.parents[:-1], minlength=len(tree.parents))
+    assert (holders[tree.num_leaves :] >= 1).all()
