@@ -195,7 +195,7 @@ def _write_parts(job: _Job, place: Path) -> Mapping[str, Any]:
 
 def _write_scene(job: _Job, place: Path) -> None:
     others = job.run.source.content.others
-    write_ply(place / "scene.ply", {**others, "vertex": job.whole()}, job.run.comments)
+    write_ply(place / "scene.ply", {"vertex": job.whole(), **others}, job.run.comments)
     format = job.wanted.format
     if format not in ("ply", "glb"):
         path = place / f"scene{PART_ENDINGS[format]}"
