@@ -56,19 +56,35 @@ class Looking:
             raise InputError("--json goes with --judge; add it.")
 
 
+@dataclass(frozen=True)
+class Answering:
+    """The model that answers clicks, and what guides them."""
+
+    model: Annotated[str | None, tyro.conf.arg(metavar="PATH|NAME")] = None
+    """Folder of a model of transformers (SAM, SAM-HQ, SAM 2, EdgeTAM, SAM 3) or its name on the
+    Hugging Face hub, a pair of ONNX files, or a checkpoint of Segment Anything."""
+    sam_checkpoint: File = None
+    """Weights of Segment Anything, which its own generator then uses with a whole grid of clicks;
+    the default is the environment variable SPLAT_UFF_SAM_CHECKPOINT."""
+    sam_model: SamModel = "vit_h"
+    """Model that a checkpoint of Segment Anything belongs to."""
+    gaussians: Annotated[Path | None, tyro.conf.arg(metavar="FILE|RUN")] = None
+    """Splats of the capture, or a run of it: adaptive clicks then fall on the scene, first on what
+    the masks of earlier photos show; and how well neighbouring views agree through the splats is
+    judged, too."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device to compute on; auto is cuda if torch finds it, else cpu."""
+
+
 def masks(
     settings: Annotated[SamSettings, tyro.conf.arg(name="")] = SamSettings(),
     prompting: Annotated[Prompting, tyro.conf.arg(name="")] = Prompting(),
     looking: Annotated[Looking, tyro.conf.arg(name="")] = Looking(),
+    answering: Annotated[Answering, tyro.conf.arg(name="")] = Answering(),
     *,
     data: Annotated[Path, tyro.conf.arg(metavar="DIR")],
-    model: Annotated[str | None, tyro.conf.arg(metavar="PATH|NAME")] = None,
-    sam_checkpoint: File = None,
-    sam_model: SamModel = "vit_h",
-    gaussians: Annotated[Path | None, tyro.conf.arg(metavar="FILE|RUN")] = None,
     size: Annotated[int, tyro.conf.arg(aliases=("--max-size",))] = 400,
     output: Folder = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
     """Make the masks of a capture with a model that answers clicks, one photo at a time.
 
@@ -80,19 +96,11 @@ def masks(
         settings: Settings of SAM's automatic mask generator.
         prompting: Settings of where the clicks fall.
         looking: Settings of a look at the masks.
+        answering: Model that answers clicks.
         data: Capture, in any supported layout.
-        model: Folder of a model of transformers (SAM, SAM-HQ, SAM 2, EdgeTAM, SAM 3) or its name on
-            the Hugging Face hub, a pair of ONNX files, or a checkpoint of Segment Anything.
-        sam_checkpoint: Weights of Segment Anything, which its own generator then uses with a whole
-            grid of clicks; the default is the environment variable SPLAT_UFF_SAM_CHECKPOINT.
-        sam_model: Model that a checkpoint of Segment Anything belongs to.
-        gaussians: Splats of the capture, or a run of it: adaptive clicks then fall on the scene,
-            first on what the masks of earlier photos show; and how well neighbouring views agree
-            through the splats is judged, too.
         size: Longer side of the photos to segment, in pixels; use the same size for train.
         output: Folder for NAME/000.png ..., to pass to train --masks; the default is train_seg and
             val_seg in the capture, where train looks for masks.
-        device: Device to compute on; auto is cuda if torch finds it, else cpu.
     """
     from splat_uff.capture import read_capture
     from splat_uff.masks.generate import write_masks_of
@@ -100,18 +108,18 @@ def masks(
 
     _check(settings, prompting, size)
     looking.check()
-    guided = gaussians is not None
-    checkpoint = _checkpoint(model, sam_checkpoint, prompting, looking, guided=guided)
+    checkpoint = _checkpoint(answering, prompting, looking)
     memory = Memory(MEMORY_GB * GIGABYTE, output or data)
     capture = read_capture(data, size=size, memory=memory)
-    seen = None if gaussians is None else _gaussians_of(gaussians, capture)
-    made = None
-    if model is not None:
-        guide = None if gaussians is None or seen is None else _guide(seen, gaussians)
-        asked = _segmenter(model, sam_model, device), settings, prompting
+    given, made = answering.gaussians, None
+    seen = None if given is None else _gaussians_of(given, capture)
+    if answering.model is not None:
+        guide = None if given is None or seen is None else _guide(seen, given)
+        asked = _segmenter(answering), settings, prompting
         made = write_masks_of(capture, *asked, folder=output, guide=guide)
     elif checkpoint is not None:
-        made = make_masks(capture, checkpoint, sam_model, settings, output, device)
+        how = answering.sam_model, settings, output, answering.device
+        made = make_masks(capture, checkpoint, *how)
     if made is not None:
         print(f"masks of {made} views made, in {output or data}")
     if looking.wanted:
@@ -127,11 +135,10 @@ def _check(settings: SamSettings, prompting: Prompting, size: int) -> None:
         raise InputError(f"--size is {size}; expected at least 16 pixels.")
 
 
-def _checkpoint(
-    model: str | None, given: Path | None, prompting: Prompting, looking: Looking, *, guided: bool
-) -> Path | None:
+def _checkpoint(answering: Answering, prompting: Prompting, looking: Looking) -> Path | None:
     """Weights for Segment Anything's own generator; None if another model makes masks, or none."""
-    if guided and not (looking.judge or model is not None):
+    model, given = answering.model, answering.sam_checkpoint
+    if answering.gaussians is not None and not (looking.judge or model is not None):
         raise InputError("--gaussians goes with --model or --judge; add one.")
     if model is not None and given is not None:
         raise InputError("give either --model or --sam-checkpoint, and not both.")
@@ -151,11 +158,13 @@ def _checkpoint(
     return checkpoint
 
 
-def _segmenter(model: str, sam_model: SamModel, device: str) -> "Segmenter":
+def _segmenter(answering: Answering) -> "Segmenter":
     from splat_uff.masks.models import load_segmenter
     from splat_uff.system.machine import choose_device
 
-    return load_segmenter(model, sam_model=sam_model, device=choose_device(device))
+    assert answering.model is not None
+    device = choose_device(answering.device)
+    return load_segmenter(answering.model, sam_model=answering.sam_model, device=device)
 
 
 def _guide(gaussians: "Gaussians", path: Path) -> "Guide":

@@ -65,18 +65,16 @@ def find_model(path_or_name: str) -> Path:
         raise InputError(f"no folder {path_or_name}; {_advice(EXAMPLE)}.")
     from huggingface_hub import snapshot_download  # pyright: ignore[reportMissingImports]
 
-    reason = ""
     for cached in (True, False):  # What is in the cache answers without network.
         try:
             found = snapshot_download(path_or_name, allow_patterns=WANTED, local_files_only=cached)
-        except Exception as error:  # Of the network, of the hub, or of the cache.
-            reason = reason_of(error)
+        except Exception:  # Of the network, of the hub, or of the cache: each has its own.
             continue
         if any(Path(found).glob("*.safetensors")) or not cached:
             return Path(found)
     raise InputError(
-        f"no folder {path_or_name}, and no such model in the cache or from the hub ({reason}); "
-        f"{_advice(path_or_name)}."
+        f"no folder {path_or_name}, and no such model in the cache or within reach on the Hugging "
+        f"Face hub; {_advice(path_or_name)}."
     )
 
 
