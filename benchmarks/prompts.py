@@ -16,12 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from stand_in import StandIn, photo_key
 
 from splat_uff.capture.images import to_bytes
 from splat_uff.capture.records import Capture, View
 from splat_uff.evaluate.score import evaluate
 from splat_uff.gaussians.click_guide import ClickGuide
+from splat_uff.hierarchy.dendrogram import Dendrogram, cut_nodes
 from splat_uff.masks.automatic import generate_masks
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.config import Prompting, SamSettings
@@ -46,11 +48,16 @@ CLICKS = {
     "adaptive 100, guided": (32, Prompting(prompts=100), None),
     "adaptive 150, guided": (32, Prompting(prompts=150), None),
     "adaptive 200, guided": (32, Prompting(prompts=200), None),
+    "adaptive 64, by the tree": (32, Prompting(prompts=64), "tree"),
+    "adaptive 100, by the tree": (32, Prompting(prompts=100), "tree"),
     "grid 14, on the scene": (14, Prompting("grid"), True),
     "grid 22, on the scene": (22, Prompting("grid"), True),
 }
 """Points along a side of a grid, kind and budget, and whether alpha says where, by name; if None,
-the Gaussians say where, and the masks of earlier photos what to click (`ClickGuide`)."""
+the Gaussians say where, and the masks of earlier photos what to click (`ClickGuide`); with "tree",
+from half of the photos on, the tree of the masks until then does (`TreeGuide`)."""
+PARTS = 200
+"""Number of parts of the finest cut of a tree that is clicked."""
 ALL = "all masks"
 """Name of the row with the simulated masks themselves."""
 
@@ -90,14 +97,17 @@ def masks_of(run: Run, capture: Capture, true: Bags, name: str) -> tuple[Bags, d
     else:
         side, prompting, on_scene = CLICKS[name]
         settings = SamSettings(points_per_side=side)
-        guide, found = ClickGuide(run.gaussians, ""), {}
-        for view in views:
+        guide, found = (TreeGuide if on_scene == "tree" else ClickGuide)(run.gaussians, ""), {}
+        guided = on_scene in (None, "tree")
+        for number, view in enumerate(views):
             how = {"where": scene_of(view)} if on_scene else {}
-            if on_scene is None:
+            if isinstance(guide, TreeGuide) and number == len(views) // 2:
+                guide.learn_tree(tree_of(run, capture, views[:number], found))
+            if guided:
                 how = {"where": guide.where(view.camera), "seeds": guide.seeds(view.camera)}
             made = generate_masks(model, pixels(view), settings, prompting, **how).masks
             found[view.name] = made
-            if on_scene is None:
+            if guided:
                 guide.add(view.camera, made)
     seconds = time.perf_counter() - start
     recalls = [recall(by_name[view.name], found[view.name]) for view in views]
@@ -113,6 +123,43 @@ def masks_of(run: Run, capture: Capture, true: Bags, name: str) -> tuple[Bags, d
         "projected seconds": round(model.seconds / len(views), 1),
         "own seconds": round(seconds / len(views), 2),
     }
+
+
+class TreeGuide(ClickGuide):
+    """Clicks on the parts of a tree, once there is one."""
+
+    nodes: csr_matrix | None = None
+    """Gaussians of each part [parts, N]."""
+
+    def learn_tree(self, tree: Dendrogram) -> None:
+        """Click the parts of the tree's cut into `PARTS`, and all that they merge into."""
+        parts = cut_nodes(tree, min(PARTS, tree.most_segments))
+        rows, columns = [], []
+        node, leaves = parts, np.arange(len(parts))
+        while True:
+            rows.append(node)
+            columns.append(leaves)
+            up = tree.parents[node]
+            if (up == node).all():
+                break
+            node = up
+        every = np.unique(np.stack([np.concatenate(rows), np.concatenate(columns)]), axis=1)
+        _, row = np.unique(every[0], return_inverse=True)
+        ones = np.ones(len(row), np.float32)
+        self.nodes = csr_matrix((ones, (row, every[1])), shape=(row.max() + 1, tree.num_leaves))
+
+    def known(self, seen: np.ndarray) -> csr_matrix:
+        """Parts of the tree, or masks of earlier photos while there is none."""
+        return super().known(seen) if self.nodes is None else self.nodes
+
+
+def tree_of(
+    run: Run, capture: Capture, views: Sequence[View], found: dict[str, MaskSet]
+) -> Dendrogram:
+    """Tree of the masks of some photos."""
+    bags = Bags.of(views, lambda view: found[view.name], threads=1)
+    seen = FrozenScene(run.gaussians, replace(capture, train=list(views)), bags)
+    return refit(seen, run.provenance.settings)[1].tree
 
 
 def scene_of(view: View) -> np.ndarray | None:

@@ -1,16 +1,18 @@
-"""What a photo and its clicks cost the models of transformers: writes benchmarks/segmenters.json.
+"""What a photo and its clicks cost the models of each backend: writes benchmarks/segmenters.json.
 
     python benchmarks/segmenters.py --output benchmarks/segmenters.json --table
 
 Weights are random, and need no hub: the time does not depend on what they are. Each model is of its
-real size, is saved and loaded as one of the hub's would be, and runs in a process of its own, so
-that its peak memory is known. Beside the time that passes stands the time that processors spend,
-which hardly depends on what else a machine does. EdgeTAM needs timm.
+real size, and runs in a process of its own, so that its peak memory is known. Those of transformers
+are saved and loaded as the hub's would be. Beside the time that passes stands the time that
+processors spend, which hardly depends on what else a machine does. EdgeTAM and the model in the
+shape of MobileSAM need timm.
 """
 
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -21,6 +23,8 @@ import numpy as np
 import torch
 import tyro
 
+from splat_uff.masks.onnx import load_onnx
+from splat_uff.masks.sam import SamSegmenter
 from splat_uff.masks.transformers import load_transformers
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here, peak_memory
@@ -28,6 +32,8 @@ from splat_uff.system.machine import measured_here, peak_memory
 CLICKS = 64
 SIZES = {"400": (300, 400), "1600": (1200, 1600)}
 """Height and width of the photos, pixels."""
+BUDGETS = {"grid": 1024, "adaptive": 200, "guided": 100}
+"""Clicks of a photo: the grid of 32 x 32, and what benchmarks/prompts.py finds enough."""
 
 
 def main(
@@ -68,8 +74,8 @@ def measure(name: str) -> dict[str, Any]:
         return result
 
     with tempfile.TemporaryDirectory() as folder:
-        save(name, Path(folder))
-        segmenter: Any = timed("load", lambda: load_transformers(folder))
+        weights, load = MODELS[name](Path(folder))
+        segmenter: Any = timed("load", load)
     for size, (height, width) in SIZES.items():
         photo = generator.integers(0, 256, (height, width, 3), np.uint8)
         points = generator.random((CLICKS, 2)) * [width, height]
@@ -81,26 +87,137 @@ def measure(name: str) -> dict[str, Any]:
         part: dict(zip(("wall_s", "cpu_s"), np.min(taken, axis=0).round(2).tolist(), strict=True))
         for part, taken in spent.items()
     }
-    row["weights_m"] = round(sum(each.numel() for each in segmenter.model.parameters()) / 1e6, 1)
+    for budget, clicks in BUDGETS.items():
+        parts = row["answer"]["wall_s"] + row["upsample_400"]["wall_s"]
+        row[budget] = {"wall_s": round(row["encode"]["wall_s"] + clicks / CLICKS * parts, 1)}
+    row["weights_m"] = round(weights / 1e6, 1)
     row["peak_gb"] = round(peak_memory() or 0.0, 2)
     row["load_average"] = round(os.getloadavg()[0], 1)
     return row
 
 
-def save(name: str, folder: Path) -> None:
-    """Write a model with random weights and how it prepares photos, as the hub's folders are."""
-    from transformers import Sam2ImageProcessor, Sam3ImageProcessor, SamImageProcessor
+Loading = tuple[int, Callable[[], Any]]
+"""Number of a model's weights, and what loads it."""
 
-    model = MODELS[name]()
+
+def randomised(model: Any) -> Any:
+    """Give a model random weights that keep the size of what flows through it."""
     with torch.no_grad():
         for weight in model.parameters():
             if weight.ndim > 1:
                 weight.normal_(std=weight[0].numel() ** -0.5)
-    model.save_pretrained(folder)
-    kinds = {"SAM ": SamImageProcessor, "SAM-": SamImageProcessor, "SAM 3": Sam3ImageProcessor}
-    kinds["SAM 2"] = kinds["EdgeTAM"] = Sam2ImageProcessor
-    longest = max((each for each in kinds if name.startswith(each)), key=len)
-    kinds[longest]().save_pretrained(folder)
+    return model.eval()
+
+
+def of_transformers(build: Callable[[], Any], processor: str) -> Callable[[Path], Loading]:
+    """A model of transformers, written to a folder as those of the hub are."""
+
+    def write(folder: Path) -> Loading:
+        import transformers
+
+        model = randomised(build())
+        model.save_pretrained(folder)
+        getattr(transformers, processor)().save_pretrained(folder)
+        return count(model), lambda: load_transformers(str(folder))
+
+    return write
+
+
+def of_segment_anything(build: Callable[[], Any]) -> Callable[[Path], Loading]:
+    """A model of the package segment_anything."""
+
+    def make(folder: Path) -> Loading:
+        model = randomised(build())
+        return count(model), lambda: SamSegmenter(model, "")
+
+    return make
+
+
+def of_onnx(build: Callable[[], Any]) -> Callable[[Path], Loading]:
+    """The same as ONNX files, as by segment_anything's scripts/export_onnx_model.py."""
+
+    def export(folder: Path) -> Loading:
+        from segment_anything.utils.onnx import SamOnnxModel
+
+        model = randomised(build())
+        side = model.image_encoder.img_size
+        decoder = SamOnnxModel(model, return_single_mask=False)
+        axes = {name: {1: "points"} for name in ("point_coords", "point_labels")}
+        clicks = {
+            "image_embeddings": torch.randn(1, 256, side // 16, side // 16),
+            "point_coords": torch.zeros(1, 5, 2),
+            "point_labels": torch.zeros(1, 5),
+            "mask_input": torch.zeros(1, 1, side // 4, side // 4),
+            "has_mask_input": torch.zeros(1),
+            "orig_im_size": torch.tensor([300.0, 400.0]),
+        }
+        encoder_names = {"input_names": ["x"], "output_names": ["image_embeddings"]}
+        decoder_names = {
+            "input_names": list(clicks),
+            "output_names": ["masks", "iou_predictions", "low_res_masks"],
+        }
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Of tracing.
+            for module, given, path, names in (
+                (model.image_encoder, (torch.zeros(1, 3, side, side),), "encoder", encoder_names),
+                (decoder, tuple(clicks.values()), "decoder", decoder_names),
+            ):
+                torch.onnx.export(
+                    *(module, given, folder / f"{path}.onnx"),
+                    **names,
+                    dynamic_axes=axes if path == "decoder" else None,
+                    opset_version=17,
+                    dynamo=False,
+                )
+        return count(model), lambda: load_onnx(folder)
+
+    return export
+
+
+def count(model: Any) -> int:
+    """Number of weights."""
+    return sum(each.numel() for each in model.parameters())
+
+
+def original_sam(kind: str) -> Any:
+    """SAM of the package segment_anything."""
+    from segment_anything import sam_model_registry
+
+    return sam_model_registry[kind]()
+
+
+def mobile_sam() -> Any:
+    """SAM with the encoder of MobileSAM's shape: TinyViT-5M of timm at 1024 pixels.
+
+    The last stage is left out, and a neck of two convolutions brings its 160 channels to 256;
+    MobileSAM's own keeps the last stage at the same resolution.
+    """
+    import timm
+
+    sam = original_sam("vit_b")
+    sam.image_encoder = TinyEncoder(
+        timm.create_model("tiny_vit_5m_224", features_only=True, pretrained=False)
+    )
+    return sam
+
+
+class TinyEncoder(torch.nn.Module):
+    """Encoder of photos by TinyViT, with SAM's interface."""
+
+    img_size = 1024
+
+    def __init__(self, body: torch.nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.neck = torch.nn.Sequential(
+            torch.nn.LazyConv2d(256, 1, bias=False), torch.nn.LazyConv2d(256, 3, padding=1)
+        )
+        self(torch.zeros(1, 3, self.img_size, self.img_size))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Features of 1/16 of the photo's resolution."""
+        stages = [each for each in self.body(x) if each.shape[-1] == self.img_size // 16]
+        return self.neck(stages[-1])
 
 
 def sam() -> Any:
@@ -158,22 +275,29 @@ def sam3() -> Any:
     return Sam3TrackerModel(Sam3TrackerConfig())
 
 
-MODELS: dict[str, Callable[[], Any]] = {
-    "EdgeTAM": edgetam,
-    "SAM 2.1 tiny": sam2_tiny,
-    "SAM 2.1 base+": sam2_base,
-    "SAM ViT-B": sam,
-    "SAM-HQ ViT-B": sam_hq,
-    "SAM 3": sam3,
+MODELS: dict[str, Callable[[Path], Loading]] = {
+    "MobileSAM": of_segment_anything(mobile_sam),
+    "MobileSAM (ONNX)": of_onnx(mobile_sam),
+    "EdgeTAM": of_transformers(edgetam, "Sam2ImageProcessor"),
+    "SAM 2.1 tiny": of_transformers(sam2_tiny, "Sam2ImageProcessor"),
+    "SAM 2.1 base+": of_transformers(sam2_base, "Sam2ImageProcessor"),
+    "SAM ViT-B": of_transformers(sam, "SamImageProcessor"),
+    "SAM ViT-B (segment_anything)": of_segment_anything(lambda: original_sam("vit_b")),
+    "SAM ViT-B (ONNX)": of_onnx(lambda: original_sam("vit_b")),
+    "SAM-HQ ViT-B": of_transformers(sam_hq, "SamImageProcessor"),
+    "SAM 3": of_transformers(sam3, "Sam3ImageProcessor"),
+    "SAM ViT-H (segment_anything)": of_segment_anything(lambda: original_sam("vit_h")),
 }
 
 
 def print_table(rows: dict[str, dict[str, Any]]) -> None:
-    """Rows for the documentation, with the time of processors."""
+    """Rows for the documentation: seconds that passed."""
     for name, row in rows.items():
         cells = [f"{row['weights_m']:.0f}"]
         for part in ("encode", "answer", "upsample_400", "upsample_1600"):
-            cells.append(f"{row[part]['cpu_s']:.1f}")
+            cells.append(f"{row[part]['wall_s']:.1f}")
+        for part in BUDGETS:
+            cells.append(f"{row[part]['wall_s']:.0f}")
         print(f"| {name} | " + " | ".join([*cells, f"{row['peak_gb']:.1f}"]) + " |")
 
 

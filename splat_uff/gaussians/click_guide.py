@@ -62,14 +62,7 @@ class ClickGuide:
         if not self._sets:
             return np.empty((0, 2))
         weights = blend_weights(self.gaussians, camera)
-        seen = np.minimum(np.asarray(weights.sum(axis=0)).ravel(), 1.0)
-        lengths = [np.linalg.norm(each) for each in self._seen]
-        alike = [
-            float(seen @ each) / max(length, 1e-12)
-            for each, length in zip(self._seen, lengths, strict=True)
-        ]
-        near = np.argsort(-np.array(alike), kind="stable")[:NEIGHBOURS]
-        sets = csr_matrix(vstack([self._sets[index] for index in near]))
+        sets = self.known(np.minimum(np.asarray(weights.sum(axis=0)).ravel(), 1.0))
         shares = (weights @ sets.T).toarray().T  # [masks, pixels]
         alpha = np.asarray(weights.sum(axis=1)).ravel()
         regions = (shares > MAJORITY * alpha) & (alpha >= MAJORITY)
@@ -87,6 +80,20 @@ class ClickGuide:
             clicks.append((int(row), int(column)))
             left.append(ANSWERS - 1)
         return np.array([(column + 0.5, row + 0.5) for row, column in clicks]).reshape(-1, 2)
+
+    def known(self, seen: Float[np.ndarray, "N"]) -> csr_matrix:
+        """Sets of Gaussians [sets, N] to look for in a photo: masks of those that see most of it.
+
+        Args:
+            seen: Blend weight of each Gaussian in the photo, at most 1.
+        """
+        lengths = [np.linalg.norm(each) for each in self._seen]
+        alike = [
+            float(seen @ each) / max(length, 1e-12)
+            for each, length in zip(self._seen, lengths, strict=True)
+        ]
+        near = np.argsort(-np.array(alike), kind="stable")[:NEIGHBOURS]
+        return csr_matrix(vstack([self._sets[index] for index in near]))
 
 
 def _is_answered(
