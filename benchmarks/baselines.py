@@ -17,9 +17,9 @@ from splat_uff.baselines.maps import describe_capture
 from splat_uff.evaluate.covering import masks_covering
 from splat_uff.evaluate.queries import choose_distances, query_scores
 from splat_uff.evaluate.score import STAGE, scored_camera
-from splat_uff.features.blend import FrozenViews
 from splat_uff.masks.folders import read_masks
 from splat_uff.render import blend_weights
+from splat_uff.render.frozen import FrozenViews
 from splat_uff.run.open import Run, open_run
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here

@@ -23,7 +23,6 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from splat_uff.features.blend import FrozenViews
 from splat_uff.geometry.cameras import Camera
 from splat_uff.geometry.neighbours import find_nearest
 from splat_uff.hierarchy.build import build_hierarchy
@@ -32,6 +31,7 @@ from splat_uff.hierarchy.consensus import Consensus
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.records import MaskSet
 from splat_uff.render import Gaussians
+from splat_uff.render.frozen import FrozenViews
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here, peak_memory
 from splat_uff.system.memory import GIGABYTE, Memory

@@ -14,7 +14,7 @@ from splat_uff.capture.records import Capture, GroundTruth, View
 from splat_uff.capture.rotated import ANGLES
 from splat_uff.evaluate.consistency import Warp, view_consistency
 from splat_uff.evaluate.covering import normalized_covering, segmentation_injectivity
-from splat_uff.features.blend import BlendRows, FrozenViews, blend_pixels
+from splat_uff.features.blend import BlendRows, blend_pixels
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.fit import fit_features
 from splat_uff.features.linkage import average_linkage
@@ -27,6 +27,7 @@ from splat_uff.hierarchy.dendrogram import cut_into
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.records import MaskSet
 from splat_uff.render import Gaussians, blend_weights, rasterization
+from splat_uff.render.frozen import FrozenViews
 from splat_uff.settings import TrainConfig
 from splat_uff.system.errors import InputError, argument, reason_of
 from splat_uff.system.files import write_json

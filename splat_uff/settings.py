@@ -11,7 +11,7 @@ import tyro
 
 from splat_uff.evaluate.config import EvaluateConfig
 from splat_uff.features.config import FeaturesConfig
-from splat_uff.gaussians.config import GaussiansConfig
+from splat_uff.gaussians.config import BordersConfig, GaussiansConfig
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.system.errors import InputError, reason_of, worded
 from splat_uff.system.setting_types import Natural
@@ -30,6 +30,7 @@ class TrainConfig:
     """Seed of every random draw; the same seed gives the same result."""
     views: VirtualConfig = field(default_factory=VirtualConfig)
     gaussians: GaussiansConfig = field(default_factory=GaussiansConfig)
+    borders: BordersConfig = field(default_factory=BordersConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     hierarchy: HierarchyConfig = field(default_factory=HierarchyConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)

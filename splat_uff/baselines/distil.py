@@ -11,11 +11,12 @@ import torch
 from jaxtyping import Bool, Float
 
 from splat_uff.evaluate.queries import DenseView
-from splat_uff.features.blend import BlendRows, FrozenViews, blend_pixels
+from splat_uff.features.blend import BlendRows, blend_pixels
 from splat_uff.geometry.cameras import Camera
 from splat_uff.geometry.neighbours import find_nearest
 from splat_uff.hierarchy.labels import OPAQUE, surface_points
 from splat_uff.render import Gaussians, blend_weights
+from splat_uff.render.frozen import FrozenViews
 from splat_uff.system.progress import progress_bar
 
 STAGE = 5

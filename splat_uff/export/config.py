@@ -41,6 +41,11 @@ class Export:
     """Length that the longest side of the scene gets, for example in metres, without the outermost
     1% of the Gaussians on either side; 0 keeps the unit of the splats."""
 
+    clean: bool = False
+    """Split Gaussians that lie across borders of segments, and fit all to the photos and to the
+    borders for a few steps, so that parts come without their neighbours' fringe. The run stays as
+    it is; how many were split is printed, and kept in hierarchy.json."""
+
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """Kinds of files to write."""

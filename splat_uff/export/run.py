@@ -9,6 +9,7 @@ import numpy as np
 
 from splat_uff import __version__
 from splat_uff.evaluate.score import scored_camera
+from splat_uff.export.clean import clean_run
 from splat_uff.export.cloud import write_boxes, write_cloud
 from splat_uff.export.config import Export
 from splat_uff.export.frame import export_frame
@@ -87,10 +88,15 @@ class _Job:
     """What the writers of all kinds of files share."""
 
     def __init__(self, run: Run, wanted: Export) -> None:
-        self.run, self.wanted = run, wanted
-        self.names = read_names(run.folder)
+        self.clean = clean_run(run) if wanted.clean else None
+        names, nodes = read_names(run.folder), wanted.nodes
+        if self.clean is not None:
+            run = self.clean.run
+            names = {self.clean.node(node): name for node, name in names.items()}
+            nodes = [self.clean.node(node) for node in nodes]
+        self.run, self.wanted, self.names = run, wanted, names
         self.cut = run.nodes(wanted.segments)
-        self.parts = list(dict.fromkeys(wanted.nodes)) or largest_first(self.cut)
+        self.parts = list(dict.fromkeys(nodes)) or largest_first(self.cut)
         if len(self.parts) < wanted.segments and not wanted.nodes:
             notice(f"{wanted.segments} segments were asked for; the tree has {len(self.parts)}.")
         levels = sorted(set(wanted.levels), reverse=True)
@@ -125,6 +131,7 @@ class _Job:
             "num_gaussians": len(self.table),
             "source_from_world": (self.frame @ self.run.files_from_world).tolist(),
             "origin": self.origin.tolist(),
+            **({} if self.clean is None else {"clean": self.clean.describe()}),
             "parts": [],
             "levels": {str(each.level): each.describe() for each in self.levels},
             "nodes": self.nodes,

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splat_uff.features.blend import FrozenViews, blend_pixels
+from splat_uff.features.blend import blend_pixels
 from splat_uff.features.closed_form import closed_form_start
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.cosines import pair_cosines
@@ -21,6 +21,7 @@ from splat_uff.features.ultrametric import average_linkage_similarity, spanning_
 from splat_uff.geometry.cameras import Camera, pixel_centres, ray_directions
 from splat_uff.masks.bags import mask_counts
 from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.render.frozen import FrozenViews
 from splat_uff.system.errors import InputError
 from splat_uff.system.hooks import Hooks
 from splat_uff.system.optimizers import load_state, save_state

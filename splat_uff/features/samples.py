@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from splat_uff.features.blend import BlendRows, FrozenViews, row_sums
+from splat_uff.features.blend import BlendRows, row_sums
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.masks.bags import mask_counts
 from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.render.frozen import FrozenViews
 from splat_uff.system.memory import Kept
 from splat_uff.system.progress import track
 from splat_uff.system.records import array_record

@@ -58,3 +58,22 @@ class GaussiansConfig:
     """Weight of the loss that keeps depth smooth inside the smallest masks; 0 leaves it out."""
     depth_start: Share = 0.25
     """Share of the steps after which the depth loss is switched on."""
+
+
+@dataclass(frozen=True)
+class BordersConfig:
+    """Settings of the clean borders: splitting Gaussians across borders, and fitting them again."""
+
+    rounds: Natural = 0
+    """Rounds of splitting and fitting; 0 leaves the Gaussians as they are fitted to the photos."""
+    steps: Count = 150
+    """Optimiser steps of a round, one photo each."""
+    segments: Count = 200
+    """Number of segments whose borders are kept clean, of a tree by the masks alone."""
+    most_split: Share = 0.1
+    """Most Gaussians split in the first round, as a share of all; each further round may split half
+    as many."""
+    weight: Weight = 1.0
+    """Weight of the loss of Gaussians that show in pixels of other segments."""
+    rate: Positive = 2.5
+    """Learning rates as a multiple of those at the end of the fit."""

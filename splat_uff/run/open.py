@@ -61,6 +61,8 @@ class Run:
     """
     known_capture: Capture | None = field(default=None, repr=False)
     """Capture of the run, if it has already been read."""
+    known_source: SourceSplats | None = field(default=None, repr=False)
+    """Rows of the run's splats, if they are not those of its files."""
 
     @property
     def files_from_world(self) -> Float[np.ndarray, "4 4"]:
@@ -125,6 +127,8 @@ class Run:
     @cached_property
     def source(self) -> SourceSplats:
         """Rows of the run's splats as stored in files, including those that it left out."""
+        if self.known_source is not None:
+            return self.known_source
         source = source_splats(self.gaussians, self.source_from_world, self.folder.original)
         if source.kept.sum() != len(self.gaussians):
             raise InputError(

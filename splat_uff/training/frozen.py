@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from splat_uff.capture import Capture
-from splat_uff.features.blend import FrozenViews
 from splat_uff.features.fit import fit_features
 from splat_uff.features.scene_tree import SceneTree
 from splat_uff.hierarchy.build import Hierarchy, build_hierarchy, consensus_tree
@@ -15,6 +14,7 @@ from splat_uff.hierarchy.consensus import Consensus
 from splat_uff.hierarchy.support import STAGE as SUPPORT_STAGE
 from splat_uff.masks.bags import Bags
 from splat_uff.render import Gaussians
+from splat_uff.render.frozen import FrozenViews
 from splat_uff.run.masks import training_masks
 from splat_uff.run.open import Run
 from splat_uff.settings import TrainConfig

@@ -17,10 +17,12 @@ from splat_uff.evaluate.score import Evaluation
 from splat_uff.features import fit as features_fit
 from splat_uff.formats.keep import keep_file
 from splat_uff.gaussians import fit as gaussians_fit
+from splat_uff.gaussians.borders import clean_borders
 from splat_uff.gaussians.classical import gather_seen, gather_seen_held_out
 from splat_uff.gaussians.placed import Placed, place_as_it_is, place_source
 from splat_uff.gaussians.ply import load_ply, save_ply
 from splat_uff.hierarchy.build import Hierarchy
+from splat_uff.hierarchy.dendrogram import cut_into
 from splat_uff.masks.gather import CLASSICAL
 from splat_uff.render import Gaussians
 from splat_uff.report.write import write_report
@@ -29,9 +31,11 @@ from splat_uff.run.log import write_log
 from splat_uff.run.open import open_run, with_fitted_focal
 from splat_uff.run.provenance import load_arrays, save_arrays
 from splat_uff.system.checkpoints import Checkpoint
+from splat_uff.system.errors import worded
 from splat_uff.system.files import read_arrays, write_arrays, write_json
 from splat_uff.system.hooks import Hooks
 from splat_uff.system.machine import choose_device, peak_memory
+from splat_uff.system.progress import notice
 from splat_uff.training.clock import Clock
 from splat_uff.training.frozen import FrozenScene, grow_tree, tree_for_features
 from splat_uff.training.inputs import TrainInput, TrainOptions
@@ -88,17 +92,55 @@ def place_splats(training: Training) -> Placed | None:
 def fit_gaussians(training: Training, placed: Placed | None) -> Gaussians:
     """Make the Gaussians: take those from elsewhere or from an earlier part of this run, or fit."""
     run, given = training.run, training.given
-    capture, settings = given.capture, given.provenance.settings
-    with training.clock.stage("gaussians"):
-        if placed is not None:
+    settings = given.provenance.settings
+    if placed is not None:
+        if settings.borders.rounds:
+            notice(
+                "splats from elsewhere keep their borders; "
+                f"{worded('Export(clean=True)', command='export --clean')} cleans them."
+            )
+        with training.clock.stage("gaussians"):
             _keep_placed(training, placed)
-        if not run.gaussians.exists():
+    if not run.gaussians.exists():
+        with training.clock.stage("gaussians"):
             gaussians = gaussians_fit.fit_gaussians(
-                capture, settings.gaussians, given.bags, seed=settings.seed,
+                given.capture, settings.gaussians, given.bags, seed=settings.seed,
                 device=training.device, hooks=training.hooks("gaussians"),
             )  # fmt: skip
-            save_ply(run.gaussians, replace(gaussians, fitted_focal=capture.focal))
-        return with_fitted_focal(load_ply(run.gaussians), capture)
+        gaussians = replace(gaussians, fitted_focal=given.capture.focal)
+        save_ply(run.gaussians, _with_clean_borders(training, gaussians))
+    return with_fitted_focal(load_ply(run.gaussians), given.capture)
+
+
+def _with_clean_borders(training: Training, gaussians: Gaussians) -> Gaussians:
+    """Clean the borders of the segments that the masks alone give, if the settings say so."""
+    given = training.given
+    settings = given.provenance.settings
+    if settings.borders.rounds == 0:
+        return gaussians
+    scene = see_scene(training, gaussians)
+    if not any(len(masks) for masks, _ in scene.bags):
+        notice("no photo has masks; borders stay as they were fitted.")
+        return gaussians
+    by_masks = replace(
+        settings,
+        features=replace(settings.features, steps=0),
+        hierarchy=replace(settings.hierarchy, linkage="consensus", resamples=0),
+    )
+    with training.clock.stage("gaussians"):
+        tree = grow_tree(scene, np.zeros((len(gaussians), 1)), by_masks).tree
+        labels = cut_into(tree, settings.borders.segments)
+        cleaned = clean_borders(
+            gaussians, given.capture.train, scene.bags, labels, settings.borders,
+            settings.gaussians, seed=settings.seed, device=training.device,
+        )  # fmt: skip
+    before, after = cleaned.straddling
+    notice(
+        f"{len(cleaned.gaussians) - len(gaussians)} of {len(gaussians)} Gaussians lay across "
+        f"borders and were split; {before:.1%} -> {after:.1%} of their weight is outside of their "
+        "own segments."
+    )
+    return cleaned.gaussians
 
 
 def see_scene(training: Training, gaussians: Gaussians) -> FrozenScene:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from splat_uff.baselines.distil import distil, mean_features, render_features, surface_features
-from splat_uff.features.blend import FrozenViews
 from splat_uff.render import blend_weights
+from splat_uff.render.frozen import FrozenViews
 from tests.features.scenes import tiny_scene
 
 

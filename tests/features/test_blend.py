@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from splat_uff.features.blend import BlendRows, FrozenViews, blend_pixels
+from splat_uff.features.blend import BlendRows, blend_pixels
 from splat_uff.render import rasterize
+from splat_uff.render.frozen import FrozenViews
 from tests.features.scenes import tiny_scene
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from splat_uff.features.blend import BlendRows, FrozenViews
+from splat_uff.features.blend import BlendRows
 from splat_uff.features.closed_form import closed_form_start
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.fit import fit_features
@@ -15,6 +15,7 @@ from splat_uff.features.scene_tree import SceneTree
 from splat_uff.masks.records import MaskSet
 from splat_uff.masks.tree import build_tree
 from splat_uff.render import rasterize
+from splat_uff.render.frozen import FrozenViews
 from splat_uff.system.checkpoints import Checkpoint
 from splat_uff.system.errors import InputError
 from splat_uff.system.hooks import Hooks

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from splat_uff.features.blend import BlendRows, FrozenViews
+from splat_uff.features.blend import BlendRows
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.fit import fit_features
 from splat_uff.features.samples import Samples
+from splat_uff.render.frozen import FrozenViews
 from splat_uff.system.memory import Memory
 from tests.features.scenes import tiny_scene
 

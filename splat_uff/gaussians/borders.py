@@ -1,0 +1,216 @@
+"""Clean borders: Gaussians that show in one segment only, so that parts can be taken away.
+
+A fit to photos does not care which object a Gaussian belongs to, and some lie across borders. Given
+segments of a tree, each round finds the segments' borders in the photos (`segment_map`), splits the
+Gaussians across them (`split_straddlers`), and fits all for a few steps to the photos and to the
+borders. For the latter each segment has a random unit vector, a code; blended codes equal a pixel's
+own code where no Gaussian of another segment shows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from splat_uff.capture.records import View
+from splat_uff.gaussians.config import BordersConfig, GaussiansConfig
+from splat_uff.gaussians.losses import photometric_loss
+from splat_uff.gaussians.segment_maps import segment_map
+from splat_uff.gaussians.straddlers import count_votes, find_straddlers, split_straddlers
+from splat_uff.geometry.cameras import Camera
+from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.render import Gaussians, rasterize
+from splat_uff.render.frozen import FrozenViews
+from splat_uff.render.harmonics import C0, basis_values
+from splat_uff.system.memory import Memory
+from splat_uff.system.progress import progress_bar
+from splat_uff.system.records import array_record
+
+STAGE = 6
+"""Number of this stage's random stream."""
+CODE = 8
+"""Numbers in a code."""
+MARGIN = 0.5
+"""Distance of a pixel's blended codes from its own that costs nothing: a third of the pixel may
+show another segment, as pixels on a border do."""
+MOST_VIEWS = 200
+"""Most photos of a round; rounds take turns among more."""
+MEANS = 0.1
+"""Learning rate of the means at the start of a round, as a share of that at the start of a fit;
+other learning rates are half of the fit's."""
+
+
+@array_record
+class Cleaned:
+    """Gaussians with clean borders, and what they were made of."""
+
+    gaussians: Gaussians
+    """M Gaussians: the N that were given, in order, then the second pieces of those that were
+    split."""
+    labels: Int[np.ndarray, "M"]
+    """Segment of each."""
+    parents: Int[np.ndarray, "M"]
+    """Index of the given Gaussian that each is, or is a piece of."""
+    straddling: tuple[float, float]
+    """Share of blend weight outside of the Gaussians' own segments, before and after."""
+
+
+def clean_borders(
+    gaussians: Gaussians,
+    views: Sequence[View],
+    bags: Sequence[tuple[MaskSet, MaskTree]],
+    labels: Int[np.ndarray, "N"],
+    config: BordersConfig,
+    rates: GaussiansConfig,
+    *,
+    seed: int,
+    device: str = "cpu",
+    most_bytes: float = float("inf"),
+) -> Cleaned:
+    """Split the Gaussians that lie across borders of segments, and fit all to photos and borders.
+
+    Args:
+        gaussians: The N Gaussians, on the CPU.
+        views: Photos with cameras.
+        bags: Masks of each photo.
+        labels: Segment of each Gaussian, from 1.
+        config: Settings of the clean borders.
+        rates: Settings of the fit, for the learning rates and the weight of SSIM.
+        seed: Seed of all draws.
+        device: Device of the optimisation: `cpu` or `cuda`.
+        most_bytes: Most memory for blend weights, in bytes.
+    """
+    parents, before, after = np.arange(len(gaussians)), 0.0, 0.0
+    stride = max(1, -(-len(views) // MOST_VIEWS))
+    with progress_bar("borders", config.rounds * config.steps) as bar:
+        for number in range(config.rounds):
+            chosen = range(number % stride, len(views), stride)
+            some = [views[index] for index in chosen]
+            frozen = FrozenViews(gaussians, [view.camera for view in some], Memory(most_bytes))
+            maps = [
+                segment_map(frozen.matrix(place), bags[index][0], labels, views[index].image)
+                for place, index in enumerate(chosen)
+            ]
+            votes = count_votes(frozen, maps)
+            labels = _elected(labels, *votes.ranked())
+            before = before or votes.straddling
+            most = int(config.most_split * len(gaussians) / 2**number)
+            found = find_straddlers(gaussians, frozen, maps, votes, most=most)
+            gaussians = split_straddlers(gaussians, found)
+            labels = labels.copy()
+            labels[found.indices] = np.where(found.first > 0, found.first, labels[found.indices])
+            second = np.where(found.second > 0, found.second, labels[found.indices])
+            labels = np.concatenate([labels, second])
+            parents = np.concatenate([parents, parents[found.indices]])
+            rng = np.random.default_rng([seed, STAGE, number])
+            fit = _Fit(gaussians, labels, some, maps, config, rates, rng, device)
+            gaussians = fit.run(lambda figures: bar.advance(1, **figures))
+            if number == config.rounds - 1:
+                frozen = FrozenViews(gaussians, [view.camera for view in some], Memory(0))
+                after = count_votes(frozen, maps).straddling
+    return Cleaned(gaussians, labels, parents, (before, after))
+
+
+def _elected(
+    labels: Int[np.ndarray, "N"], known: Int[np.ndarray, "N S"], votes: Float[np.ndarray, "N S"]
+) -> Int[np.ndarray, "N"]:
+    """Segment with the most votes, or the former one if that is the background or there is none."""
+    first = np.where(known[:, 0] > 0, known[:, 0], known[:, 1])
+    weight = np.where(known[:, 0] > 0, votes[:, 0], votes[:, 1])
+    return np.where((first > 0) & (weight > 0), first, labels)
+
+
+class _Fit:
+    """One round's fit to photos and borders."""
+
+    def __init__(
+        self,
+        gaussians: Gaussians,
+        labels: Int[np.ndarray, "N"],
+        views: Sequence[View],
+        maps: Sequence[Int[np.ndarray, "H W"]],
+        config: BordersConfig,
+        rates: GaussiansConfig,
+        rng: np.random.Generator,
+        device: str,
+    ) -> None:
+        self.like, self.views, self.maps = gaussians, views, maps
+        self.config, self.rates, self.rng, self.device = config, rates, rng, device
+        count = 1 + max(int(labels.max()), *(int(each.max()) for each in maps))
+        codes = rng.normal(size=(count, CODE))
+        codes /= np.linalg.norm(codes, axis=1, keepdims=True)
+        self.codes = torch.from_numpy(codes).float().to(device)
+        self.own = self.codes[torch.from_numpy(labels.astype(np.int64)).to(device)]
+        self.params = {
+            name: torch.nn.Parameter(each.detach().clone().to(device))
+            for name, each in gaussians.tensors().items()
+        }
+        extent = 1.1 * max(float(np.linalg.norm(view.camera.centre)) for view in views)
+        rate = {
+            "means": MEANS * rates.means_lr * extent,
+            "quats": rates.quats_lr,
+            "log_scales": rates.scales_lr / 2,
+            "opacity_logits": rates.opacities_lr / 2,
+            "sh0": rates.sh0_lr / 2,
+            "shN": rates.shN_lr / 2,
+        }
+        self.optimizer = torch.optim.Adam(
+            [
+                {"params": [param], "lr": config.rate * rate[name]}
+                for name, param in self.params.items()
+                if param.numel()
+            ],
+            eps=1e-15,
+            fused=True,
+        )
+        self.starts = [group["lr"] for group in self.optimizer.param_groups]
+
+    def run(self, done: Callable[[dict[str, float]], None]) -> Gaussians:
+        """Take all steps; `done` is called after each, with its figures."""
+        order: list[int] = []
+        for step in range(self.config.steps):
+            order = order or self.rng.permutation(len(self.views)).tolist()
+            for group, start in zip(self.optimizer.param_groups, self.starts, strict=True):
+                group["lr"] = start * 0.1 ** (step / self.config.steps)
+            photo, border = self._losses(order.pop())
+            (photo + self.config.weight * border).backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            done({"photo": photo.item(), "border": border.item()})
+        tensors = {name: param.detach().cpu() for name, param in self.params.items()}
+        fitted = Gaussians.of(tensors)
+        return replace(
+            fitted, fitted_focal=self.like.fitted_focal, antialiased=self.like.antialiased
+        )
+
+    def _losses(self, index: int) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Losses of a photo: by its colours, and by Gaussians in pixels of other segments."""
+        view = self.views[index]
+        photo = torch.from_numpy(view.image).to(self.device)
+        gaussians = replace(self.like, **self.params)
+        colours = view_colours(gaussians, view.camera)
+        render = rasterize(gaussians, view.camera, torch.cat([colours, self.own], dim=1))
+        background = torch.from_numpy(self.rng.random(3)).float().to(self.device)
+        image = render.values[..., :3] + (1 - render.alpha[..., None]) * background
+        truth = photo[..., :3] + (1 - photo[..., 3:]) * background
+        shown = torch.from_numpy(self.maps[index].astype(np.int64)).to(self.device)
+        off = render.values[..., 3:] - render.alpha[..., None] * self.codes[shown]
+        distance = (off.square().sum(dim=-1) + 1e-8).sqrt()
+        border = torch.relu(distance - MARGIN).mean()
+        return photometric_loss(image, truth, ssim_weight=self.rates.ssim_weight), border
+
+
+def view_colours(gaussians: Gaussians, camera: Camera) -> Float[Tensor, "N 3"]:
+    """Colours of the Gaussians as a camera sees them, differentiable in the harmonics alone."""
+    colours = 0.5 + C0 * gaussians.sh0[:, 0]
+    if gaussians.sh_degree:
+        means = gaussians.means.detach().cpu().double().numpy()
+        directions = means - camera.centre
+        lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+        basis = basis_values(directions / np.maximum(lengths, 1e-12), gaussians.sh_degree)
+        weights = torch.from_numpy(basis).to(colours)
+        colours = colours + torch.einsum("nk,nkc->nc", weights, gaussians.shN)
+    return colours.clamp_min(0)
