@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from splat_uff.evaluate.images import score_images
-from splat_uff.gaussians.borders import Cleaned, clean_borders
+from splat_uff.gaussians.borders import BorderCleaner, Cleaned
 from splat_uff.gaussians.ply import table_of
 from splat_uff.gaussians.similarity import move_centres, move_gaussians
 from splat_uff.gaussians.source import SourceSplats
@@ -74,10 +74,8 @@ def clean_run(run: Run, *, device: str = "cpu") -> CleanRun:
     config = settings.borders
     config = config if config.rounds else replace(config, rounds=ROUNDS)
     labels = cut_into(run.hierarchy.tree, config.segments)
-    cleaned = clean_borders(
-        run.gaussians, views, bags, labels, config, settings.gaussians,
-        seed=settings.seed, device=device,
-    )  # fmt: skip
+    how = BorderCleaner(config, settings.gaussians, settings.seed, device)
+    cleaned = how.clean(run.gaussians, views, bags, labels)
     hierarchy = _hang(run, cleaned, labels)
     new = replace(
         run, gaussians=cleaned.gaussians, hierarchy=hierarchy, known_capture=run.capture,

@@ -8,7 +8,7 @@ own code where no Gaussian of another segment shows.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -36,8 +36,6 @@ CODE = 8
 MARGIN = 0.5
 """Distance of a pixel's blended codes from its own that costs nothing: a third of the pixel may
 show another segment, as pixels on a border do."""
-MOST_VIEWS = 200
-"""Most photos of a round; rounds take turns among more."""
 MEANS = 0.1
 """Learning rate of the means at the start of a round, as a share of that at the start of a fit;
 other learning rates are half of the fit's."""
@@ -58,60 +56,76 @@ class Cleaned:
     """Share of blend weight outside of the Gaussians' own segments, before and after."""
 
 
-def clean_borders(
-    gaussians: Gaussians,
-    views: Sequence[View],
-    bags: Sequence[tuple[MaskSet, MaskTree]],
-    labels: Int[np.ndarray, "N"],
-    config: BordersConfig,
-    rates: GaussiansConfig,
-    *,
-    seed: int,
-    device: str = "cpu",
-    most_bytes: float = float("inf"),
-) -> Cleaned:
-    """Split the Gaussians that lie across borders of segments, and fit all to photos and borders.
+@dataclass(frozen=True)
+class BorderCleaner:
+    """Settings by which borders are cleaned, and where."""
 
-    Args:
-        gaussians: The N Gaussians, on the CPU.
-        views: Photos with cameras.
-        bags: Masks of each photo.
-        labels: Segment of each Gaussian, from 1.
-        config: Settings of the clean borders.
-        rates: Settings of the fit, for the learning rates and the weight of SSIM.
-        seed: Seed of all draws.
-        device: Device of the optimisation: `cpu` or `cuda`.
-        most_bytes: Most memory for blend weights, in bytes.
-    """
-    parents, before, after = np.arange(len(gaussians)), 0.0, 0.0
-    stride = max(1, -(-len(views) // MOST_VIEWS))
-    with progress_bar("borders", config.rounds * config.steps) as bar:
-        for number in range(config.rounds):
-            chosen = range(number % stride, len(views), stride)
-            some = [views[index] for index in chosen]
-            frozen = FrozenViews(gaussians, [view.camera for view in some], Memory(most_bytes))
-            maps = [
-                segment_map(frozen.matrix(place), bags[index][0], labels, views[index].image)
-                for place, index in enumerate(chosen)
-            ]
-            votes = count_votes(frozen, maps)
-            labels = _elected(labels, *votes.ranked())
-            before = before or votes.straddling
-            most = int(config.most_split * len(gaussians) / 2**number)
-            found = find_straddlers(gaussians, frozen, maps, votes, most=most)
-            gaussians = split_straddlers(gaussians, found)
-            labels = labels.copy()
-            labels[found.indices] = np.where(found.first > 0, found.first, labels[found.indices])
-            second = np.where(found.second > 0, found.second, labels[found.indices])
-            labels = np.concatenate([labels, second])
-            parents = np.concatenate([parents, parents[found.indices]])
-            rng = np.random.default_rng([seed, STAGE, number])
-            fit = _Fit(gaussians, labels, some, maps, config, rates, rng, device)
-            gaussians = fit.run(lambda figures: bar.advance(1, **figures))
-            if number == config.rounds - 1:
-                frozen = FrozenViews(gaussians, [view.camera for view in some], Memory(0))
-                after = count_votes(frozen, maps).straddling
-    return Cleaned(gaussians, labels, parents, (before, after))
+    config: BordersConfig
+    rates: GaussiansConfig
+    """Settings of the fit, for the learning rates and the weight of SSIM."""
+    seed: int
+    device: str = "cpu"
+    """Device of the optimisation: `cpu` or `cuda`."""
+    most_bytes: float = float("inf")
+    """Most memory for blend weights, in bytes."""
+
+    def clean(
+        self,
+        gaussians: Gaussians,
+        views: Sequence[View],
+        bags: Sequence[tuple[MaskSet, MaskTree]],
+        labels: Int[np.ndarray, "N"],
+    ) -> Cleaned:
+        """Split the Gaussians across borders of segments, and fit all to photos and borders.
+
+        Args:
+            gaussians: The N Gaussians, on the CPU.
+            views: Photos with cameras.
+            bags: Masks of each photo.
+            labels: Segment of each Gaussian, from 1.
+        """
+        config = self.config
+        cleaned = Cleaned(gaussians, labels, np.arange(len(gaussians)), (0.0, 0.0))
+        with progress_bar("borders", config.rounds * config.steps) as bar:
+            for number in range(config.rounds):
+                maps, cleaned = self._split(cleaned, views, bags, number)
+                rng = np.random.default_rng([self.seed, STAGE, number])
+                fit = _Fit(cleaned, views, maps, self, rng)
+                fitted = fit.run(lambda figures: bar.advance(1, **figures))
+                cleaned = replace(cleaned, gaussians=fitted)
+                if number == config.rounds - 1:
+                    seen = FrozenViews(fitted, [view.camera for view in views], Memory(0))
+                    after = count_votes(seen, maps).straddling
+                    cleaned = replace(cleaned, straddling=(cleaned.straddling[0], after))
+        return cleaned
+
+    def _split(
+        self,
+        cleaned: Cleaned,
+        views: Sequence[View],
+        bags: Sequence[tuple[MaskSet, MaskTree]],
+        number: int,
+    ) -> tuple[list[Int[np.ndarray, "H W"]], Cleaned]:
+        """Borders in the photos, and the Gaussians of round `number` split along them."""
+        gaussians, parents = cleaned.gaussians, cleaned.parents
+        seen = FrozenViews(gaussians, [view.camera for view in views], Memory(self.most_bytes))
+        maps = [
+            segment_map(seen.matrix(index), bags[index][0], cleaned.labels, view.image)
+            for index, view in enumerate(views)
+        ]
+        votes = count_votes(seen, maps)
+        labels = _elected(cleaned.labels, *votes.ranked())
+        most = int(self.config.most_split * len(gaussians) / 2**number)
+        found = find_straddlers(gaussians, seen, maps, votes, most=most)
+        labels[found.indices] = np.where(found.first > 0, found.first, labels[found.indices])
+        second = np.where(found.second > 0, found.second, labels[found.indices])
+        straddling = cleaned.straddling if number else (votes.straddling, votes.straddling)
+        return maps, Cleaned(
+            split_straddlers(gaussians, found),
+            np.concatenate([labels, second]),
+            np.concatenate([parents, parents[found.indices]]),
+            straddling,
+        )
 
 
 def _elected(
@@ -120,7 +134,7 @@ def _elected(
     """Segment with the most votes, or the former one if that is the background or there is none."""
     first = np.where(known[:, 0] > 0, known[:, 0], known[:, 1])
     weight = np.where(known[:, 0] > 0, votes[:, 0], votes[:, 1])
-    return np.where((first > 0) & (weight > 0), first, labels)
+    return np.where((first > 0) & (weight > 0), first, labels).astype(labels.dtype)
 
 
 class _Fit:
@@ -128,17 +142,15 @@ class _Fit:
 
     def __init__(
         self,
-        gaussians: Gaussians,
-        labels: Int[np.ndarray, "N"],
+        cleaned: Cleaned,
         views: Sequence[View],
         maps: Sequence[Int[np.ndarray, "H W"]],
-        config: BordersConfig,
-        rates: GaussiansConfig,
+        how: BorderCleaner,
         rng: np.random.Generator,
-        device: str,
     ) -> None:
-        self.like, self.views, self.maps = gaussians, views, maps
-        self.config, self.rates, self.rng, self.device = config, rates, rng, device
+        self.like, self.views, self.maps, self.rng = cleaned.gaussians, views, maps, rng
+        self.config, self.rates, self.device = how.config, how.rates, how.device
+        device, rates, labels = how.device, how.rates, cleaned.labels
         count = 1 + max(int(labels.max()), *(int(each.max()) for each in maps))
         codes = rng.normal(size=(count, CODE))
         codes /= np.linalg.norm(codes, axis=1, keepdims=True)
@@ -146,7 +158,7 @@ class _Fit:
         self.own = self.codes[torch.from_numpy(labels.astype(np.int64)).to(device)]
         self.params = {
             name: torch.nn.Parameter(each.detach().clone().to(device))
-            for name, each in gaussians.tensors().items()
+            for name, each in self.like.tensors().items()
         }
         extent = 1.1 * max(float(np.linalg.norm(view.camera.centre)) for view in views)
         rate = {
@@ -159,7 +171,7 @@ class _Fit:
         }
         self.optimizer = torch.optim.Adam(
             [
-                {"params": [param], "lr": config.rate * rate[name]}
+                {"params": [param], "lr": self.config.rate * rate[name]}
                 for name, param in self.params.items()
                 if param.numel()
             ],

@@ -17,7 +17,7 @@ from splat_uff.evaluate.score import Evaluation
 from splat_uff.features import fit as features_fit
 from splat_uff.formats.keep import keep_file
 from splat_uff.gaussians import fit as gaussians_fit
-from splat_uff.gaussians.borders import clean_borders
+from splat_uff.gaussians.borders import BorderCleaner
 from splat_uff.gaussians.classical import gather_seen, gather_seen_held_out
 from splat_uff.gaussians.placed import Placed, place_as_it_is, place_source
 from splat_uff.gaussians.ply import load_ply, save_ply
@@ -130,10 +130,8 @@ def _with_clean_borders(training: Training, gaussians: Gaussians) -> Gaussians:
     with training.clock.stage("gaussians"):
         tree = grow_tree(scene, np.zeros((len(gaussians), 1)), by_masks).tree
         labels = cut_into(tree, settings.borders.segments)
-        cleaned = clean_borders(
-            gaussians, given.capture.train, scene.bags, labels, settings.borders,
-            settings.gaussians, seed=settings.seed, device=training.device,
-        )  # fmt: skip
+        how = BorderCleaner(settings.borders, settings.gaussians, settings.seed, training.device)
+        cleaned = how.clean(gaussians, given.capture.train, scene.bags, labels)
     before, after = cleaned.straddling
     notice(
         f"{len(cleaned.gaussians) - len(gaussians)} of {len(gaussians)} Gaussians lay across "

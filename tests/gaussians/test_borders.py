@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from splat_uff.evaluate.images import score_images
-from splat_uff.gaussians.borders import clean_borders, view_colours
+from splat_uff.gaussians.borders import BorderCleaner, view_colours
 from splat_uff.gaussians.config import BordersConfig, GaussiansConfig
 from splat_uff.hierarchy.dendrogram import cut_into
 from splat_uff.render import render_colours
@@ -31,7 +31,7 @@ def labels(run):
 def clean(run, labels, config=FEW, seed=0):
     views, bags = run.capture.train, training_masks(run)
     rates = run.provenance.settings.gaussians
-    return clean_borders(run.gaussians, views, bags, labels, config, rates, seed=seed)
+    return BorderCleaner(config, rates, seed).clean(run.gaussians, views, bags, labels)
 
 
 def psnr(run, gaussians):
