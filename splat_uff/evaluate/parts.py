@@ -6,7 +6,6 @@ object, and then over objects (docs/metrics.md, "Parts alone").
 """
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,10 @@ FEWEST_PIXELS = 20
 """Fewest pixels of a silhouette, or of the part of it that is looked at, for a view to count."""
 BORDER_REACH = 2.0
 """Distance, in pixels, up to which the borders of two silhouettes agree."""
+SCORES = (
+    "iou", "psnr", "psnr_in_scene", "psnr_photo", "border_f", "iou_seen", "psnr_seen", "never_seen"
+)  # fmt: skip
+"""Names of the scores of an object."""
 
 
 @array_record
@@ -109,10 +112,6 @@ class PartScores:
         return {"mean": self.means(), "objects": rows}
 
 
-SCORES = tuple(each.name for each in fields(PartScores) if each.name not in ("names", "views"))  # pyright: ignore[reportArgumentType]
-"""Names of the scores."""
-
-
 def score_parts(
     gaussians: Gaussians, chosen: Bool[np.ndarray, "K N"], truth: PartTruth
 ) -> PartScores:
@@ -155,7 +154,8 @@ def score_parts(
         rows.append([_mean(values) for values in np.reshape(found, (-1, len(SCORES))).T])
         counts.append(len(found))
     scores = np.reshape(np.array(rows, np.float64), (-1, len(SCORES))).T
-    return PartScores(truth.names, *scores, np.array(counts, np.int64))
+    by_name = dict(zip(SCORES, scores, strict=True))
+    return PartScores(names=truth.names, views=np.array(counts, np.int64), **by_name)
 
 
 def render_part(

@@ -113,7 +113,7 @@ def part_pictures(run: Run, scored: ScoredParts, truth: PartTruth) -> list[Pictu
     for k in dict.fromkeys(order[[0, len(order) // 2, -1]].tolist()):
         largest = max(truth.alone[k], key=lambda each: int(each.inside.sum()))
         camera = truth.views[largest.view].camera
-        true = 1 - largest.placed(1 - largest.in_scene.astype(np.float32), camera)
+        true = 1 - largest.placed(1 - largest.colours.astype(np.float32), camera)
         ours = render_part(run.gaussians, scored.chosen[k], camera)[..., :3]
         name = truth.names[k].rpartition("/")[2]
         pictures.append(Picture(f"{name}, true", _around(true, largest)))

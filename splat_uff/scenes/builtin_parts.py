@@ -29,6 +29,8 @@ SAME_SCENE = 0.99
 """Least share of pixels whose id must be that of the capture for the scene to be the same."""
 NEAR = 0.05
 """Depth, in units of the scene, up to which a window cannot be found by projection."""
+FINEST = 400
+"""Longer side, in pixels, of the views by which it is decided what training sees, if not more."""
 MARGIN = 2
 """Pixels around the projected vertices of an object that belong to its window."""
 
@@ -84,8 +86,8 @@ def render_parts(capture: Capture) -> PartTruth:
     are those of the object lit as if alone, without shadows of others, and those of the object lit
     as in its scene. A pixel of its silhouette is *seen*
     if any training view shows the same object at its surface point, whose depth must agree to
-    `TOLERANCE` with that of the pixel where it falls, or of one of the eight around that one; and
-    from the side that the held-out view sees.
+    `TOLERANCE` with that of the pixel where it falls, or of one of the eight around that one, at
+    `FINEST` pixels a side or more; and from the side that the held-out view sees.
 
     Args:
         capture: Capture of a built-in scene, at any size.
@@ -97,10 +99,12 @@ def render_parts(capture: Capture) -> PartTruth:
     recipe = RECIPES[name]
     parts = recipe.build()
     scene = build_scene(parts, recipe.lighting)
-    everyone = (*capture.val, *capture.train)
-    shown = [_show(scene, view, capture) for view in track(everyone, "full scene", len(everyone))]
-    held_out, trained = shown[: len(capture.val)], shown[len(capture.val) :]
+    held_out = [_show(scene, view, capture) for view in capture.val]
     _require_same(capture, held_out)
+    trained = [
+        _show(scene, replace(view, camera=_finer(view.camera)), capture)
+        for view in track(capture.train, "full scene", len(capture.train))
+    ]
     alone = []
     for number, path in enumerate(track(scene.objects, "true parts", len(scene.objects)), 1):
         one = build_scene([part for part in parts if part.path == path], recipe.lighting)
@@ -180,6 +184,12 @@ def _show(scene: TracedScene, view: View, capture: Capture) -> _Shown:
         render_ids(scene, hits)[0].reshape(shape),
         hits.depth.reshape(shape),
     )
+
+
+def _finer(camera: Camera) -> Camera:
+    """The camera, or a finer one where its pixels are too large to tell what it sees."""
+    scale = max(1.0, FINEST / max(camera.width, camera.height))
+    return camera.resized(round(scale * camera.width), round(scale * camera.height))
 
 
 def _alone_views(
