@@ -23,11 +23,13 @@ def metrics(
     scene: Name = None,
     data: Folder = None,
     data_root: Folder = None,
+    parts: Switch = False,
     json: Switch = False,
 ) -> None:
     """Score a finished run, or the label maps of another method, and print the tables.
 
-    The scores of a run are stored in its metrics.json and shown in its report.html.
+    The scores of a run are stored in its metrics.json and shown in its report.html, those with
+    --parts in its parts.json and parts.png.
 
     Args:
         run: Run folder, for example runs/drums.
@@ -36,7 +38,9 @@ def metrics(
         data: Capture that the label maps belong to, in place of a scene.
         data_root: Folder of scenes for --scene; the default is the environment variable
             SPLAT_UFF_DATA.
-        json: Print JSON, as in metrics.json, in place of tables.
+        parts: Score in place of all else how good the run's parts are when each is rendered alone;
+            only for built-in scenes.
+        json: Print JSON, as in metrics.json or parts.json, in place of tables.
     """
     if (run is None) == (predictions is None):
         raise InputError(
@@ -46,11 +50,19 @@ def metrics(
     if run is not None:
         if scene or data:
             raise InputError("a run knows its capture; leave --scene and --data out.")
+        if parts:
+            _print_parts(run, as_json=json)
+            return
         from splat_uff.report.rescore import score_run
 
         _print_scores(score_run(run), as_json=json)
         return
     assert predictions is not None
+    if parts:
+        raise InputError(
+            "--parts scores the Gaussians of a run, which label maps do not have; give a run "
+            "folder, as runs/drums, or leave it out."
+        )
     if (scene is None) == (data is None):
         raise InputError("say with --scene NAME or --data DIR what the label maps are of.")
     if scene is not None:
@@ -72,6 +84,24 @@ def _print_scores(metrics: dict[str, Any], *, as_json: bool) -> None:
     from splat_uff.system.progress import print_result
 
     print_result(score_table(metrics))
+
+
+def _print_parts(folder: Path, *, as_json: bool) -> None:
+    """Score the parts of a run alone, keep the scores in its folder, and print them."""
+    from splat_uff.report.parts import keep_parts, parts_table, score_run_parts
+    from splat_uff.run.open import open_run
+    from splat_uff.scenes.builtin_parts import render_parts
+
+    run = open_run(folder, finished=True)
+    truth = render_parts(run.capture)
+    scored = score_run_parts(run, truth)
+    keep_parts(run, scored, truth)
+    if as_json:
+        print(dumps(scored.record(), indent=2, allow_nan=False))
+        return
+    from splat_uff.system.progress import print_result
+
+    print_result(parts_table(scored))
 
 
 def labels(

@@ -142,6 +142,8 @@ def _clear(run: RunFolder) -> None:
         run.names,
         run.report,
         run.overview,
+        run.parts,
+        run.parts_sheet,
     )
     for file in (*files, run.log, run.config):
         file.unlink(missing_ok=True)

@@ -72,6 +72,16 @@ class RunFolder:
         return self.path / "overview.png"
 
     @property
+    def parts(self) -> Path:
+        """Scores of the true objects alone, if they were asked for."""
+        return self.path / "parts.json"
+
+    @property
+    def parts_sheet(self) -> Path:
+        """Pictures of some objects alone, beside the true ones."""
+        return self.path / "parts.png"
+
+    @property
     def log(self) -> Path:
         """Training log, with one JSON object per line: stage, step and figures."""
         return self.path / "log.jsonl"
