@@ -41,6 +41,9 @@ class Export:
     """Length that the longest side of the scene gets, for example in metres, without the outermost
     1% of the Gaussians on either side; 0 keeps the unit of the splats."""
 
+    without_floaters: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Leave floaters out of all files: Gaussians by themselves, in front of what photos show."""
+
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """Kinds of files to write."""

@@ -15,7 +15,9 @@ Lengths are counted in the Gaussians' own, so that the rule knows no unit and no
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,15 +35,15 @@ from splat_uff.system.records import array_record
 
 NEIGHBOURS = 16
 """Number of nearest neighbours that a Gaussian may touch."""
-TOUCH = 1.5
+TOUCH = 2.0
 """Distance up to which two Gaussians touch, in the sum of their standard deviations along it."""
 FAINT = 0.1
 """Opacity below which Gaussians are neither floaters nor join others."""
 MOST_IN_PIECE = 20
 """Most Gaussians in a piece that may be a floater, if that is less than a hundredth of all."""
-CLEAR = 3.0
-"""Distance in front of the surface, in standard deviations along the line of sight, from which a
-Gaussian is well in front."""
+CLEAR = 2.0
+"""Distance in front of the surface, in a Gaussian's longest standard deviation, from which it is
+well in front. Along the line of sight Gaussians on surfaces have hardly any extent."""
 MAJORITY = 0.5
 """Share of a piece's weight that has to be well in front; and share of a pixel that the scene has
 to cover, so that there is a surface."""
@@ -64,7 +66,12 @@ class Standing:
     """Number of views in which it has weight in front."""
 
 
-def find_floaters(gaussians: Gaussians, cameras: Sequence[Camera]) -> Bool[np.ndarray, "N"]:
+def find_floaters(
+    gaussians: Gaussians,
+    cameras: Sequence[Camera],
+    *,
+    rendering: AbstractContextManager[Any] | None = None,
+) -> Bool[np.ndarray, "N"]:
     """Find Gaussians in small pieces by themselves, in front of what the cameras see.
 
     The time is that of the blend weights of at most 100 views of 200 pixels; one view is held at a
@@ -73,6 +80,7 @@ def find_floaters(gaussians: Gaussians, cameras: Sequence[Camera]) -> Bool[np.nd
     Args:
         gaussians: The N Gaussians.
         cameras: Cameras of the photos; without any, there are no floaters.
+        rendering: Lock to hold while a view is rendered, if others may render, too.
 
     Returns:
         Whether each Gaussian is a floater; never those of an opacity below 0.1.
@@ -81,7 +89,7 @@ def find_floaters(gaussians: Gaussians, cameras: Sequence[Camera]) -> Bool[np.nd
     inside = piece >= 0
     if not inside.any():
         return inside
-    standing = find_standing(gaussians, cameras, inside)
+    standing = find_standing(gaussians, cameras, inside, rendering=rendering)
     front, other = (
         np.bincount(piece[inside], weights=each[inside])
         for each in (standing.front, standing.other)
@@ -129,7 +137,11 @@ def small_pieces(
 
 
 def find_standing(
-    gaussians: Gaussians, cameras: Sequence[Camera], chosen: Bool[np.ndarray, "N"]
+    gaussians: Gaussians,
+    cameras: Sequence[Camera],
+    chosen: Bool[np.ndarray, "N"],
+    *,
+    rendering: AbstractContextManager[Any] | None = None,
 ) -> Standing:
     """Sum up how much of the chosen Gaussians stands in front of the surface of the others.
 
@@ -137,23 +149,25 @@ def find_standing(
         gaussians: The N Gaussians.
         cameras: Cameras of the views, of which at most 100, evenly chosen, are looked through.
         chosen: Gaussians that are judged; the others are the scene.
+        rendering: Lock to hold while a view is rendered.
     """
     if len(cameras) > MOST_VIEWS:
         picked = np.linspace(0, len(cameras) - 1, MOST_VIEWS).round().astype(int)
         cameras = [cameras[index] for index in picked]
     on_cpu = _on_cpu(gaussians)
     means = on_cpu.means.numpy().astype(np.float64)
-    axes, sums = _scaled_axes(on_cpu), np.zeros((3, len(means)))
+    sizes = on_cpu.scales.numpy().max(axis=1, initial=0.0).astype(np.float64)
+    sums = np.zeros((3, len(means)))
     views = np.zeros(len(means), np.int64)
     for camera in track(cameras, "floaters", len(cameras)):
         seen = _reduced(camera)
         blur = EPS2D * (seen.focal / (gaussians.fitted_focal or camera.focal)) ** 2
-        with torch.no_grad():
+        with torch.no_grad(), rendering or nullcontext():
             rows = pixel_weights(on_cpu, seen, eps2d=blur)
         _, depths = project(seen, means)
         sights = means - seen.centre
         lengths = np.maximum(np.linalg.norm(sights, axis=1), 1e-12)
-        clear = CLEAR * _extents(axes, sights) / lengths * depths / lengths
+        clear = CLEAR * sizes * depths / lengths
         of_view = np.zeros_like(sums)
         _add_standing(*rows, depths, depths + clear, chosen, of_view)
         sums += of_view
