@@ -17,7 +17,7 @@ Lengths are counted in the Gaussians' own, so that the rule knows no unit and no
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, no_type_check
 
 import numpy as np
 import torch
@@ -141,6 +141,7 @@ def find_standing(
     cameras: Sequence[Camera],
     chosen: Bool[np.ndarray, "N"],
     *,
+    clear: float = CLEAR,
     rendering: AbstractContextManager[Any] | None = None,
 ) -> Standing:
     """Sum up how much of the chosen Gaussians stands in front of the surface of the others.
@@ -149,6 +150,8 @@ def find_standing(
         gaussians: The N Gaussians.
         cameras: Cameras of the views, of which at most 100, evenly chosen, are looked through.
         chosen: Gaussians that are judged; the others are the scene.
+        clear: Distance in front of the surface, in longest standard deviations, that is well in
+            front of it.
         rendering: Lock to hold while a view is rendered.
     """
     if len(cameras) > MOST_VIEWS:
@@ -167,12 +170,12 @@ def find_standing(
         _, depths = project(seen, means)
         sights = means - seen.centre
         lengths = np.maximum(np.linalg.norm(sights, axis=1), 1e-12)
-        clear = CLEAR * sizes * depths / lengths
+        behind = depths + clear * sizes * depths / lengths
         of_view = np.zeros_like(sums)
-        _add_standing(*rows, depths, depths + clear, chosen, of_view)
+        _add_standing(rows, depths, behind, chosen, of_view)
         sums += of_view
         views += of_view[0] > 0
-    return Standing(*sums, views)
+    return Standing(sums[0], sums[1], sums[2], views)
 
 
 def _on_cpu(gaussians: Gaussians) -> Gaussians:
@@ -208,19 +211,19 @@ def _extents(
     return np.linalg.norm(np.einsum("mij,mi->mj", axes, directions), axis=1)
 
 
-@njit(cache=True, error_model="numpy")
-def _add_standing(starts, indices, weights, depths, clear, chosen, sums):  # pragma: no cover
+@njit(cache=True, error_model="numpy", boundscheck=False)
+@no_type_check
+def _add_standing(rows, depths, behind, chosen, sums):  # pragma: no cover
     """Add the blend weights of one view to `sums`: in front, on or behind the surface, alone.
 
     Args:
-        starts: Start of each pixel's row [P + 1].
-        indices: Gaussians of the rows, front to back.
-        weights: Blend weight of each.
+        rows: Starts [P + 1] of the pixels' rows, Gaussians front to back, and their weights.
         depths: Depth of each Gaussian [N].
-        clear: Depth from which a surface is well behind each Gaussian [N].
+        behind: Depth from which a surface is well behind each Gaussian [N].
         chosen: Gaussians that are judged [N].
         sums: Array [3, N] that is added to.
     """
+    starts, indices, weights = rows
     for pixel in range(len(starts) - 1):
         first, last = starts[pixel], starts[pixel + 1]
         judged = False
@@ -249,7 +252,7 @@ def _add_standing(starts, indices, weights, depths, clear, chosen, sums):  # pra
             if chosen[index]:
                 if surface < 0:
                     sums[2, index] += weights[at]
-                elif surface > clear[index]:
+                elif surface > behind[index]:
                     sums[0, index] += weights[at]
                 else:
                     sums[1, index] += weights[at]
