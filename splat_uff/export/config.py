@@ -41,10 +41,12 @@ class Export:
     """Length that the longest side of the scene gets, for example in metres, without the outermost
     1% of the Gaussians on either side; 0 keeps the unit of the splats."""
 
-    clean: bool = False
+    clean: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Split Gaussians that lie across borders of segments, and fit all to the photos and to the
     borders for a few steps, so that parts come without their neighbours' fringe. The run stays as
     it is; how many were split is printed, and kept in hierarchy.json."""
+    without_floaters: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Leave floaters out of all files: Gaussians by themselves, in front of what photos show."""
 
     @property
     def kinds(self) -> tuple[Kind, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from splat_uff import __version__
 from splat_uff.evaluate.score import scored_camera
@@ -40,6 +41,8 @@ from splat_uff.system.progress import notice, track
 
 MOST_GLB_LEVELS = 4
 """Levels that a glTF of the scene holds, those with the fewest segments."""
+UNSEEN = -20.0
+"""Logit of an opacity of nothing."""
 
 
 def export_run(run: Run, output: Path, wanted: Export = Export()) -> list[Path]:
@@ -96,7 +99,9 @@ class _Job:
             nodes = [self.clean.node(node) for node in nodes]
         self.run, self.wanted, self.names = run, wanted, names
         self.cut = run.nodes(wanted.segments)
+        self.kept = _kept(run, wanted)
         self.parts = list(dict.fromkeys(nodes)) or largest_first(self.cut)
+        self.parts = [node for node in self.parts if self.members(node).any()]
         if len(self.parts) < wanted.segments and not wanted.nodes:
             notice(f"{wanted.segments} segments were asked for; the tree has {len(self.parts)}.")
         levels = sorted(set(wanted.levels), reverse=True)
@@ -121,14 +126,17 @@ class _Job:
     def nodes(self) -> list[dict[str, Any]]:
         """The tree, as `hierarchy.json` has it."""
         hierarchy = self.run.hierarchy
-        return describe_tree(hierarchy.tree, centres_of(self.table), self.names, hierarchy.support)
+        return describe_tree(
+            hierarchy.tree, centres_of(self.table), self.names, hierarchy.support, self.kept
+        )
 
     def describe(self) -> dict[str, Any]:
         """Contents of `hierarchy.json`, except for the parts."""
         return {
             "version": __version__,
             "scene": self.run.provenance.scene,
-            "num_gaussians": len(self.table),
+            "num_gaussians": int(self.kept.sum()),
+            **({"floaters": int((~self.kept).sum())} if self.wanted.without_floaters else {}),
             "source_from_world": (self.frame @ self.run.files_from_world).tolist(),
             "origin": self.origin.tolist(),
             **({} if self.clean is None else {"clean": self.clean.describe()}),
@@ -138,8 +146,9 @@ class _Job:
         }
 
     def members(self, node: int) -> Any:
-        """Whether each Gaussian is in a part."""
-        return self.run.members(node) if self.wanted.nodes else self.cut == node
+        """Whether each Gaussian is in a part and kept."""
+        inside = self.run.members(node) if self.wanted.nodes else self.cut == node
+        return inside & self.kept
 
     @property
     def drawn(self) -> dict[str, Any]:
@@ -151,10 +160,12 @@ class _Job:
         return f"{rank:0{len(str(len(self.parts)))}d}"
 
     def whole(self) -> np.ndarray:
-        """All rows of the splats' file, with a column of labels for each level."""
+        """All kept rows of the splats' file, with a column of labels for each level."""
         columns = {f"segment_{each.level}": each.labels for each in self.levels}
         source = self.run.source
-        return with_labels(self._moved(source.table), whole_labels(columns, source.kept))
+        rows = np.ones(len(source.table), bool)
+        rows[source.kept] = self.kept
+        return with_labels(self._moved(source.table), whole_labels(columns, source.kept))[rows]
 
     def _moved(self, table: np.ndarray) -> np.ndarray:
         is_turned = np.abs(self.frame[:3, :3] - self.frame[0, 0] * np.eye(3)).max() > 0
@@ -179,6 +190,21 @@ def _check(run: Run, wanted: Export) -> None:
         from splat_uff.export.usd import require_usd
 
         require_usd()
+
+
+def _kept(run: Run, wanted: Export) -> Bool[np.ndarray, "N"]:
+    """Whether each Gaussian is written."""
+    if not wanted.without_floaters:
+        return np.ones(len(run.gaussians), bool)
+    found = run.floaters
+    notice(f"{found.sum():,} of {len(found):,} Gaussians are floaters and left out.")
+    if wanted.nodes:
+        lost = [node for node in wanted.nodes if not (run.members(node) & ~found).any()]
+        if lost:
+            raise InputError(
+                f"node {lost[0]} holds nothing but floaters; leave it out, or keep the floaters."
+            )
+    return ~found
 
 
 def _write_parts(job: _Job, place: Path) -> Mapping[str, Any]:
@@ -206,18 +232,21 @@ def _write_scene(job: _Job, place: Path) -> None:
     format = job.wanted.format
     if format not in ("ply", "glb"):
         path = place / f"scene{PART_ENDINGS[format]}"
-        write_splats(path, job.table, format, job.origin, **job.drawn)
+        write_splats(path, job.table[job.kept], format, job.origin, **job.drawn)
 
 
 def _write_clouds(job: _Job, place: Path) -> None:
-    positions = centres_of(job.table)
+    positions = centres_of(job.table)[job.kept]
     for level in job.levels:
-        colours = level.colours[level.labels]
+        labels = level.labels[job.kept]
+        colours = level.colours[labels]
         write_cloud(place / f"cloud_{level.level}.ply", positions, colours)
-        write_boxes(place / f"boxes_{level.level}.ply", positions, level.labels, colours)
+        write_boxes(place / f"boxes_{level.level}.ply", positions, labels, colours)
 
 
 def _write_labels(job: _Job, place: Path) -> None:
+    import torch
+
     run = job.run
     views = run.capture.val or run.capture.train
     names = [view.name for view in views]
@@ -227,10 +256,11 @@ def _write_labels(job: _Job, place: Path) -> None:
         (place / f"labels_{each.level}").mkdir()
     if not job.levels:
         return
-    stacked = np.stack([each.labels for each in job.levels])
+    stacked = np.stack([each.labels[job.kept] for each in job.levels])
+    gaussians = run.gaussians.subset(torch.from_numpy(job.kept))
     for view in track(views, "labels", len(views)):
         with run.rendering:
-            maps = label_maps(blended_votes(run.gaussians, scored_camera(view)), stacked)
+            maps = label_maps(blended_votes(gaussians, scored_camera(view)), stacked)
         for each, shown in zip(job.levels, maps, strict=True):
             write_label_pngs(
                 place / f"labels_{each.level}", view.name, shown, each.colours,
@@ -248,9 +278,12 @@ def _write_glb(job: _Job, place: Path) -> None:
             f"scene.glb holds {MOST_GLB_LEVELS} levels: "
             f"{', '.join(str(each.level) for each in levels[:MOST_GLB_LEVELS])}."
         )
-    cuts = [Cut(f"segments_{each.level}", each.node_of_each) for each in levels[:MOST_GLB_LEVELS]]
+    cuts = [
+        Cut(f"segments_{each.level}", each.node_of_each[job.kept])
+        for each in levels[:MOST_GLB_LEVELS]
+    ]
     write_glb(
-        place / "scene.glb", job.table, cuts=cuts, nodes=job.nodes,
+        place / "scene.glb", job.table[job.kept], cuts=cuts, nodes=job.nodes,
         colours=job.run.walk.colours, origin=job.origin,
     )  # fmt: skip
 
@@ -259,7 +292,8 @@ def _write_usd(job: _Job, place: Path) -> None:
     from splat_uff.export.usd import write_usd
 
     parents = job.run.hierarchy.tree.parents
-    write_usd(place / "scene.usdc", job.table, job.nodes, job.cut, parents)
+    kept = job.kept
+    write_usd(place / "scene.usdc", job.table[kept], job.nodes, job.cut[kept], parents)
 
 
 def _write_layers(job: _Job, place: Path) -> None:
@@ -287,6 +321,9 @@ def _write_collision(job: _Job, place: Path) -> Mapping[str, Any]:
 
     (place / "collision").mkdir()
     table, record = move_origin(job.table, job.origin), []
+    if not job.kept.all():
+        table = table.copy()
+        table["opacity"][~job.kept] = UNSEEN
     for rank, node in enumerate(track(job.parts, "collision", len(job.parts)), start=1):
         found = collision_pieces(table, job.run.walk, node)
         name = f"collision/{job.name_of(rank)}.obj"

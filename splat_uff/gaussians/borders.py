@@ -31,7 +31,7 @@ from splat_uff.system.records import array_record
 
 STAGE = 6
 """Number of this stage's random stream."""
-CODE = 8
+CODE = 5
 """Numbers in a code."""
 MARGIN = 0.5
 """Distance of a pixel's blended codes from its own that costs nothing: a third of the pixel may

@@ -1,7 +1,7 @@
 """A merge tree over the Gaussians and its cuts, one for every granularity."""
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from splat_uff.system.errors import InputError
 from splat_uff.system.records import array_record
@@ -122,11 +122,13 @@ def highest_merges(tree: Dendrogram) -> Int[np.ndarray, "M"]:
     return undoable[np.argsort(tree.altitudes[undoable], kind="stable")][::-1]
 
 
-def node_sizes(tree: Dendrogram) -> Int[np.ndarray, "T"]:
-    """Number of leaves below each node; 1 for a leaf."""
+def node_sizes(
+    tree: Dendrogram, counted: Bool[np.ndarray, "N"] | None = None
+) -> Int[np.ndarray, "T"]:
+    """Number of leaves below each node, of all or only of those that count; 1 for such a leaf."""
     sizes = np.zeros(len(tree.parents), np.int64)
-    sizes[: tree.num_leaves] = 1
-    np.add.at(sizes, tree.parents[: tree.num_leaves], 1)
+    sizes[: tree.num_leaves] = 1 if counted is None else counted
+    np.add.at(sizes, tree.parents[: tree.num_leaves], sizes[: tree.num_leaves])
     for node in range(tree.num_leaves, len(sizes) - 1):
         sizes[tree.parents[node]] += sizes[node]
     return sizes

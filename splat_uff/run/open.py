@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from splat_uff.capture import Capture, View, read_capture
 from splat_uff.formats.records import marks
+from splat_uff.gaussians.floaters import find_floaters
 from splat_uff.gaussians.ply import load_ply
 from splat_uff.gaussians.similarity import source_splats, split_similarity
 from splat_uff.gaussians.source import SourceSplats
@@ -101,6 +102,16 @@ class Run:
                 f"Gaussians; {train_again()}."
             )
         return features
+
+    @cached_property
+    def floaters(self) -> Bool[np.ndarray, "N"]:
+        """Whether each Gaussian is a floater, as `find_floaters` finds them from the photos' views.
+
+        Raises:
+            InputError: If the capture has moved or is damaged.
+        """
+        cameras = [view.camera for view in self.capture.train]
+        return find_floaters(self.gaussians, cameras, rendering=self.rendering)
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -52,6 +52,8 @@ class PageState:
         """Node of each Gaussian's segment, [N]."""
         self.kept = np.ones(len(run.gaussians), bool)
         """Whether each Gaussian is neither too faint nor too small to be drawn, [N]; see `keep`."""
+        self.hides_floaters = False
+        """Whether floaters are not drawn and not exported; see `hide_floaters`."""
         self._means = run.gaussians.means.numpy().astype(np.float64)
         self._opacities = run.gaussians.opacities.numpy()
         area = run.gaussians.log_scales.numpy().astype(np.float64).sum(axis=1) * 2 / 3
@@ -66,7 +68,8 @@ class PageState:
     @property
     def visible(self) -> Bool[np.ndarray, "N"]:
         """Whether each Gaussian is drawn."""
-        return self.selection.shown & self.kept
+        shown = self.selection.shown & self.kept
+        return shown & ~self.run.floaters if self.hides_floaters else shown
 
     def seen(self) -> tuple[Bool[np.ndarray, "N"], Int[np.ndarray, "N"]]:
         """Snapshot of whether each Gaussian is drawn, and of the node of its segment."""
@@ -157,6 +160,23 @@ class PageState:
         with self.lock:
             self.kept = kept & (self._opacities >= least_opacity)
             self._tell("kept")
+
+    def hide_floaters(self, hidden: bool) -> int:
+        """Hide the floaters, or show them again; the first time, this takes a while.
+
+        The thread must not hold `lock`.
+
+        Returns:
+            Number of floaters; 0 if they are shown.
+
+        Raises:
+            InputError: If the capture, whose cameras tell them, has moved or is damaged.
+        """
+        found = int(self.run.floaters.sum()) if hidden else 0
+        with self.lock:
+            self.hides_floaters = hidden
+            self._tell("kept")
+        return found
 
     def colour_by(self, mode: ColourMode) -> None:
         """Change the colour mode."""

@@ -21,6 +21,7 @@ from splat_uff.gaussians.ply import load_ply, save_ply, table_of
 from splat_uff.gaussians.similarity import move_gaussians
 from splat_uff.gaussians.source import centres_of
 from splat_uff.hierarchy.dendrogram import Dendrogram, cut_into
+from splat_uff.hierarchy.segments import largest_first
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.open import open_run
 from splat_uff.system.errors import InputError
@@ -547,3 +548,69 @@ def test_a_run_that_is_gone_on_with_keeps_the_frame_of_its_splats(
     told.unlink()
     train_on(toy, path, tmp_path / "run", "--resume")
     np.testing.assert_allclose(open_run(tmp_path / "run").original_from_source, matrix, atol=1e-9)
+
+
+@pytest.fixture
+def with_floaters(run, tmp_path):
+    """The run with a segment of the cut into 6, and every tenth Gaussian, as its floaters."""
+    other = replace(run, known_capture=run.capture)
+    whole = largest_first(run.nodes(6))[-1]
+    floaters = (run.nodes(6) == whole) | (np.arange(len(run.gaussians)) % 10 == 0)
+    other.__dict__["floaters"] = floaters
+    return other, whole, floaters
+
+
+def test_floaters_are_left_out_of_all_files(with_floaters, tmp_path, capsys):
+    run, whole, floaters = with_floaters
+    also = ("glb", "usd", "layers", "collision")
+    wanted = Export(segments=6, levels=(6,), also=also, format="splat", without_floaters=True)
+    export_run(run, tmp_path / "out", wanted)
+    left = int((~floaters).sum())
+    said = capsys.readouterr().err
+    assert f"{floaters.sum():,} of {len(floaters):,} Gaussians are floaters and left out." in said
+    record = json.loads((tmp_path / "out" / "hierarchy.json").read_text())
+    assert (record["num_gaussians"], record["floaters"]) == (left, int(floaters.sum()))
+    assert len(record["parts"]) == len(record["collision"]) == 5
+    assert sum(part["size"] for part in record["parts"]) == left
+    nodes = {each["id"]: each for each in record["nodes"]}
+    assert nodes[max(nodes)]["size"] == left
+    assert (nodes[whole]["size"], nodes[whole]["box"]) == (0, None)
+    np.testing.assert_array_equal(
+        nodes[max(nodes)]["box"][0], centres_of(run.table)[~floaters].min(axis=0)
+    )
+    scene = read_table(tmp_path / "out" / "scene.ply")
+    np.testing.assert_array_equal(scene["x"], run.table["x"][~floaters])
+    np.testing.assert_array_equal(scene["segment_6"], run.cut(6)[~floaters])
+    assert len(read_splats(tmp_path / "out" / "scene.splat").table) == left
+    cloud = (tmp_path / "out" / "cloud_6.ply").read_bytes()
+    assert f"element vertex {left}\n".encode() in cloud
+    layers = tmp_path / "out" / "layers"
+    assert len(read_table(layers / "0 all in colours.ply")) == left
+    shown = np.unique(Image.open(next((tmp_path / "out" / "labels_6").glob("*[0-9].png"))))
+    assert 6 not in shown
+    assert len(shown) > 1
+
+
+def test_floaters_stay_unless_asked(with_floaters, tmp_path, capsys):
+    run, _, floaters = with_floaters
+    export_run(run, tmp_path / "out", Export(segments=6, levels=(6,), only=("parts",)))
+    record = json.loads((tmp_path / "out" / "hierarchy.json").read_text())
+    assert record["num_gaussians"] == len(floaters)
+    assert "floaters" not in record
+    assert "floaters" not in capsys.readouterr().err
+
+
+def test_a_node_of_floaters_alone_is_refused(with_floaters, tmp_path):
+    run, whole, _ = with_floaters
+    wanted = Export(nodes=(int(whole),), only=("parts",), without_floaters=True)
+    with pytest.raises(InputError, match=f"node {whole} holds nothing but floaters"):
+        export_run(run, tmp_path / "out", wanted)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_leaves_out_what_is_found(trained, run, tmp_path, capsys):
+    output = ["--output", str(tmp_path / "out"), "--only", "parts"]
+    main(["export", str(trained), *output, "--without-floaters"])
+    record = json.loads((tmp_path / "out" / "hierarchy.json").read_text())
+    assert record["floaters"] == run.floaters.sum()
+    assert "are floaters and left out." in capsys.readouterr().err

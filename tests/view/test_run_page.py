@@ -16,6 +16,7 @@ from PIL import Image
 
 from splat_uff.capture import View
 from splat_uff.export.run import export_run
+from splat_uff.gaussians.floaters import small_pieces
 from splat_uff.geometry.cameras import Camera
 from splat_uff.run.open import open_run
 from splat_uff.system.errors import InputError
@@ -440,3 +441,59 @@ def test_support_of_what_is_selected_is_told_where_it_is_known(folder, support):
     stop_server(server)
     assert ("in 81% of resampled trees" if known is not None else "0 above") in said
     assert ("resampled trees" in said) == (known is not None)
+
+
+@pytest.fixture
+def floaters(page):
+    """Every third Gaussian, as what the run's page finds to be floaters."""
+    found = np.arange(len(page.state.run.gaussians)) % 3 == 0
+    page.state.run.__dict__["floaters"] = found
+    return found
+
+
+def test_floaters_are_hidden_and_not_exported_as_long_as_that_is_ticked(
+    page, browser, folder, floaters
+):
+    look = page.look
+    look.floaters.value = True
+    look._hide_floaters(event(browser))
+    np.testing.assert_array_equal(page.state.visible, ~floaters)
+    np.testing.assert_array_equal(page.splats.opacities[floaters], 0)
+    assert look.floaters_said.content == f"{floaters.sum():,} floaters hidden"
+    assert look.count.content.startswith(f"{(~floaters).sum():,} of ")
+    page.export.what.value = "all segments"
+    page.export.export(event(browser))
+    record = json.loads((folder / "exports" / "export" / "hierarchy.json").read_text())
+    assert sum(part["size"] for part in record["parts"]) == (~floaters).sum()
+    look.floaters.value = False
+    look._hide_floaters(event(browser))
+    assert page.state.visible.all()
+    assert not look.floaters_said.visible
+    page.export.folder_name.value = "again"
+    page.export.export(event(browser))
+    record = json.loads((folder / "exports" / "again" / "hierarchy.json").read_text())
+    assert record["num_gaussians"] == len(floaters)
+
+
+def test_floaters_are_looked_for_when_first_asked_for(page, browser, monkeypatch):
+    look, said = page.look, []
+    assert "floaters" not in page.state.run.__dict__
+    real = look._follow
+    monkeypatch.setattr(look, "_follow", lambda *told: (said.append(told), real(*told)))
+    look.floaters.value = True
+    look._hide_floaters(event(browser))
+    found = page.state.run.floaters
+    if (small_pieces(page.state.run.gaussians) >= 0).any():
+        assert said[-1] == ("floaters", len(page.views), len(page.views))
+    assert look.floaters_said.content == f"{found.sum():,} floaters hidden"
+
+
+def test_without_photos_floaters_cannot_be_told_and_the_box_is_unticked(page, browser):
+    run = page.state.run
+    run.__dict__.pop("capture", None)
+    object.__setattr__(run, "provenance", replace(run.provenance, data="nowhere"))
+    page.look.floaters.value = True
+    with pytest.raises(InputError, match="nowhere"):
+        page.look._hide_floaters(event(browser))
+    assert not page.look.floaters.value
+    assert page.state.visible.all()

@@ -87,6 +87,7 @@ class ExportPanel:
                     levels=(segments,),
                     format=cast("PartFormat", self.format.value),
                     only=KINDS if self.more.value else ("parts",),
+                    without_floaters=self._state.hides_floaters,
                 )
                 written = export_run(run, output, wanted)
         finally:

@@ -1,7 +1,12 @@
 """Appearance of the Gaussians: their colours, the background, and which are left out."""
 
+import threading
+from typing import Any
+
 import numpy as np
 
+from splat_uff.system.errors import InputError
+from splat_uff.system.progress import followed
 from splat_uff.view.callbacks import Callbacks
 from splat_uff.view.state import PageState
 
@@ -22,11 +27,20 @@ class LookPanel:
         self._share = gui.add_slider(
             "Gaussians, %", 1, 100, 1, 100, hint="Those that cover most are drawn."
         )
+        self.floaters = gui.add_checkbox(
+            "hide floaters",
+            False,
+            hint="Gaussians by themselves in front of the scene; not exported.",
+        )
+        self.floaters_said = gui.add_markdown("", visible=False)
         self.count = gui.add_markdown("")
         self._mode.on_update(callbacks.guarded(self._choose_mode))
         self._background.on_update(callbacks.guarded(self._choose_background))
         self._opacity.on_update(callbacks.guarded(self._keep))
         self._share.on_update(callbacks.guarded(self._keep))
+        self._finding = threading.Lock()
+        # Not alone, so that the page stays responsive while they are looked for.
+        self.floaters.on_update(callbacks.guarded(self._hide_floaters, alone=False))
         state.listen(self._tell, "selection", "kept")
         self._tell()
         self._send_background()
@@ -41,6 +55,26 @@ class LookPanel:
 
     def _keep(self, _: object) -> None:
         self._state.keep(share=self._share.value / 100, least_opacity=self._opacity.value)
+
+    def _hide_floaters(self, event: Any) -> None:
+        if event.client is None:
+            return
+        with self._finding:  # Those who tick it meanwhile wait for the same search.
+            try:
+                with followed(self._follow):
+                    found = self._state.hide_floaters(self.floaters.value)
+            except InputError:
+                self.floaters.value = False
+                self._say("")
+                raise
+            self._say(f"{found:,} floaters hidden" if self._state.hides_floaters else "")
+
+    def _follow(self, title: str, done: int, total: int) -> None:
+        """Show the progress of the search."""
+        self._say(f"{title}: {done:,} of {total:,}")
+
+    def _say(self, text: str) -> None:
+        self.floaters_said.content, self.floaters_said.visible = text, bool(text)
 
     def _tell(self) -> None:
         """Show how many Gaussians are drawn."""
