@@ -1,6 +1,7 @@
 """Export of a finished run to a folder of standard files."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -92,15 +93,16 @@ class _Job:
 
     def __init__(self, run: Run, wanted: Export) -> None:
         self.clean = clean_run(run) if wanted.clean else None
-        names, nodes = read_names(run.folder), wanted.nodes
+        names = read_names(run.folder)
         if self.clean is not None:
             run = self.clean.run
             names = {self.clean.node(node): name for node, name in names.items()}
-            nodes = [self.clean.node(node) for node in nodes]
+            nodes = tuple(self.clean.node(node) for node in wanted.nodes)
+            wanted = replace(wanted, nodes=nodes)
         self.run, self.wanted, self.names = run, wanted, names
         self.cut = run.nodes(wanted.segments)
         self.kept = _kept(run, wanted)
-        self.parts = list(dict.fromkeys(nodes)) or largest_first(self.cut)
+        self.parts = list(dict.fromkeys(wanted.nodes)) or largest_first(self.cut)
         self.parts = [node for node in self.parts if self.members(node).any()]
         if len(self.parts) < wanted.segments and not wanted.nodes:
             notice(f"{wanted.segments} segments were asked for; the tree has {len(self.parts)}.")

@@ -126,10 +126,20 @@ def basis_values(directions: np.ndarray, degree: int) -> np.ndarray:
     Returns:
         float64 [P, (degree + 1)**2 - 1].
     """
-    values, slopes = np.empty((len(directions), 15)), np.empty((15, 3))
-    for (x, y, z), row in zip(directions, values, strict=True):
-        _fill_basis(x, y, z, degree, row, slopes)
+    values = np.empty((len(directions), 15))
+    _fill_values(np.ascontiguousarray(directions, np.float64), degree, values)
     return values[:, : (degree + 1) ** 2 - 1]
+
+
+@njit(parallel=True, **_options)
+@no_type_check
+def _fill_values(directions, degree, values):
+    """Fill in the values of the basis functions for each direction."""
+    for part in prange((len(directions) + PART - 1) // PART):
+        slopes = np.empty((15, 3))
+        for n in range(part * PART, min(len(directions), (part + 1) * PART)):
+            x, y, z = directions[n]
+            _fill_basis(x, y, z, degree, values[n], slopes)
 
 
 @njit(**_options)

@@ -14,7 +14,7 @@ from splat_uff.run.node_names import write_names
 from splat_uff.run.open import open_run
 from tests.formats.splats import read_table
 
-FEW = ("--borders.steps", "15", "--borders.segments", "20")
+FEW = ("--borders.steps", "40", "--borders.segments", "20")
 
 
 @pytest.fixture(scope="module")
