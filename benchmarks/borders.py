@@ -1,0 +1,197 @@
+"""What do clean borders change, and what does each part of them do?
+
+    python benchmarks/borders.py RUNS --output benchmarks/borders.json
+
+Takes finished runs on built-in scenes, and cleans the borders of their Gaussians by the segments
+that the masks alone give, as a training does. Each way is scored on the held-out views: NC on
+objects of true labels (the ceiling) and of a tree made anew; PSNR; Gaussians; and with --parts the
+true objects without the others, before and after. Rows of other runs stay in the file. With
+--print, the table for the documentation is printed.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from splat_uff.evaluate.ceiling import oracle_labels
+from splat_uff.evaluate.covering import coverings
+from splat_uff.evaluate.images import score_images
+from splat_uff.evaluate.part_choice import best_nodes, node_members, object_votes
+from splat_uff.evaluate.parts import PartTruth, score_parts
+from splat_uff.evaluate.score import STAGE, evaluate, scored_camera
+from splat_uff.gaussians.borders import BorderCleaner
+from splat_uff.gaussians.config import BordersConfig
+from splat_uff.gaussians.straddlers import count_votes
+from splat_uff.hierarchy.build import Hierarchy
+from splat_uff.hierarchy.dendrogram import cut_into
+from splat_uff.hierarchy.labels import blended_votes, label_maps
+from splat_uff.masks.bags import Bags
+from splat_uff.render import Gaussians
+from splat_uff.render.compositing import WHITE, render_over_white
+from splat_uff.render.frozen import FrozenViews
+from splat_uff.run.masks import training_masks
+from splat_uff.run.open import Run, open_run
+from splat_uff.scenes.builtin_parts import render_parts
+from splat_uff.settings import TrainConfig
+from splat_uff.system.files import write_json
+from splat_uff.system.machine import measured_here
+from splat_uff.system.memory import Memory
+from splat_uff.training.frozen import FrozenScene, grow_tree, refit
+
+STANDARD = BordersConfig(rounds=2)
+WAYS = {
+    "as fitted": replace(STANDARD, rounds=0),
+    "clean": STANDARD,
+    "clean, one round": replace(STANDARD, rounds=1, steps=300, most_split=0.2),
+    "clean, 4 x 400 steps": replace(STANDARD, rounds=4, steps=400),
+    "only fitted": replace(STANDARD, most_split=0.0),
+    "only split": replace(STANDARD, weight=0.0),
+}
+"""Settings of each way; `only split` has no loss of borders, `only fitted` splits nothing."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", nargs="*", type=Path, help="finished runs on built-in scenes")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--only", nargs="+", default=["as fitted", "clean"], choices=list(WAYS))
+    parser.add_argument("--no-tree", action="store_true", help="do not make features and trees")
+    parser.add_argument("--parts", action="store_true", help="score objects without the others")
+    parser.add_argument("--print", action="store_true", help="print the table")
+    options = parser.parse_args()
+    kept = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
+    rows = {(row["scene"], row["size"], row["seed"], row["way"]): row for row in kept}
+    for folder in options.runs:
+        run = open_run(folder, finished=True)
+        bags = training_masks(run)
+        truth = render_parts(run.capture) if options.parts else None
+        for way in options.only:
+            row = judge(run, bags, way, truth, with_tree=not options.no_tree)
+            print(json.dumps(row), flush=True)
+            key = (row["scene"], row["size"], row["seed"], way)
+            rows[key] = rows.get(key, {}) | row
+            write_json(options.output, {**measured_here(), "rows": list(rows.values())})
+    if options.print:
+        print(borders_table({"rows": list(rows.values())}))
+
+
+def judge(
+    run: Run, bags: Bags, way: str, truth: PartTruth | None, *, with_tree: bool
+) -> dict[str, Any]:
+    """Scores of the run's Gaussians after cleaning."""
+    settings = run.provenance.settings
+    row: dict[str, Any] = {"scene": run.provenance.scene, "size": settings.size}
+    row |= {"seed": settings.seed, "way": way}
+    start = time.perf_counter()
+    labels = labels_by_masks(run, bags)
+    labelled = time.perf_counter()
+    cleaned = BorderCleaner(WAYS[way], settings.gaussians, settings.seed).clean(
+        run.gaussians, run.capture.train, bags, labels
+    )
+    row["seconds_labels"] = round(labelled - start, 1)
+    row["seconds"] = round(time.perf_counter() - labelled, 1)
+    row["straddling"] = [round(each, 4) for each in cleaned.straddling]
+    gaussians = cleaned.gaussians
+    row |= {"gaussians": len(gaussians), "psnr": round(psnr(run, gaussians), 3)}
+    row["straddling_true"] = round(straddling(run, gaussians), 4)
+    row["ceiling"] = ceiling(run, gaussians)
+    if with_tree:
+        scene = FrozenScene(gaussians, run.capture, bags)
+        _, hierarchy, row["seconds_tree"] = refit(scene, settings)
+        row["seconds_tree"] = round(row["seconds_tree"], 1)
+        row |= scores(run, gaussians, hierarchy)
+        if truth is not None:
+            votes = object_votes(gaussians, run.capture.train, len(truth.names))
+            nodes, _ = best_nodes(hierarchy.tree, votes)
+            chosen = node_members(hierarchy.tree, nodes)
+            row["parts"] = score_parts(gaussians, chosen, truth).record()["mean"]
+    return row
+
+
+def labels_by_masks(run: Run, bags: Bags) -> np.ndarray:
+    """Segments that the masks alone give, as in a training."""
+    settings = run.provenance.settings
+    by_masks: TrainConfig = replace(
+        settings,
+        features=replace(settings.features, steps=0),
+        hierarchy=replace(settings.hierarchy, linkage="consensus", resamples=0),
+    )
+    scene = FrozenScene(run.gaussians, run.capture, bags)
+    tree = grow_tree(scene, np.zeros((len(run.gaussians), 1)), by_masks).tree
+    return cut_into(tree, STANDARD.segments)
+
+
+def scores(run: Run, gaussians: Gaussians, hierarchy: Hierarchy) -> dict[str, Any]:
+    """NC of a tree."""
+    settings = run.provenance.settings
+    metrics = evaluate(
+        run.capture, gaussians, hierarchy, Bags([]), settings.evaluate, seed=settings.seed
+    ).metrics
+    return {"nc": rounded(metrics["nc"]), "nc_fixed": rounded(metrics["nc_fixed"])}
+
+
+def ceiling(run: Run, gaussians: Gaussians) -> dict[str, float]:
+    """NC of true labels, by the clicks of the run's own scores."""
+    settings = run.provenance.settings
+    labels = oracle_labels(gaussians, run.capture.train)
+    views = run.capture.val
+    maps = np.stack(
+        [label_maps(blended_votes(gaussians, scored_camera(view)), labels) for view in views]
+    )
+    truths = [view.truth for view in views if view.truth is not None]
+    covering, _ = coverings(
+        maps, truths, rng=np.random.default_rng([settings.seed, STAGE]),
+        num_clicks=settings.evaluate.clicks,
+    )  # fmt: skip
+    return rounded(covering.record())
+
+
+def straddling(run: Run, gaussians: Gaussians) -> float:
+    """Share of blend weight outside of the Gaussians' true objects, in every fifth photo."""
+    views = run.capture.train[::5]
+    frozen = FrozenViews(gaussians, [scored_camera(view) for view in views], Memory(0))
+    return count_votes(frozen, [view.truth.objects for view in views if view.truth]).straddling
+
+
+def psnr(run: Run, gaussians: Gaussians) -> float:
+    """PSNR of the held-out photos."""
+    return score_images(
+        (render_over_white(gaussians, view.camera), view.composite(WHITE).astype(np.float32))
+        for view in run.capture.val
+    ).psnr
+
+
+def rounded(values: dict[str, float]) -> dict[str, float]:
+    """The numbers to four decimals."""
+    return {name: round(value, 4) for name, value in values.items()}
+
+
+def borders_table(record: dict[str, Any]) -> str:
+    """One line per run and way, as a table for the documentation."""
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "scene, size, seed": lambda row: f"{row['scene']}, {row['size']}, {row['seed']}",
+        "borders": lambda row: row["way"],
+        "ceiling, objects": lambda row: f"{row['ceiling']['objects']:.3f}",
+        "NC, objects": lambda row: f"{row['nc']['objects']:.3f}" if "nc" in row else "-",
+        "NC": lambda row: f"{row['nc']['mean']:.3f}" if "nc" in row else "-",
+        "one cut": lambda row: f"{row['nc_fixed']['mean']:.3f}" if "nc_fixed" in row else "-",
+        "straddling": lambda row: f"{row['straddling_true']:.1%}",
+        "Gaussians": lambda row: f"{row['gaussians']}",
+        "PSNR": lambda row: f"{row['psnr']:.2f}",
+        "parts, IoU": lambda row: f"{row['parts']['iou']:.3f}" if "parts" in row else "-",
+        "border F": lambda row: f"{row['parts']['border_f']:.3f}" if "parts" in row else "-",
+        "s": lambda row: f"{row['seconds']:.0f}",
+    }
+    lines = [" | ".join(columns), " | ".join(["---"] * len(columns))]
+    lines += [" | ".join(cell(row) for cell in columns.values()) for row in record["rows"]]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
