@@ -5,14 +5,12 @@
 Takes finished runs on built-in scenes, and cleans the borders of their Gaussians by the segments
 that the masks alone give, as a training does. Each way is scored on the held-out views: NC on
 objects of true labels (the ceiling) and of a tree made anew; PSNR; Gaussians; and with --parts the
-true objects without the others, before and after. Rows of other runs stay in the file. With
---print, the table for the documentation is printed.
+true objects without the others, before and after. Rows of other runs stay in the file.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,12 +56,11 @@ WAYS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("runs", nargs="*", type=Path, help="finished runs on built-in scenes")
+    parser.add_argument("runs", nargs="+", type=Path, help="finished runs on built-in scenes")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--only", nargs="+", default=["as fitted", "clean"], choices=list(WAYS))
     parser.add_argument("--no-tree", action="store_true", help="do not make features and trees")
     parser.add_argument("--parts", action="store_true", help="score objects without the others")
-    parser.add_argument("--print", action="store_true", help="print the table")
     options = parser.parse_args()
     kept = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
     rows = {(row["scene"], row["size"], row["seed"], row["way"]): row for row in kept}
@@ -77,8 +74,6 @@ def main() -> None:
             key = (row["scene"], row["size"], row["seed"], way)
             rows[key] = rows.get(key, {}) | row
             write_json(options.output, {**measured_here(), "rows": list(rows.values())})
-    if options.print:
-        print(borders_table({"rows": list(rows.values())}))
 
 
 def judge(
@@ -170,27 +165,6 @@ def psnr(run: Run, gaussians: Gaussians) -> float:
 def rounded(values: dict[str, float]) -> dict[str, float]:
     """The numbers to four decimals."""
     return {name: round(value, 4) for name, value in values.items()}
-
-
-def borders_table(record: dict[str, Any]) -> str:
-    """One line per run and way, as a table for the documentation."""
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "scene, size, seed": lambda row: f"{row['scene']}, {row['size']}, {row['seed']}",
-        "borders": lambda row: row["way"],
-        "ceiling, objects": lambda row: f"{row['ceiling']['objects']:.3f}",
-        "NC, objects": lambda row: f"{row['nc']['objects']:.3f}" if "nc" in row else "-",
-        "NC": lambda row: f"{row['nc']['mean']:.3f}" if "nc" in row else "-",
-        "one cut": lambda row: f"{row['nc_fixed']['mean']:.3f}" if "nc_fixed" in row else "-",
-        "straddling": lambda row: f"{row['straddling_true']:.1%}",
-        "Gaussians": lambda row: f"{row['gaussians']}",
-        "PSNR": lambda row: f"{row['psnr']:.2f}",
-        "parts, IoU": lambda row: f"{row['parts']['iou']:.3f}" if "parts" in row else "-",
-        "border F": lambda row: f"{row['parts']['border_f']:.3f}" if "parts" in row else "-",
-        "s": lambda row: f"{row['seconds']:.0f}",
-    }
-    lines = [" | ".join(columns), " | ".join(["---"] * len(columns))]
-    lines += [" | ".join(cell(row) for cell in columns.values()) for row in record["rows"]]
-    return "\n".join(f"| {line} |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ which choice is which object:
 * *lifted* is a mask lifted to 3D (SAM3D), of those of 20 training views, which may overlap;
 * *ceiling* is what each Gaussian's true label gives.
 
-Rows of other runs stay in the file. With --print, the table for the documentation is printed.
+Rows of other runs stay in the file.
 """
 
 import argparse
@@ -37,15 +37,11 @@ from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.training.frozen import frozen_scene
 
-METHODS = {"ours": "node of the tree", "lifted": "lifted mask (SAM3D)", "ceiling": "true labels"}
-"""Name of each method in the table."""
-
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="*", type=Path, help="finished runs on built-in scenes")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path, help="finished runs on built-in scenes")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--print", action="store_true", help="print the table")
     options = parser.parse_args()
     kept = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
     rows = {key_of(row): row for row in kept}
@@ -54,8 +50,6 @@ def main() -> None:
             rows[key_of(row)] = row
             print(json.dumps({name: value for name, value in row.items() if name != "objects"}))
         write_json(options.output, {**measured_here(), "rows": list(rows.values())})
-    if options.print:
-        print(parts_table({"rows": list(rows.values())}))
 
 
 def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -122,32 +116,6 @@ def lifted(run: Run) -> np.ndarray:
     views = [capture.train[view] for view in chosen]
     masks = [bags[view][0] for view in chosen]
     return lift_masks(run.gaussians, views, masks, order[:SOURCES].tolist()).occupied
-
-
-def parts_table(record: dict[str, Any]) -> str:
-    """Scores of each method on each run, as a table for the documentation."""
-    head = (
-        "scene, size, seed",
-        "method",
-        "IoU",
-        "border F",
-        "PSNR alone",
-        "PSNR in scene",
-        "PSNR photo",
-        "IoU seen",
-        "never seen",
-    )
-    names = ("iou", "border_f", "psnr", "psnr_in_scene", "psnr_photo", "iou_seen", "never_seen")
-    lines = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head))]
-    for row in record["rows"]:
-        run = f"{row['scene']}, {row['size']}, {row['seed']}"
-        digits = [1 if name.startswith("psnr") else 3 for name in names]
-        cells = [
-            "-" if row[name] is None else f"{row[name]:.{places}f}"
-            for name, places in zip(names, digits, strict=True)
-        ]
-        lines.append(f"| {' | '.join([run, METHODS[row['method']], *cells])} |")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

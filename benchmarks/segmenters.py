@@ -1,6 +1,6 @@
 """What a photo and its clicks cost the models of each backend: writes benchmarks/segmenters.json.
 
-    python benchmarks/segmenters.py --output benchmarks/segmenters.json --table
+    python benchmarks/segmenters.py --output benchmarks/segmenters.json
 
 Weights are random, and need no hub: the time does not depend on what they are. Each model is of its
 real size, and runs in a process of its own, so that its peak memory is known. Those of transformers
@@ -9,6 +9,7 @@ processors spend, which hardly depends on what else a machine does. EdgeTAM and 
 shape of MobileSAM need timm.
 """
 
+import json
 import os
 import tempfile
 import time
@@ -38,17 +39,16 @@ BUDGETS = {"grid": 1024, "adaptive": 200, "guided": 100}
 
 def main(
     only: str = "",
-    table: bool = False,
     output: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
 ) -> None:
     """Measure and print.
 
     Args:
         only: Text that the name of a model must contain.
-        table: Print a table for the documentation as well.
-        output: Where the figures go, after each model.
+        output: Where the figures go, after each model; those of other models stay in it.
     """
-    rows = {}
+    known = json.loads(output.read_text()) if output is not None and output.exists() else {}
+    rows = known.get("models", {})
     record = {**measured_here(), "threads": torch.get_num_threads(), "models": rows}
     for name in MODELS:
         if only in name:
@@ -57,8 +57,6 @@ def main(
             print(name, rows[name], flush=True)
             if output is not None:
                 write_json(output, record)
-    if table:
-        print_table(rows)
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -288,17 +286,6 @@ MODELS: dict[str, Callable[[Path], Loading]] = {
     "SAM 3": of_transformers(sam3, "Sam3ImageProcessor"),
     "SAM ViT-H (segment_anything)": of_segment_anything(lambda: original_sam("vit_h")),
 }
-
-
-def print_table(rows: dict[str, dict[str, Any]]) -> None:
-    """Rows for the documentation: seconds that passed."""
-    for name, row in rows.items():
-        cells = [f"{row['weights_m']:.0f}"]
-        for part in ("encode", "answer", "upsample_400", "upsample_1600"):
-            cells.append(f"{row[part]['wall_s']:.1f}")
-        for part in BUDGETS:
-            cells.append(f"{row[part]['wall_s']:.0f}")
-        print(f"| {name} | " + " | ".join([*cells, f"{row['peak_gb']:.1f}"]) + " |")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,10 @@ TREE_CHOICES = ROOT / "benchmarks" / "tree_choices.json"
 REAL = ROOT / "benchmarks" / "real.json"
 SCALE = ROOT / "benchmarks" / "scale.json"
 VIEWER = ROOT / "benchmarks" / "viewer.json"
+PROMPTS = ROOT / "benchmarks" / "prompts.json"
+SEGMENTERS = ROOT / "benchmarks" / "segmenters.json"
+BORDERS = ROOT / "benchmarks" / "borders.json"
+PARTS = ROOT / "benchmarks" / "parts.json"
 BASELINES = ROOT / "benchmarks" / "baselines.json"
 RASTERIZER = ROOT / "benchmarks" / "rasterizer.json"
 PAGES = (
@@ -47,6 +51,9 @@ PAGES = (
     ROOT / "docs" / "formats.md",
     ROOT / "docs" / "research" / "features.md",
     ROOT / "docs" / "research" / "classical-masks.md",
+    ROOT / "docs" / "research" / "prompts.md",
+    ROOT / "docs" / "research" / "segmenters.md",
+    ROOT / "docs" / "research" / "borders.md",
     ROOT / "benchmarks" / "RASTERIZER.md",
 )
 LEVELS = ("objects", "collections", "scene", "mean")
@@ -110,6 +117,10 @@ def parts() -> dict[str, str]:
         "splat-formats": splat_formats_table(
             json.loads(SPLAT_FORMATS.read_text(encoding="utf-8-sig"))
         ),
+        "prompts": prompts_table(json.loads(PROMPTS.read_text(encoding="utf-8-sig"))),
+        "segmenters": segmenters_table(json.loads(SEGMENTERS.read_text(encoding="utf-8-sig"))),
+        "borders": borders_table(json.loads(BORDERS.read_text(encoding="utf-8-sig"))),
+        "parts": parts_table(json.loads(PARTS.read_text(encoding="utf-8-sig"))),
         "density": density_table(json.loads(DENSITY.read_text(encoding="utf-8-sig"))),
         **baseline_tables(json.loads(BASELINES.read_text(encoding="utf-8-sig"))),
         **rasterizer_tables(json.loads(RASTERIZER.read_text(encoding="utf-8-sig"))),
@@ -427,6 +438,100 @@ def pooled_error(rows: list[dict[str, Any]]) -> float:
     ]
     nodes = sum(entry["nodes"] for group in tenths.values() for entry in group)
     return sum(map(abs, off)) / nodes
+
+
+def prompts_table(record: dict[str, Any]) -> str:
+    """Clicks, masks and NC by scene and way of clicking, as means and spreads over seeds."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for entry in record["rows"]:
+        found[entry["scene"], entry["clicks"]].append(entry)
+    head = ("scene", "clicks", "clicks a photo", "masks", "found", "projected s", "NC", "one cut")
+    lines = [row([*head, "seeds"]), row(["---"] * (len(head) + 1))]
+    for (scene, clicks), rows in sorted(found.items(), key=lambda each: each[0][0]):
+        cells = [
+            f"{statistics.mean(entry[name] for entry in rows):.{digits}f}"
+            for name, digits in (("prompts", 0), ("masks", 0), ("recall", 2))
+        ]
+        cells.append(f"{statistics.mean(entry['projected seconds'] for entry in rows):.0f}")
+        scores = [
+            mean_and_spread([entry[name]["mean"] for entry in rows]) for name in ("nc", "nc_fixed")
+        ]
+        lines.append(row([scene, clicks, *cells, *scores, str(len(rows))]))
+    command = "`python benchmarks/prompts.py RUNS --every 5 --output benchmarks/prompts.json`"
+    return "\n".join([*lines, "", f"{command}. {measured(record)}"])
+
+
+def mean_and_spread(values: list[float]) -> str:
+    """Mean, and standard deviation if there are several values."""
+    mean = f"{statistics.mean(values):.3f}"
+    return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
+
+
+def segmenters_table(record: dict[str, Any]) -> str:
+    """Seconds for each part of a model's work, and for a photo with each number of clicks."""
+    head = ("model", "million weights", "photo", "64 clicks", "192 masks to 400 x 300")
+    head += ("to 1600 x 1200", "1024 clicks", "200", "100", "peak GB")
+    lines = [row(head), row(["---"] * len(head))]
+    for name, entry in record["models"].items():
+        parts = [
+            f"{entry[part]['wall_s']:.1f}"
+            for part in ("encode", "answer", "upsample_400", "upsample_1600")
+        ]
+        whole = [f"{entry[each]['wall_s']:.0f}" for each in ("grid", "adaptive", "guided")]
+        lines.append(
+            row([name, f"{entry['weights_m']:.0f}", *parts, *whole, f"{entry['peak_gb']:.1f}"])
+        )
+    command = "`python benchmarks/segmenters.py --output benchmarks/segmenters.json`"
+    return "\n".join([*lines, "", f"{command}. {measured(record)}"])
+
+
+def borders_table(record: dict[str, Any]) -> str:
+    """What clean borders change, one line per run and way."""
+    head = ("scene, size, seed", "borders", "ceiling, objects", "NC, objects", "NC", "one cut")
+    head += ("straddling", "Gaussians", "PSNR", "parts, IoU", "border F", "s")
+    lines = [row(head), row(["---"] * len(head))]
+    for entry in record["rows"]:
+        nc, fixed, parts = (entry.get(name, {}) for name in ("nc", "nc_fixed", "parts"))
+        scores = (
+            entry["ceiling"]["objects"], nc.get("objects"), nc.get("mean"), fixed.get("mean"),
+            parts.get("iou"), parts.get("border_f"),
+        )  # fmt: skip
+        cells = [NONE if score is None else f"{score:.3f}" for score in scores]
+        whole = (f"{entry['straddling_true']:.1%}", str(entry["gaussians"]), f"{entry['psnr']:.2f}")
+        name = f"{entry['scene']}, {entry['size']}, {entry['seed']}"
+        lines.append(row([name, entry["way"], *cells[:4], *whole, *cells[4:]]))
+        lines[-1] = lines[-1].removesuffix(" |") + f" | {entry['seconds']:.0f} |"
+    command = "`python benchmarks/borders.py RUNS --parts --output benchmarks/borders.json`"
+    return "\n".join([*lines, "", f"{command}. {measured(record)}"])
+
+
+def parts_table(record: dict[str, Any]) -> str:
+    """Scores of parts alone, one line per run and method."""
+    methods = {
+        "ours": "node of the tree",
+        "lifted": "lifted mask (SAM3D)",
+        "ceiling": "true labels",
+    }
+    scores = {
+        "iou": "IoU",
+        "border_f": "border F",
+        "psnr": "PSNR alone",
+        "psnr_in_scene": "PSNR in scene",
+        "psnr_photo": "PSNR photo",
+        "iou_seen": "IoU seen",
+        "never_seen": "never seen",
+    }
+    head = ["scene, size, seed", "method", *scores.values()]
+    lines = [row(head), row(["---"] * len(head))]
+    for entry in record["rows"]:
+        cells = [
+            NONE if entry[name] is None else f"{entry[name]:.{1 if 'psnr' in name else 3}f}"
+            for name in scores
+        ]
+        name = f"{entry['scene']}, {entry['size']}, {entry['seed']}"
+        lines.append(row([name, methods[entry["method"]], *cells]))
+    command = "`python benchmarks/parts.py RUNS --output benchmarks/parts.json`"
+    return "\n".join([*lines, "", f"{command}. {measured(record)}"])
 
 
 def splat_alone_table(record: dict[str, Any]) -> str:

@@ -110,13 +110,14 @@ def masks(
     looking.check()
     checkpoint = _checkpoint(answering, prompting, looking)
     memory = Memory(MEMORY_GB * GIGABYTE, output or data)
+    # Before the photos are read, which takes longer than to say that there is no such model.
+    segmenter = _segmenter(answering) if answering.model is not None and data.is_dir() else None
     capture = read_capture(data, size=size, memory=memory)
     given, made = answering.gaussians, None
     seen = None if given is None else _gaussians_of(given, capture)
-    if answering.model is not None:
+    if segmenter is not None:
         guide = None if given is None or seen is None else _guide(seen, given)
-        asked = _segmenter(answering), settings, prompting
-        made = write_masks_of(capture, *asked, folder=output, guide=guide)
+        made = write_masks_of(capture, segmenter, settings, prompting, folder=output, guide=guide)
     elif checkpoint is not None:
         how = answering.sam_model, settings, output, answering.device
         made = make_masks(capture, checkpoint, *how)

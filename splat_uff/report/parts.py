@@ -116,8 +116,8 @@ def part_pictures(run: Run, scored: ScoredParts, truth: PartTruth) -> list[Pictu
         true = 1 - largest.placed(1 - largest.colours.astype(np.float32), camera)
         ours = render_part(run.gaussians, scored.chosen[k], camera)[..., :3]
         name = truth.names[k].rpartition("/")[2]
-        pictures.append(Picture(f"{name}, true", _around(true, largest)))
-        pictures.append(Picture(f"{name}, run", _around(ours.astype(np.float32), largest)))
+        pictures.append(Picture(f"{name}, true", around(true, largest)))
+        pictures.append(Picture(f"{name}, run", around(ours.astype(np.float32), largest)))
     return pictures
 
 
@@ -149,7 +149,7 @@ def _cells(scores: dict[str, float | None]) -> list[str]:
     return ["-" if value is None else f"{value:.{digits}f}" for value, digits in values]
 
 
-def _around(picture: Float[np.ndarray, "H W 3"], alone: AloneView) -> Float[np.ndarray, "S S 3"]:
+def around(picture: Float[np.ndarray, "H W 3"], alone: AloneView) -> Float[np.ndarray, "S S 3"]:
     """Square of a picture around an object, white beyond the picture."""
     rows, columns = alone.inside.shape
     side = int(np.ceil(WIDER * max(rows, columns, 8)))
