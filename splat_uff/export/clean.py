@@ -83,12 +83,11 @@ def clean_run(run: Run, *, device: str = "cpu") -> CleanRun:
     )  # fmt: skip
     psnr = _psnr(run, run.gaussians), _psnr(run, cleaned.gaussians)
     split = len(cleaned.gaussians) - len(run.gaussians)
-    kept = (
-        f"renderings of the whole keep a PSNR of {psnr[1]:.2f} dB"
-        if run.capture.virtual
-        else f"PSNR of the photos {psnr[0]:.2f} -> {psnr[1]:.2f} dB"
+    photos = "virtual photos" if run.capture.virtual else "photos"
+    notice(
+        f"{split} of {len(run.gaussians)} Gaussians lay across borders and were split; PSNR of the "
+        f"{photos} {psnr[0]:.2f} -> {psnr[1]:.2f} dB."
     )
-    notice(f"{split} of {len(run.gaussians)} Gaussians lay across borders and were split; {kept}.")
     return CleanRun(new, split, psnr, cleaned.straddling)
 
 

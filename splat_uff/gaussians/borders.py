@@ -23,6 +23,7 @@ from splat_uff.gaussians.straddlers import count_votes, find_straddlers, split_s
 from splat_uff.geometry.cameras import Camera
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.render import Gaussians, rasterize
+from splat_uff.render.fineness import Fineness
 from splat_uff.render.frozen import FrozenViews
 from splat_uff.render.harmonics import C0, basis_values
 from splat_uff.system.memory import Memory
@@ -206,15 +207,26 @@ class _Fit:
         photo = torch.from_numpy(view.image).to(self.device)
         gaussians = replace(self.like, **self.params)
         colours = view_colours(gaussians, view.camera)
-        render = rasterize(gaussians, view.camera, torch.cat([colours, self.own], dim=1))
+        fineness = Fineness.of(self.like, view.camera)
+        shown = torch.cat([colours, self.own], dim=1)
+        render = rasterize(gaussians, fineness.camera, shown, eps2d=fineness.eps2d)
+        values, alpha = (_averaged(each, fineness.factor) for each in (render.values, render.alpha))
         background = torch.from_numpy(self.rng.random(3)).float().to(self.device)
-        image = render.values[..., :3] + (1 - render.alpha[..., None]) * background
+        image = values[..., :3] + (1 - alpha[..., None]) * background
         truth = photo[..., :3] + (1 - photo[..., 3:]) * background
-        shown = torch.from_numpy(self.maps[index].astype(np.int64)).to(self.device)
-        off = render.values[..., 3:] - render.alpha[..., None] * self.codes[shown]
+        segments = torch.from_numpy(self.maps[index].astype(np.int64)).to(self.device)
+        off = values[..., 3:] - alpha[..., None] * self.codes[segments]
         distance = (off.square().sum(dim=-1) + 1e-8).sqrt()
         border = torch.relu(distance - MARGIN).mean()
         return photometric_loss(image, truth, ssim_weight=self.rates.ssim_weight), border
+
+
+def _averaged(image: Tensor, factor: int) -> Tensor:
+    """Mean of each block of so many rows and columns."""
+    if factor == 1:
+        return image
+    height, width = image.shape[0] // factor, image.shape[1] // factor
+    return image.reshape(height, factor, width, factor, *image.shape[2:]).mean(dim=(1, 3))
 
 
 def view_colours(gaussians: Gaussians, camera: Camera) -> Float[Tensor, "N 3"]:
