@@ -73,7 +73,7 @@ class BordersConfig:
     most_split: Share = 0.1
     """Most Gaussians split in the first round, as a share of all; each further round may split half
     as many."""
-    weight: Weight = 1.0
+    weight: Weight = 0.3
     """Weight of the loss of Gaussians that show in pixels of other segments."""
     rate: Positive = 2.5
     """Learning rates as a multiple of those at the end of the fit."""
