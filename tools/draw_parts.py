@@ -32,12 +32,11 @@ def main() -> None:
         k = next(k for k, each in enumerate(truth.names) if name in each and truth.alone[k])
         largest = max(truth.alone[k], key=lambda each: int(each.inside.sum()))
         camera = truth.views[largest.view].camera
-        title = truth.names[k].rpartition("/")[2]
         true = 1 - largest.placed(1 - largest.colours.astype(np.float32), camera)
-        pictures = [Picture(f"{title}, true", around(true, largest))]
-        for what, each in (("run", run), ("clean", clean_run(run).run)):
+        pictures = [Picture("truth", around(true, largest))]
+        for what, each in (("run", run), ("clean borders", clean_run(run).run)):
             seen = render_part(each.gaussians, members(each, k, len(truth.names)), camera)[..., :3]
-            pictures.append(Picture(f"{title}, {what}", around(seen.astype(np.float32), largest)))
+            pictures.append(Picture(what, around(seen.astype(np.float32), largest)))
         rows.append(pictures)
     write_sheet(options.output, rows)
 

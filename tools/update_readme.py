@@ -490,7 +490,7 @@ def borders_table(record: dict[str, Any]) -> str:
     head = ("scene, size, seed", "borders", "ceiling, objects", "NC, objects", "NC", "one cut")
     head += ("straddling", "Gaussians", "PSNR", "parts, IoU", "border F", "s")
     lines = [row(head), row(["---"] * len(head))]
-    for entry in record["rows"]:
+    for entry in sorted(record["rows"], key=lambda entry: (entry["scene"], -entry["size"])):
         nc, fixed, parts = (entry.get(name, {}) for name in ("nc", "nc_fixed", "parts"))
         scores = (
             entry["ceiling"]["objects"], nc.get("objects"), nc.get("mean"), fixed.get("mean"),

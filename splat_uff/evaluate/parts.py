@@ -208,7 +208,9 @@ def border_f_score(
     # A margin of one pixel keeps what is a border, and what is the edge of the picture.
     window = np.s_[max(rows[0] - 1, 0) : rows[-1] + 2, max(columns[0] - 1, 0) : columns[-1] + 2]
     ours, true = ours[window], true[window]
-    borders = [each & ~binary_erosion(each, border_value=1) for each in (ours, true)]
+    borders = [
+        each & ~np.asarray(binary_erosion(each, border_value=1), bool) for each in (ours, true)
+    ]
     if not borders[0].any() or not borders[1].any():
         return float(borders[0].any() == borders[1].any())
     precision, recall = (

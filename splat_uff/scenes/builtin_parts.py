@@ -204,7 +204,8 @@ def _alone_views(
         if not inside.any():
             continue
         surfaces.append(_surface(alone.one, full.camera, inside))
-        shows = binary_erosion(full.objects == alone.number, np.ones((3, 3), bool)) & inside
+        whole = binary_erosion(full.objects == alone.number, np.ones((3, 3), bool))
+        shows = np.asarray(whole, bool) & inside
         rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
         window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         colours, lit = (each[..., :3] + (1 - each[..., 3:]) for each in (photo, in_scene))
