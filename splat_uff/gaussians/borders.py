@@ -26,7 +26,7 @@ from splat_uff.render import Gaussians, rasterize
 from splat_uff.render.fineness import Fineness
 from splat_uff.render.frozen import FrozenViews
 from splat_uff.render.harmonics import C0, basis_values
-from splat_uff.system.memory import Memory
+from splat_uff.system.memory import GIGABYTE, MEMORY_GB, Memory
 from splat_uff.system.progress import progress_bar
 from splat_uff.system.records import array_record
 
@@ -69,8 +69,9 @@ class BorderCleaner:
     seed: int
     device: str = "cpu"
     """Device of the optimisation: `cpu` or `cuda`."""
-    most_bytes: float = float("inf")
-    """Most memory for blend weights, in bytes."""
+    most_bytes: float = MEMORY_GB * GIGABYTE
+    """Memory budget in bytes, of which blend weights may take half; others are computed again when
+    needed. Results do not depend on it."""
 
     def clean(
         self,

@@ -130,7 +130,10 @@ def _with_clean_borders(training: Training, gaussians: Gaussians) -> Gaussians:
     with training.clock.stage("gaussians"):
         tree = grow_tree(scene, np.zeros((len(gaussians), 1)), by_masks).tree
         labels = cut_into(tree, settings.borders.segments)
-        how = BorderCleaner(settings.borders, settings.gaussians, settings.seed, training.device)
+        how = BorderCleaner(
+            settings.borders, settings.gaussians, settings.seed, training.device,
+            given.memory.most,
+        )  # fmt: skip
         cleaned = how.clean(gaussians, given.capture.train, scene.bags, labels)
     before, after = cleaned.straddling
     notice(

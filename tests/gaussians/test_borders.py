@@ -71,6 +71,14 @@ def test_same_seed_same_gaussians(run, labels, cleaned):
     assert not torch.equal(other.gaussians.means[:10], cleaned.gaussians.means[:10])
 
 
+def test_memory_does_not_change_the_result(run, labels, cleaned):
+    bags, rates = training_masks(run), run.provenance.settings.gaussians
+    tight = BorderCleaner(FEW, rates, 0, most_bytes=0).clean(
+        run.gaussians, run.capture.train, bags, labels
+    )
+    assert torch.equal(tight.gaussians.means, cleaned.gaussians.means)
+
+
 def test_no_rounds_change_nothing(run, labels):
     same = clean(run, labels, replace(FEW, rounds=0))
     assert same.gaussians is run.gaussians
