@@ -25,6 +25,7 @@ from splat_uff.evaluate.parts import PartTruth, score_parts
 from splat_uff.evaluate.score import STAGE, evaluate, scored_camera
 from splat_uff.gaussians.borders import BorderCleaner
 from splat_uff.gaussians.config import BordersConfig
+from splat_uff.gaussians.fit import fit_gaussians
 from splat_uff.gaussians.straddlers import count_votes
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.dendrogram import cut_into
@@ -43,6 +44,9 @@ from splat_uff.system.memory import Memory
 from splat_uff.training.frozen import FrozenScene, grow_tree, refit
 
 STANDARD = BordersConfig(rounds=2)
+IN_PLACE = {"in place of the last steps": 2800, "fewer plain steps": 2800}
+"""Plain steps of the ways that fit the Gaussians anew, with fewer of them; they end their
+densification at the same step as the standard fit."""
 WAYS = {
     "as fitted": replace(STANDARD, rounds=0),
     "clean": STANDARD,
@@ -50,6 +54,8 @@ WAYS = {
     "clean, 4 x 400 steps": replace(STANDARD, rounds=4, steps=400),
     "only fitted": replace(STANDARD, most_split=0.0),
     "only split": replace(STANDARD, weight=0.0),
+    "in place of the last steps": replace(STANDARD, steps=600),
+    "fewer plain steps": replace(STANDARD, rounds=0),
 }
 """Settings of each way; `only split` has no loss of borders, `only fitted` splits nothing."""
 
@@ -84,10 +90,15 @@ def judge(
     row: dict[str, Any] = {"scene": run.provenance.scene, "size": settings.size}
     row |= {"seed": settings.seed, "way": way}
     start = time.perf_counter()
-    labels = labels_by_masks(run, bags)
+    given = run.gaussians
+    if way in IN_PLACE:
+        given = fit_with_fewer_steps(run, bags, IN_PLACE[way])
+        row["seconds_fit"] = round(time.perf_counter() - start, 1)
+        start = time.perf_counter()
+    labels = labels_by_masks(run, given, bags)
     labelled = time.perf_counter()
     cleaned = BorderCleaner(WAYS[way], settings.gaussians, settings.seed).clean(
-        run.gaussians, run.capture.train, bags, labels
+        given, run.capture.train, bags, labels
     )
     row["seconds_labels"] = round(labelled - start, 1)
     row["seconds"] = round(time.perf_counter() - labelled, 1)
@@ -109,7 +120,16 @@ def judge(
     return row
 
 
-def labels_by_masks(run: Run, bags: Bags) -> np.ndarray:
+def fit_with_fewer_steps(run: Run, bags: Bags, steps: int) -> Gaussians:
+    """Fit the run's capture again, with as many steps of densification but fewer steps in all."""
+    settings = run.provenance.settings
+    whole = settings.gaussians
+    config = replace(whole, steps=steps, refine_stop=whole.refine_stop * whole.steps / steps)
+    gaussians = fit_gaussians(run.capture, config, bags, seed=settings.seed)
+    return replace(gaussians, fitted_focal=run.capture.focal)
+
+
+def labels_by_masks(run: Run, gaussians: Gaussians, bags: Bags) -> np.ndarray:
     """Segments that the masks alone give, as in a training."""
     settings = run.provenance.settings
     by_masks: TrainConfig = replace(
@@ -117,8 +137,8 @@ def labels_by_masks(run: Run, bags: Bags) -> np.ndarray:
         features=replace(settings.features, steps=0),
         hierarchy=replace(settings.hierarchy, linkage="consensus", resamples=0),
     )
-    scene = FrozenScene(run.gaussians, run.capture, bags)
-    tree = grow_tree(scene, np.zeros((len(run.gaussians), 1)), by_masks).tree
+    scene = FrozenScene(gaussians, run.capture, bags)
+    tree = grow_tree(scene, np.zeros((len(gaussians), 1)), by_masks).tree
     return cut_into(tree, STANDARD.segments)
 
 

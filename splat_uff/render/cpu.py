@@ -226,7 +226,7 @@ class _Project(torch.autograd.Function):
             *map(_array, solids), *map(_doubles, (viewmats, Ks)), ctx.sets,
             frame.width, frame.height, frame.eps2d, frame.antialiased, ctx.rows,
             v_means2d.reshape(-1, 2), v_conics.reshape(-1, 3),
-            v_depths.reshape(-1), v_dimmed.reshape(-1),
+            v_depths.reshape(-1), v_dimmed.reshape(-1), ctx.needs_input_grad[4],
         )  # fmt: skip
         v_viewmats = torch.from_numpy(v_viewmats).to(viewmats.dtype)
         return (*map(torch.from_numpy, v_solids), v_viewmats, *[None] * 4)

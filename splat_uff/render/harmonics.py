@@ -41,15 +41,15 @@ def harmonics_forward(means, coefficients, centres, degree, sets, instances, row
     own = len(coefficients) != total
     colours = np.zeros((wanted, 3), np.float32)
     for part in prange((wanted + PART - 1) // PART):
-        basis, slopes = np.empty(15), np.empty((15, 3))
+        basis = np.empty(15)
         for p in range(part * PART, min(wanted, (part + 1) * PART)):
             if rows[instances[p]] < 0:
                 continue
             image = instances[p] // count
             n = image // cameras * count + instances[p] % count
             row = instances[p] if own else n
-            x, y, z, _ = _direction(means, n, centres[image])
-            _fill_basis(x, y, z, degree, basis, slopes)
+            x, y, z, _ = _direction(means, n, centres, image)
+            _fill_basis(x, y, z, degree, basis)
             for c in range(3):
                 colour = 0.5 + C0 * coefficients[row, 0, c]
                 for k in range(1, terms):
@@ -78,7 +78,7 @@ def harmonics_backward(means, coefficients, centres, degree, sets, rows, colours
     parts = (total + PART - 1) // PART
     v_centres = np.zeros((parts, images, 3))
     for part in prange(parts):
-        basis, slopes = np.empty(15), np.empty((15, 3))
+        basis, slopes = np.empty(15), np.zeros((15, 3))
         for n in range(part * PART, min(total, (part + 1) * PART)):
             for camera in range(cameras):
                 image = n // count * cameras + camera
@@ -87,8 +87,9 @@ def harmonics_backward(means, coefficients, centres, degree, sets, rows, colours
                 if p < 0:
                     continue
                 row = instance if own else n
-                x, y, z, distance = _direction(means, n, centres[image])
-                _fill_basis(x, y, z, degree, basis, slopes)
+                x, y, z, distance = _direction(means, n, centres, image)
+                _fill_basis(x, y, z, degree, basis)
+                _fill_slopes(x, y, z, degree, slopes)
                 vx = vy = vz = 0.0
                 for c in range(3):
                     if not colours[p, c] > 0:
@@ -136,38 +137,32 @@ def basis_values(directions: np.ndarray, degree: int) -> np.ndarray:
 def _fill_values(directions, degree, values):
     """Fill in the values of the basis functions for each direction."""
     for part in prange((len(directions) + PART - 1) // PART):
-        slopes = np.empty((15, 3))
         for n in range(part * PART, min(len(directions), (part + 1) * PART)):
             x, y, z = directions[n]
-            _fill_basis(x, y, z, degree, values[n], slopes)
+            _fill_basis(x, y, z, degree, values[n])
 
 
 @njit(**_options)
 @no_type_check
-def _direction(means, n, centre):
+def _direction(means, n, centres, image):
     """Unit vector from a camera to Gaussian n, and their distance."""
-    x, y, z = means[n, 0] - centre[0], means[n, 1] - centre[1], means[n, 2] - centre[2]
+    x = means[n, 0] - centres[image, 0]
+    y = means[n, 1] - centres[image, 1]
+    z = means[n, 2] - centres[image, 2]
     distance = max(math.sqrt(x * x + y * y + z * z), 1e-12)
     return x / distance, y / distance, z / distance, distance
 
 
 @njit(**_options)
 @no_type_check
-def _fill_basis(x, y, z, degree, basis, slopes):
-    """Fill in the values of the basis functions after the first, and their slopes in x, y and z."""
+def _fill_basis(x, y, z, degree, basis):
+    """Fill in the values of the basis functions after the first."""
     a = 0.4886025119029199
     basis[0], basis[1], basis[2] = -a * y, a * z, -a * x
-    slopes[:, :] = 0.0
-    slopes[0, 1], slopes[1, 2], slopes[2, 0] = -a, a, -a
     if degree >= 2:
         b, c, d = 1.0925484305920792, 0.31539156525252005, 0.5462742152960396
         basis[3], basis[4], basis[6] = b * x * y, -b * y * z, -b * x * z
         basis[5], basis[7] = c * (2 * z * z - x * x - y * y), d * (x * x - y * y)
-        slopes[3, 0], slopes[3, 1] = b * y, b * x
-        slopes[4, 1], slopes[4, 2] = -b * z, -b * y
-        slopes[5, 0], slopes[5, 1], slopes[5, 2] = -2 * c * x, -2 * c * y, 4 * c * z
-        slopes[6, 0], slopes[6, 2] = -b * z, -b * x
-        slopes[7, 0], slopes[7, 1] = 2 * d * x, -2 * d * y
     if degree >= 3:
         e, f, g = 0.5900435899266435, 2.890611442640554, 0.4570457994644658
         h, k = 0.3731763325901154, 1.445305721320277
@@ -179,6 +174,25 @@ def _fill_basis(x, y, z, degree, basis, slopes):
         basis[12] = -g * x * (4 * zz - xx - yy)
         basis[13] = k * z * (xx - yy)
         basis[14] = -e * x * (xx - 3 * yy)
+
+
+@njit(**_options)
+@no_type_check
+def _fill_slopes(x, y, z, degree, slopes):
+    """Fill in the slopes of these functions in x, y and z; `slopes` is 0 where they always are."""
+    a = 0.4886025119029199
+    slopes[0, 1], slopes[1, 2], slopes[2, 0] = -a, a, -a
+    if degree >= 2:
+        b, c, d = 1.0925484305920792, 0.31539156525252005, 0.5462742152960396
+        slopes[3, 0], slopes[3, 1] = b * y, b * x
+        slopes[4, 1], slopes[4, 2] = -b * z, -b * y
+        slopes[5, 0], slopes[5, 1], slopes[5, 2] = -2 * c * x, -2 * c * y, 4 * c * z
+        slopes[6, 0], slopes[6, 2] = -b * z, -b * x
+        slopes[7, 0], slopes[7, 1] = 2 * d * x, -2 * d * y
+    if degree >= 3:
+        e, f, g = 0.5900435899266435, 2.890611442640554, 0.4570457994644658
+        h, k = 0.3731763325901154, 1.445305721320277
+        xx, yy, zz = x * x, y * y, z * z
         slopes[8, 0], slopes[8, 1] = -6 * e * x * y, -3 * e * (xx - yy)
         slopes[9, 0], slopes[9, 1], slopes[9, 2] = f * y * z, f * x * z, f * x * y
         slopes[10, 0], slopes[10, 1] = 2 * g * x * y, -g * (4 * zz - xx - 3 * yy)

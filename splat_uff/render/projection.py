@@ -64,14 +64,15 @@ def project_forward(
     parts = (count + PART - 1) // PART
     for part in prange(images * parts):
         image, first = part // parts, part % parts * PART
-        viewmat, K = viewmats[image], Ks[image]
+        pose, lens = _entries(viewmats[image]), _lens(Ks[image], width, height)
+        fx, fy, cx, cy = lens[:4]
         for member in range(first, min(count, first + PART)):
             instance, n = image * count + member, image // cameras * count + member
             dimmed[instance] = opacities[n]
-            x, y, z = _to_camera(means, viewmat, n)
+            x, y, z = _to_camera(means, pose, n)
             if not (near <= z <= far and opacities[n] >= ALPHA_MIN):
                 continue  # Negated, so that NaN is not drawn either.
-            A = _screen_factor(quats, scales, viewmat, K, width, height, n, x, y, z)
+            A = _screen_factor(quats, scales, pose, lens, n, x, y, z)
             xx, xy, yy = _gram(A)
             blurred = (xx + eps2d) * (yy + eps2d) - xy * xy
             opacity = float(opacities[n])
@@ -79,8 +80,7 @@ def project_forward(
                 opacity *= math.sqrt(max(0.0, xx * yy - xy * xy) / blurred)
             if not (blurred > 0.0 and opacity >= ALPHA_MIN):
                 continue
-            u = K[0, 0] * x / z + K[0, 2]
-            v = K[1, 1] * y / z + K[1, 2]
+            u, v = fx * x / z + cx, fy * y / z + cy
             reach = 2.0 * math.log(opacity / ALPHA_MIN)  # Squared Mahalanobis radius.
             extent_x, extent_y = math.sqrt(reach * (xx + eps2d)), math.sqrt(reach * (yy + eps2d))
             if not math.isfinite(u + v + extent_x + extent_y):
@@ -109,7 +109,7 @@ def project_forward(
 @no_type_check
 def project_backward(
     means, quats, scales, opacities, viewmats, Ks, sets, width, height, eps2d, antialiased, rows,
-    v_means2d, v_conics, v_depths, v_dimmed,
+    v_means2d, v_conics, v_depths, v_dimmed, with_poses,
 ):  # fmt: skip
     """Gradients of `project_forward`, given the gradients of its results.
 
@@ -118,9 +118,11 @@ def project_backward(
             Inputs of `project_forward`.
         rows: int32 [P], row of each instance in the gradients, -1 for none.
         v_means2d, v_conics, v_depths, v_dimmed: float32 [rows, ...].
+        with_poses: Whether to compute the gradients of `viewmats`, which takes as long as the rest.
 
     Returns:
-        v_means, v_quats, v_scales and v_opacities, float32, and v_viewmats, float64 [I, 4, 4].
+        v_means, v_quats, v_scales and v_opacities, float32, and v_viewmats, float64 [I, 4, 4], 0
+        unless `with_poses`.
     """
     images, total = len(viewmats), len(means)
     count, cameras = total // sets, images // sets
@@ -133,32 +135,33 @@ def project_backward(
     for part in prange(parts):
         # Cameras are the outer loop: slicing an array costs more than the math for one Gaussian.
         for image in range(images):
-            viewmat, K, v_viewmat = viewmats[image], Ks[image], v_viewmats[part, image]
+            pose, lens = _entries(viewmats[image]), _lens(Ks[image], width, height)
+            v_viewmat = v_viewmats[part, image]
             first = image // cameras * count  # First Gaussian of this image's set.
             start, end = max(first, part * PART), min(first + count, total, (part + 1) * PART)
             for n in range(start, end):
                 row = rows[image * count + n - first]
                 if row >= 0:
                     _pull_back(
-                        means, quats, scales, opacities, viewmat, K, width, height,
-                        eps2d, antialiased, n,
+                        means, quats, scales, opacities, pose, lens, eps2d, antialiased, n,
                         v_means2d, v_conics, v_depths, v_dimmed, row,
-                        v_means, v_quats, v_scales, v_opacities, v_viewmat,
+                        v_means, v_quats, v_scales, v_opacities, v_viewmat, with_poses,
                     )  # fmt: skip
     return v_means, v_quats, v_scales, v_opacities, v_viewmats.sum(axis=0)
 
 
-@njit(**_options)
+@njit(inline="always", **_options)  # A call would pass a hundred numbers, which costs a third.
 @no_type_check
 def _pull_back(
-    means, quats, scales, opacities, viewmat, K, width, height, eps2d, antialiased, n,
+    means, quats, scales, opacities, pose, lens, eps2d, antialiased, n,
     v_means2d, v_conics, v_depths, v_dimmed, row,
-    v_means, v_quats, v_scales, v_opacities, v_viewmat,
+    v_means, v_quats, v_scales, v_opacities, v_viewmat, with_poses,
 ):  # fmt: skip
-    """Add the gradients of Gaussian n in one image to the last five arrays."""
-    fx, fy = K[0, 0], K[1, 1]
-    x, y, z = _to_camera(means, viewmat, n)
-    A = _screen_factor(quats, scales, viewmat, K, width, height, n, x, y, z)
+    """Add the gradients of Gaussian n in one image to the arrays v_means to v_viewmat."""
+    fx, fy = lens[0], lens[1]
+    q00, q01, q02, _, q10, q11, q12, _, q20, q21, q22, _ = pose
+    x, y, z = _to_camera(means, pose, n)
+    A = _screen_factor(quats, scales, pose, lens, n, x, y, z)
     a00, a01, a02, a10, a11, a12 = A
     xx, xy, yy = _gram(A)
     blurred = (xx + eps2d) * (yy + eps2d) - xy * xy
@@ -193,7 +196,7 @@ def _pull_back(
         2 * (s01 * a02 + s11 * a12),
     )
     # A = J Q M, with J's nonzero entries J00, J02, J11, J12.
-    tx, ty, inside_x, inside_y = _clamped(K, width, height, x, y, z)
+    tx, ty, inside_x, inside_y = _clamped(lens, x, y, z)
     J00, J02, J11, J12 = fx / z, -fx * tx / (z * z), fy / z, -fy * ty / (z * z)
     w, i, j, k, length = _unit_quat(quats, n)
     v_J00, v_J02, v_J11, v_J12 = 0.0, 0.0, 0.0, 0.0
@@ -208,26 +211,27 @@ def _pull_back(
             ra, rb, rc, va, vb = r02, r12, r22, v02, v12
         s = float(scales[n, axis])
         # Column of B = Q M, then v_J = v_A Bᵀ and v_B = Jᵀ v_A.
-        b0 = s * (viewmat[0, 0] * ra + viewmat[0, 1] * rb + viewmat[0, 2] * rc)
-        b1 = s * (viewmat[1, 0] * ra + viewmat[1, 1] * rb + viewmat[1, 2] * rc)
-        b2 = s * (viewmat[2, 0] * ra + viewmat[2, 1] * rb + viewmat[2, 2] * rc)
+        b0 = s * (q00 * ra + q01 * rb + q02 * rc)
+        b1 = s * (q10 * ra + q11 * rb + q12 * rc)
+        b2 = s * (q20 * ra + q21 * rb + q22 * rc)
         v_J00 += va * b0
         v_J02 += va * b2
         v_J11 += vb * b1
         v_J12 += vb * b2
         vb0, vb1, vb2 = J00 * va, J11 * vb, J02 * va + J12 * vb
-        v_viewmat[0, 0] += vb0 * s * ra
-        v_viewmat[0, 1] += vb0 * s * rb
-        v_viewmat[0, 2] += vb0 * s * rc
-        v_viewmat[1, 0] += vb1 * s * ra
-        v_viewmat[1, 1] += vb1 * s * rb
-        v_viewmat[1, 2] += vb1 * s * rc
-        v_viewmat[2, 0] += vb2 * s * ra
-        v_viewmat[2, 1] += vb2 * s * rb
-        v_viewmat[2, 2] += vb2 * s * rc
-        vm0 = viewmat[0, 0] * vb0 + viewmat[1, 0] * vb1 + viewmat[2, 0] * vb2
-        vm1 = viewmat[0, 1] * vb0 + viewmat[1, 1] * vb1 + viewmat[2, 1] * vb2
-        vm2 = viewmat[0, 2] * vb0 + viewmat[1, 2] * vb1 + viewmat[2, 2] * vb2
+        if with_poses:
+            v_viewmat[0, 0] += vb0 * s * ra
+            v_viewmat[0, 1] += vb0 * s * rb
+            v_viewmat[0, 2] += vb0 * s * rc
+            v_viewmat[1, 0] += vb1 * s * ra
+            v_viewmat[1, 1] += vb1 * s * rb
+            v_viewmat[1, 2] += vb1 * s * rc
+            v_viewmat[2, 0] += vb2 * s * ra
+            v_viewmat[2, 1] += vb2 * s * rb
+            v_viewmat[2, 2] += vb2 * s * rc
+        vm0 = q00 * vb0 + q10 * vb1 + q20 * vb2
+        vm1 = q01 * vb0 + q11 * vb1 + q21 * vb2
+        vm2 = q02 * vb0 + q12 * vb1 + q22 * vb2
         v_scales[n, axis] += ra * vm0 + rb * vm1 + rc * vm2
         if axis == 0:
             g00, g10, g20 = s * vm0, s * vm1, s * vm2
@@ -262,14 +266,39 @@ def _pull_back(
         v_z += 2 * fy * ty / (z * z * z) * v_J12
     else:
         v_z += fy * ty / (z * z * z) * v_J12
-    for c in range(3):
-        v_means[n, c] += viewmat[0, c] * v_x + viewmat[1, c] * v_y + viewmat[2, c] * v_z
-        v_viewmat[0, c] += v_x * means[n, c]
-        v_viewmat[1, c] += v_y * means[n, c]
-        v_viewmat[2, c] += v_z * means[n, c]
-    v_viewmat[0, 3] += v_x
-    v_viewmat[1, 3] += v_y
-    v_viewmat[2, 3] += v_z
+    v_means[n, 0] += q00 * v_x + q10 * v_y + q20 * v_z
+    v_means[n, 1] += q01 * v_x + q11 * v_y + q21 * v_z
+    v_means[n, 2] += q02 * v_x + q12 * v_y + q22 * v_z
+    if with_poses:
+        for c in range(3):
+            v_viewmat[0, c] += v_x * means[n, c]
+            v_viewmat[1, c] += v_y * means[n, c]
+            v_viewmat[2, c] += v_z * means[n, c]
+        v_viewmat[0, 3] += v_x
+        v_viewmat[1, 3] += v_y
+        v_viewmat[2, 3] += v_z
+
+
+@njit(**_options)
+@no_type_check
+def _entries(viewmat):
+    """First three rows of a matrix as twelve numbers, which the compiler keeps in registers."""
+    return (
+        viewmat[0, 0], viewmat[0, 1], viewmat[0, 2], viewmat[0, 3],
+        viewmat[1, 0], viewmat[1, 1], viewmat[1, 2], viewmat[1, 3],
+        viewmat[2, 0], viewmat[2, 1], viewmat[2, 2], viewmat[2, 3],
+    )  # fmt: skip
+
+
+@njit(**_options)
+@no_type_check
+def _lens(K, width, height):
+    """Focal lengths and centre, then least and greatest slope at which J is evaluated, x and y."""
+    fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
+    margin_x, margin_y = 0.15 * width / fx, 0.15 * height / fy
+    low_x, high_x = -(cx / fx + margin_x), (width - cx) / fx + margin_x
+    low_y, high_y = -(cy / fy + margin_y), (height - cy) / fy + margin_y
+    return fx, fy, cx, cy, low_x, high_x, low_y, high_y
 
 
 @njit(**_options)
@@ -286,12 +315,12 @@ def _gram(A):
 
 @njit(**_options)
 @no_type_check
-def _to_camera(means, viewmat, n):
+def _to_camera(means, pose, n):
     """Centre of Gaussian n in camera axes."""
     mx, my, mz = float(means[n, 0]), float(means[n, 1]), float(means[n, 2])
-    x = viewmat[0, 0] * mx + viewmat[0, 1] * my + viewmat[0, 2] * mz + viewmat[0, 3]
-    y = viewmat[1, 0] * mx + viewmat[1, 1] * my + viewmat[1, 2] * mz + viewmat[1, 3]
-    z = viewmat[2, 0] * mx + viewmat[2, 1] * my + viewmat[2, 2] * mz + viewmat[2, 3]
+    x = pose[0] * mx + pose[1] * my + pose[2] * mz + pose[3]
+    y = pose[4] * mx + pose[5] * my + pose[6] * mz + pose[7]
+    z = pose[8] * mx + pose[9] * my + pose[10] * mz + pose[11]
     return x, y, z
 
 
@@ -317,13 +346,10 @@ def _rotation(w, i, j, k):
 
 @njit(**_options)
 @no_type_check
-def _clamped(K, width, height, x, y, z):
+def _clamped(lens, x, y, z):
     """Point at which J is evaluated, and whether each coordinate stays unclamped."""
-    fx, fy = K[0, 0], K[1, 1]
-    margin_x, margin_y = 0.15 * width / fx, 0.15 * height / fy
+    _, _, _, _, low_x, high_x, low_y, high_y = lens
     slope_x, slope_y = x / z, y / z
-    low_x, high_x = -(K[0, 2] / fx + margin_x), (width - K[0, 2]) / fx + margin_x
-    low_y, high_y = -(K[1, 2] / fy + margin_y), (height - K[1, 2]) / fy + margin_y
     inside_x = low_x <= slope_x <= high_x
     inside_y = low_y <= slope_y <= high_y
     tx = z * min(max(slope_x, low_x), high_x)
@@ -333,19 +359,23 @@ def _clamped(K, width, height, x, y, z):
 
 @njit(**_options)
 @no_type_check
-def _screen_factor(quats, scales, viewmat, K, width, height, n, x, y, z):
+def _screen_factor(quats, scales, pose, lens, n, x, y, z):
     """A = J Q R diag(s), row-major 2x3."""
     w, i, j, k, _ = _unit_quat(quats, n)
     r00, r01, r02, r10, r11, r12, r20, r21, r22 = _rotation(w, i, j, k)
-    tx, ty, _, _ = _clamped(K, width, height, x, y, z)
-    J00, J02 = K[0, 0] / z, -K[0, 0] * tx / (z * z)
-    J11, J12 = K[1, 1] / z, -K[1, 1] * ty / (z * z)
-    q00 = J00 * viewmat[0, 0] + J02 * viewmat[2, 0]
-    q01 = J00 * viewmat[0, 1] + J02 * viewmat[2, 1]
-    q02 = J00 * viewmat[0, 2] + J02 * viewmat[2, 2]
-    q10 = J11 * viewmat[1, 0] + J12 * viewmat[2, 0]
-    q11 = J11 * viewmat[1, 1] + J12 * viewmat[2, 1]
-    q12 = J11 * viewmat[1, 2] + J12 * viewmat[2, 2]
+    tx, ty, _, _ = _clamped(lens, x, y, z)
+    J00, J02 = lens[0] / z, -lens[0] * tx / (z * z)
+    J11, J12 = lens[1] / z, -lens[1] * ty / (z * z)
+    q00, q01, q02 = (
+        J00 * pose[0] + J02 * pose[8],
+        J00 * pose[1] + J02 * pose[9],
+        J00 * pose[2] + J02 * pose[10],
+    )
+    q10, q11, q12 = (
+        J11 * pose[4] + J12 * pose[8],
+        J11 * pose[5] + J12 * pose[9],
+        J11 * pose[6] + J12 * pose[10],
+    )
     s0, s1, s2 = float(scales[n, 0]), float(scales[n, 1]), float(scales[n, 2])
     return (
         (q00 * r00 + q01 * r10 + q02 * r20) * s0,

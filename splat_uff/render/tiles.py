@@ -32,28 +32,14 @@ def bin_into_tiles(means2d, extents, depths, width, height, tile_size):
     """
     count = means2d.shape[0]
     tiles_x, tiles_y = -(-width // tile_size), -(-height // tile_size)
-    spans = np.zeros((count, 4), np.int32)  # First and last tile, in x and in y.
+    spans = _spans(means2d, extents, width, height, tile_size)
     slot_starts = np.zeros(count + 1, np.int64)
     tile_starts = np.zeros(tiles_x * tiles_y + 1, np.int64)
     for n in range(count):
-        spans[n, 1] = -1
-        if extents[n, 0] > 0:
-            # A pixel counts if its centre, at +0.5, lies within the extent (possibly infinite).
-            x, y, reach_x, reach_y = means2d[n, 0], means2d[n, 1], extents[n, 0], extents[n, 1]
-            left = int(max(0.0, np.ceil(x - reach_x - 0.5)))
-            right = int(min(width - 1.0, np.floor(x + reach_x - 0.5)))
-            top = int(max(0.0, np.ceil(y - reach_y - 0.5)))
-            bottom = int(min(height - 1.0, np.floor(y + reach_y - 0.5)))
-            if left <= right and top <= bottom:
-                # In floats: exact for pixels, and faster than dividing integers.
-                spans[n, 0], spans[n, 1] = int(left / tile_size), int(right / tile_size)
-                spans[n, 2], spans[n, 3] = int(top / tile_size), int(bottom / tile_size)
-        tiles = 0
-        if spans[n, 1] >= 0:
-            for y in range(spans[n, 2], spans[n, 3] + 1):
-                for x in range(spans[n, 0], spans[n, 1] + 1):
-                    tile_starts[y * tiles_x + x + 1] += 1
-                    tiles += 1
+        for y in range(spans[n, 2], spans[n, 3] + 1):
+            for x in range(spans[n, 0], spans[n, 1] + 1):
+                tile_starts[y * tiles_x + x + 1] += 1
+        tiles = (spans[n, 1] - spans[n, 0] + 1) * (spans[n, 3] - spans[n, 2] + 1)
         slot_starts[n + 1] = slot_starts[n] + tiles
     tile_starts = np.cumsum(tile_starts)
     cursor = tile_starts[:-1].copy()
@@ -69,6 +55,27 @@ def bin_into_tiles(means2d, extents, depths, width, height, tile_size):
                 slots[at] = slot
                 slot += 1
     return tile_starts, entries, slots, slot_starts
+
+
+@njit(parallel=True, **_options)
+@no_type_check
+def _spans(means2d, extents, width, height, tile_size):
+    """First and last tile of each Gaussian, in x and in y, int32 [N, 4]; 0, -1, 0, 0 for none."""
+    spans = np.empty((len(means2d), 4), np.int32)
+    for n in prange(len(means2d)):
+        spans[n, 0], spans[n, 1], spans[n, 2], spans[n, 3] = 0, -1, 0, 0
+        if extents[n, 0] > 0:
+            # A pixel counts if its centre, at +0.5, lies within the extent (possibly infinite).
+            x, y, reach_x, reach_y = means2d[n, 0], means2d[n, 1], extents[n, 0], extents[n, 1]
+            left = int(max(0.0, np.ceil(x - reach_x - 0.5)))
+            right = int(min(width - 1.0, np.floor(x + reach_x - 0.5)))
+            top = int(max(0.0, np.ceil(y - reach_y - 0.5)))
+            bottom = int(min(height - 1.0, np.floor(y + reach_y - 0.5)))
+            if left <= right and top <= bottom:
+                # In floats: exact for pixels, and faster than dividing integers.
+                spans[n, 0], spans[n, 1] = int(left / tile_size), int(right / tile_size)
+                spans[n, 2], spans[n, 3] = int(top / tile_size), int(bottom / tile_size)
+    return spans
 
 
 @njit(parallel=True, **_options)
