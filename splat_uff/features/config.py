@@ -12,7 +12,7 @@ from splat_uff.system.setting_types import Count, Natural, Positive, Share, Weig
 class FeaturesConfig:
     """Settings of the contrastive fit: one feature per Gaussian, from the masks."""
 
-    steps: Annotated[int, Meta(ge=0, le=100_000_000)] = 750
+    steps: Annotated[int, Meta(ge=0, le=100_000_000)] = 500
     """Optimiser steps, one image each; the running time grows with them. 0 trains nothing: the
     features stay those of the start, and a `consensus` tree depends on the masks alone."""
     start: Literal["consensus", "noise"] = "consensus"

@@ -1,10 +1,10 @@
 """The contrastive fit: one feature per Gaussian from the masks of all views; geometry is fixed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from splat_uff.features.blend import blend_pixels
@@ -28,8 +28,6 @@ from splat_uff.system.optimizers import load_state, save_state
 from splat_uff.system.progress import progress_bar
 
 LOG_EVERY = 25
-Similarity = Callable[[np.ndarray], Tensor]
-"""Function that gives the similarity of the two pixels of each pair [P, 2]."""
 
 
 def fit_features(
@@ -125,21 +123,20 @@ def _losses(
     blended = blended + through[:, None] / config.dimension**0.5
     unit = torch.nn.functional.normalize(blended, dim=1)
     pairs = draw_pairs(
-        sample.members,
-        sample.inside,
-        per_group=config.pairs_per_group,
-        neg_ratio=config.neg_ratio,
-        rng=sample.rng,
-    )
+        sample.members, sample.inside,
+        per_group=config.pairs_per_group, neg_ratio=config.neg_ratio, rng=sample.rng,
+    )  # fmt: skip
+    ends = pairs.all_ends()
     losses = {"norm": norm_loss(blended)}
     total = config.norm_weight * losses["norm"]
     if len(pairs.positives) and config.euclidean_weight > 0:
-        losses["euclidean"] = _contrast(pairs, config.tau, lambda ends: pair_cosines(unit, ends))
+        losses["euclidean"] = _contrast(pair_cosines(unit, ends), pairs, config.tau)
         total = total + config.euclidean_weight * losses["euclidean"]
-    similarity = _in_a_tree(features, unit, sample, cameras, config, in_scene)
-    if len(pairs.positives) and similarity is not None:
-        losses["ultrametric"] = _contrast(pairs, config.tau, similarity)
-        total = total + config.ultrametric_weight * losses["ultrametric"]
+    if len(pairs.positives):
+        similarity = _in_a_tree(features, unit, sample, ends, cameras, config, in_scene)
+        if similarity is not None:
+            losses["ultrametric"] = _contrast(similarity, pairs, config.tau)
+            total = total + config.ultrametric_weight * losses["ultrametric"]
     return {"loss": total, **losses}
 
 
@@ -147,31 +144,31 @@ def _in_a_tree(
     features: Tensor,
     unit: Tensor,
     sample: Sample,
+    ends: Int[np.ndarray, "P 2"],
     cameras: Sequence[Camera],
     config: FeaturesConfig,
     in_scene: SceneSimilarity | None,
-) -> Similarity | None:
-    """Ultrametric similarity of pixels, or None if that loss is left out."""
+) -> Tensor | None:
+    """Ultrametric similarity of all pairs of pixels, or None if that loss is left out."""
     if config.ultrametric_weight == 0:
         return None
     if config.ultrametric == "spanning-tree":
         camera = cameras[sample.view]
         directions = ray_directions(camera, pixel_centres(camera)[sample.pixels])
-        return lambda ends: spanning_tree_similarity(unit, directions, sample.members, ends)
+        return spanning_tree_similarity(unit, directions, sample.members, ends)
     if in_scene is not None:
         weights = sample.weights
         heaviest = find_heaviest(weights.starts, weights.indices, weights.weights, sample.rows)
-        return lambda ends: in_scene(features, unit, heaviest, ends)
+        return in_scene(features, unit, heaviest, ends)
     if config.ultrametric == "scene-tree" and config.euclidean_weight > 0:
         return None  # The scene has no tree.
-    return lambda ends: average_linkage_similarity(unit, ends)
+    return average_linkage_similarity(unit, ends)
 
 
-def _contrast(pairs: Pairs, tau: float, similarity: Similarity) -> Tensor:
-    """Contrastive loss under a similarity of pairs, called once because trees are slow to build."""
+def _contrast(similarity: Tensor, pairs: Pairs, tau: float) -> Tensor:
+    """Contrastive loss, given the similarities of the positive pairs, then of the negative ones."""
     count, ratio, _ = pairs.negatives.shape
-    both = similarity(np.concatenate([pairs.positives, pairs.negatives.reshape(-1, 2)]))
-    return contrastive_loss(both[:count], both[count:].reshape(count, ratio), tau=tau)
+    return contrastive_loss(similarity[:count], similarity[count:].reshape(count, ratio), tau=tau)
 
 
 def _cosine(progress: float) -> float:

@@ -5,12 +5,16 @@ This is Algorithm 1 of the UFF supplement with the details of its published code
 and all draws of a kind are made at once.
 """
 
+from typing import no_type_check
+
 import numpy as np
 from jaxtyping import Bool, Int
+from numba import njit
 
 from splat_uff.masks.tree import minimal_parents
 from splat_uff.system.records import array_record
 
+_options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 FEWEST_IN_MASK = 5
 """A mask is used only if more sampled pixels than this lie inside it, and outside it."""
 FEWEST_IN_REMAINDER = 10
@@ -25,6 +29,10 @@ class Pairs:
 
     positives: Int[np.ndarray, "P 2"]
     negatives: Int[np.ndarray, "P R 2"]
+
+    def all_ends(self) -> Int[np.ndarray, "_ 2"]:
+        """All pairs in one array: the positive ones, then the negative ones."""
+        return np.concatenate([self.positives, self.negatives.reshape(-1, 2)])
 
 
 def draw_pairs(
@@ -116,9 +124,7 @@ class _Sets:
     def __init__(
         self, rows: Bool[np.ndarray, "G S"], per_group: int, rng: np.random.Generator
     ) -> None:
-        self.counts = np.count_nonzero(rows, axis=1)
-        self._starts = np.concatenate([[0], np.cumsum(self.counts)])[:-1]
-        self._pixels = np.nonzero(rows)[1]
+        self.counts, self._starts, self._pixels = _listed(rows)
         self._per_group, self._rng = per_group, rng
 
     def draw(self, firsts: Int[np.ndarray, "K"], seconds: Int[np.ndarray, "K"]) -> np.ndarray:
@@ -129,14 +135,44 @@ class _Sets:
         self, firsts: Int[np.ndarray, "K"], seconds: Int[np.ndarray, "K"], count: int
     ) -> np.ndarray:
         """Draw `count` pairs for each pair of a group: [K, per_group, count, 2]."""
-        shape = (len(firsts), self._per_group, count)
-        ends = [self._pick(rows, shape) for rows in (firsts, seconds)]
-        return np.stack(ends, axis=-1)
+        ends = np.empty((len(firsts), self._per_group, count, 2), np.int64)
+        for side, rows in enumerate((firsts, seconds)):
+            fractions = self._rng.random(ends.shape[:3])
+            _pick(fractions, rows, self.counts, self._starts, self._pixels, ends[..., side])
+        return ends
 
-    def _pick(self, rows: Int[np.ndarray, "K"], shape: tuple[int, int, int]) -> np.ndarray:
-        fractions = self._rng.random(shape)
-        offsets = (fractions * self.counts[rows][:, None, None]).astype(np.int64)
-        return self._pixels[self._starts[rows][:, None, None] + offsets]
+
+@njit(**_options)
+@no_type_check
+def _listed(rows):
+    """Members of each set: their number, and where they start in the list of all pixels."""
+    counts = np.zeros(len(rows), np.int64)
+    starts = np.zeros(len(rows), np.int64)
+    total = 0
+    for row in range(len(rows)):
+        starts[row] = total
+        for s in range(rows.shape[1]):
+            total += rows[row, s]
+        counts[row] = total - starts[row]
+    pixels = np.empty(total, np.int64)
+    at = 0
+    for row in range(len(rows)):
+        for s in range(rows.shape[1]):
+            if rows[row, s]:
+                pixels[at] = s
+                at += 1
+    return counts, starts, pixels
+
+
+@njit(**_options)
+@no_type_check
+def _pick(fractions, rows, counts, starts, pixels, picked):
+    """Fill in the member at a fraction [K, P, R] of each row's set."""
+    for k in range(len(rows)):
+        count, start = counts[rows[k]], starts[rows[k]]
+        for i in range(fractions.shape[1]):
+            for j in range(fractions.shape[2]):
+                picked[k, i, j] = pixels[start + int(fractions[k, i, j] * count)]
 
 
 def _union_of_children(

@@ -75,17 +75,14 @@ class SceneSimilarity:
             heaviest: Gaussian with the largest weight in each pixel, -1 for none.
             pairs: Indices of pixels.
         """
-        seen = (heaviest[pairs] >= 0).all(axis=1)
-        ends = self.group[heaviest[pairs[seen]]]
-        meetings = meeting_merges(self._spans, self._position, ends)
-        alone = meetings < 0
-        nodes = (
-            np.where(alone[:, None], ends, self.below[np.maximum(meetings, 0)])
-            if len(self.below)
-            else ends
-        )
+        seen, ends = _superpoints(heaviest, pairs, self.group)
+        merges = meeting_merges(self._spans, self._position, ends)
+        nodes = _branches(ends, merges, self.below)
+        means = pair_cosines(_BranchMeans.apply(features, self), nodes)
+        if seen.all():
+            return means
         similarity = unit.new_empty(len(pairs))
-        similarity[torch.from_numpy(seen)] = pair_cosines(_BranchMeans.apply(features, self), nodes)
+        similarity[torch.from_numpy(seen)] = means
         similarity[torch.from_numpy(~seen)] = pair_cosines(unit, pairs[~seen])
         return similarity
 
@@ -171,6 +168,33 @@ def _to_rows(unit, lengths, group, v_group):
         for c in range(unit.shape[1]):
             gradient[n, c] = (v_group[group[n], c] - along * unit[n, c]) / lengths[n]
     return gradient
+
+
+@njit(**_options)
+@no_type_check
+def _superpoints(heaviest, pairs, group):
+    """Whether both pixels of each pair show a Gaussian, and the superpoints of those that do."""
+    seen = np.empty(len(pairs), np.bool_)
+    ends = np.empty((len(pairs), 2), np.int64)
+    count = 0
+    for p in range(len(pairs)):
+        a, b = heaviest[pairs[p, 0]], heaviest[pairs[p, 1]]
+        seen[p] = a >= 0 and b >= 0
+        if seen[p]:
+            ends[count, 0], ends[count, 1] = group[a], group[b]
+            count += 1
+    return seen, ends[:count].copy()
+
+
+@njit(**_options)
+@no_type_check
+def _branches(ends, merges, below):
+    """The two nodes below the merge of each pair; for a merge of -1, the pair's own ends."""
+    nodes = ends.copy()
+    for p in range(len(ends)):
+        if merges[p] >= 0:
+            nodes[p, 0], nodes[p, 1] = below[merges[p], 0], below[merges[p], 1]
+    return nodes
 
 
 @njit(**_options)

@@ -39,9 +39,9 @@ MARGIN = 0.5
 show another segment, as pixels on a border do."""
 COUNTED = 4
 """One of so many photos shows how much straddles in the end."""
-MEANS = 0.1
+MEANS = 0.05
 """Learning rate of the means at the start of a round, as a share of that at the start of a fit;
-other learning rates are half of the fit's."""
+others start as they are at the end of a fit."""
 
 
 @array_record
@@ -167,11 +167,11 @@ class _Fit:
         extent = 1.1 * max(float(np.linalg.norm(view.camera.centre)) for view in views)
         rate = {
             "means": MEANS * rates.means_lr * extent,
-            "quats": rates.quats_lr,
-            "log_scales": rates.scales_lr / 2,
-            "opacity_logits": rates.opacities_lr / 2,
-            "sh0": rates.sh0_lr / 2,
-            "shN": rates.shN_lr / 2,
+            "quats": rates.decay * rates.quats_lr,
+            "log_scales": rates.decay * rates.scales_lr,
+            "opacity_logits": rates.decay * rates.opacities_lr,
+            "sh0": rates.decay * rates.sh0_lr,
+            "shN": rates.decay * rates.shN_lr,
         }
         self.optimizer = torch.optim.Adam(
             [

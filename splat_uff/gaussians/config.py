@@ -12,7 +12,7 @@ from splat_uff.system.setting_types import Count, Natural, Positive, Share, Weig
 class GaussiansConfig:
     """Settings of the photometric fit."""
 
-    steps: Count = 4000
+    steps: Count = 2000
     """Optimiser steps, one photo each; the running time grows with them."""
     start: Count = 6000
     """Number of Gaussians at the start."""
@@ -22,18 +22,22 @@ class GaussiansConfig:
     """Degree of the spherical harmonics, 0 (same colour from every direction) to 3 (shiny)."""
     ssim_weight: Share = 0.2
     """Weight w of structural dissimilarity (1 - SSIM); the absolute error (L1) has weight 1 - w."""
-    means_lr: Positive = 4e-4
+    means_lr: Positive = 8e-4
     """Initial learning rate of the means, in scene extents; it falls a hundredfold."""
-    scales_lr: Positive = 1e-2
+    scales_lr: Positive = 3e-2
     """Learning rate of the scales (logarithms of the three radii)."""
-    quats_lr: Positive = 2e-3
+    quats_lr: Positive = 6e-3
     """Learning rate of the quats (rotations)."""
-    opacities_lr: Positive = 5e-2
+    opacities_lr: Positive = 7.5e-2
     """Learning rate of the opacities (logits)."""
-    sh0_lr: Positive = 5e-3
+    sh0_lr: Positive = 1.5e-2
     """Learning rate of the view-independent colour (SH of degree 0)."""
-    shN_lr: Positive = 5e-4
+    shN_lr: Positive = 1.5e-3
     """Learning rate of the view-dependent colour (SH above degree 0)."""
+    decay_start: Share = 0.7
+    """Share of the steps after which the learning rates other than that of the means fall."""
+    decay: Annotated[float, Meta(gt=0, le=1)] = 0.3
+    """Factor by which these learning rates have fallen at the end; 1 keeps them."""
     density: Literal["default", "mcmc"] = "default"
     """Method that adds and removes Gaussians: `default` clones, splits and prunes as in 3DGS;
     `mcmc` relocates Gaussians and adds noise."""

@@ -89,10 +89,7 @@ class _Fit:
         index = self._next_view()
         view = self.views[index]
         photo = torch.from_numpy(view.image).to(self.device)
-        for group in self.optimizers["means"].param_groups:
-            group["lr"] = (
-                self.config.means_lr * self.extent * 0.01 ** (self.step / self.config.steps)
-            )
+        self._set_rates()
         degree = min(self.config.sh_degree, self.step // 500)
         gaussians = self.gaussians()
         with_depth = self.bags and self.step >= self.config.depth_start * self.config.steps
@@ -122,6 +119,16 @@ class _Fit:
             return {"loss": loss.item(), "psnr": psnr, "num_gaussians": len(self.params["means"])}
 
         return figures
+
+    def _set_rates(self) -> None:
+        """Set the learning rates of this step: the means' falls all the time, others at the end."""
+        config, done = self.config, self.step / self.config.steps
+        late = max(0.0, done - config.decay_start) / max(1e-9, 1 - config.decay_start)
+        factors = {"means": 0.01**done}
+        for name, optimizer in self.optimizers.items():
+            factor = factors.get(name, config.decay**late)
+            for group in optimizer.param_groups:
+                group["lr"] = self.rates[name] * factor
 
     def _next_view(self) -> int:
         """Next view in an order of the photos that is reshuffled every epoch."""
@@ -177,7 +184,7 @@ class _Fit:
         self.params = {
             name: torch.nn.Parameter(tensor.to(self.device)) for name, tensor in tensors.items()
         }
-        rates = {
+        self.rates = {
             "means": self.config.means_lr * self.extent,
             "quats": self.config.quats_lr,
             "scales": self.config.scales_lr,
@@ -186,7 +193,7 @@ class _Fit:
             "shN": self.config.shN_lr,
         }
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            name: torch.optim.Adam([param], lr=rates[name], eps=1e-15, fused=True)
+            name: torch.optim.Adam([param], lr=self.rates[name], eps=1e-15, fused=True)
             for name, param in self.params.items()
         }
 

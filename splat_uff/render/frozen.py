@@ -1,9 +1,11 @@
 """Blend weights of many views of Gaussians with fixed geometry, computed once."""
 
 from collections.abc import Sequence
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float
+from numba import njit
 from scipy.sparse import csr_matrix
 
 from splat_uff.geometry.cameras import Camera
@@ -47,7 +49,7 @@ class FrozenViews:
         matrix = blend_weights(self._gaussians, self.cameras[view])
         if view in self._left:
             self._left.remove(view)
-            np.maximum.at(self._largest, matrix.indices, matrix.data)
+            _raise(self._largest, matrix.indices, matrix.data)
         size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
         if self.memory.reserve(size):
             self._held[view] = matrix
@@ -58,3 +60,12 @@ class FrozenViews:
         for view in track(sorted(self._left), "blend weights", len(self._left)):
             self.matrix(view)
         return self._largest
+
+
+@njit(cache=True, error_model="numpy", boundscheck=False)
+@no_type_check
+def _raise(largest, indices, values):
+    """Raise entries of `largest` to the values at their indices."""
+    for e in range(len(indices)):
+        if values[e] > largest[indices[e]]:
+            largest[indices[e]] = values[e]

@@ -82,6 +82,9 @@ def list_weights(
         gather(means2d, conics, opacities, extents, entries, first, length, boxes, parameters)
         chosen = np.empty(length, np.int32)
         listed = np.empty(length * LIST_ROW, np.float32)
+        totals = np.empty(LANES, np.float32)
+        own_indices = np.empty((LANES, length), np.int32)
+        own_weights = np.empty((LANES, length), np.float32)
         for y in range(top, bottom, BLOCK_HEIGHT):
             for x in range(left, right, BLOCK_WIDTH):
                 at_x, at_y = load16(pixel_x, 0) + _f(x), load16(pixel_y, 0) + _f(y)
@@ -89,19 +92,31 @@ def list_weights(
                 hits, _ = list_hits(
                     parameters, at_x, at_y, right, bottom, candidates, chosen, listed
                 )
+                if writing:
+                    for lane in range(LANES):
+                        total = 0
+                        for hit in range(hits):  # Without a branch, as in `list_candidates`.
+                            weight = listed[hit * LIST_ROW + WEIGHT + lane]
+                            own_indices[lane, total] = entries[first + chosen[hit]]
+                            own_weights[lane, total] = weight
+                            total += weight > ZERO
+                        totals[lane] = total
+                else:
+                    some = fill16(ZERO)
+                    for hit in range(hits):
+                        weight = load16(listed, hit * LIST_ROW + WEIGHT)
+                        some = some + select(weight <= ZERO, fill16(ZERO), ONE)
+                    store(totals, 0, some)
                 for row in range(y, min(y + BLOCK_HEIGHT, bottom)):
                     for column in range(x, min(x + BLOCK_WIDTH, right)):
                         lane = (row - y) * BLOCK_WIDTH + column - x
-                        pixel, total = row * width + column, 0
-                        for hit in range(hits):
-                            weight = listed[hit * LIST_ROW + WEIGHT + lane]
-                            if weight > ZERO:
-                                if writing:
-                                    at = pixel_starts[pixel] + total
-                                    indices[at] = entries[first + chosen[hit]]
-                                    weights[at] = weight
-                                total += 1
+                        pixel, total = row * width + column, int(totals[lane])
                         counts[pixel] = total
+                        if writing:
+                            start = pixel_starts[pixel]
+                            for k in range(total):
+                                indices[start + k] = own_indices[lane, k]
+                                weights[start + k] = own_weights[lane, k]
     return counts
 
 
