@@ -43,18 +43,18 @@ from splat_uff.system.machine import measured_here
 from splat_uff.system.memory import Memory
 from splat_uff.training.frozen import FrozenScene, grow_tree, refit
 
-STANDARD = BordersConfig(rounds=2)
-IN_PLACE = {"in place of the last steps": 2800, "fewer plain steps": 2800}
+STANDARD = BordersConfig(rounds=1)
+IN_PLACE = {"in place of the last steps": 1400, "fewer plain steps": 1400}
 """Plain steps of the ways that fit the Gaussians anew, with fewer of them; they end their
 densification at the same step as the standard fit."""
 WAYS = {
     "as fitted": replace(STANDARD, rounds=0),
     "clean": STANDARD,
-    "clean, one round": replace(STANDARD, rounds=1, steps=300, most_split=0.2),
-    "clean, 4 x 400 steps": replace(STANDARD, rounds=4, steps=400),
+    "clean, 2 x 150 steps": replace(STANDARD, rounds=2, steps=150, most_split=0.1),
+    "clean, 4 x 400 steps": replace(STANDARD, rounds=4, steps=400, most_split=0.1),
     "only fitted": replace(STANDARD, most_split=0.0),
     "only split": replace(STANDARD, weight=0.0),
-    "in place of the last steps": replace(STANDARD, steps=600),
+    "in place of the last steps": replace(STANDARD, rounds=2, steps=300, most_split=0.1),
     "fewer plain steps": replace(STANDARD, rounds=0),
 }
 """Settings of each way; `only split` has no loss of borders, `only fitted` splits nothing."""

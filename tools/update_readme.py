@@ -36,6 +36,8 @@ VIEWER = ROOT / "benchmarks" / "viewer.json"
 PROMPTS = ROOT / "benchmarks" / "prompts.json"
 SEGMENTERS = ROOT / "benchmarks" / "segmenters.json"
 BORDERS = ROOT / "benchmarks" / "borders.json"
+FIT = ROOT / "benchmarks" / "fit.json"
+SPEED = ROOT / "benchmarks" / "speed.json"
 PARTS = ROOT / "benchmarks" / "parts.json"
 BASELINES = ROOT / "benchmarks" / "baselines.json"
 RASTERIZER = ROOT / "benchmarks" / "rasterizer.json"
@@ -54,6 +56,7 @@ PAGES = (
     ROOT / "docs" / "research" / "prompts.md",
     ROOT / "docs" / "research" / "segmenters.md",
     ROOT / "docs" / "research" / "borders.md",
+    ROOT / "docs" / "research" / "fit.md",
     ROOT / "benchmarks" / "RASTERIZER.md",
 )
 LEVELS = ("objects", "collections", "scene", "mean")
@@ -120,6 +123,8 @@ def parts() -> dict[str, str]:
         "prompts": prompts_table(json.loads(PROMPTS.read_text(encoding="utf-8-sig"))),
         "segmenters": segmenters_table(json.loads(SEGMENTERS.read_text(encoding="utf-8-sig"))),
         "borders": borders_table(json.loads(BORDERS.read_text(encoding="utf-8-sig"))),
+        "fit": fit_table(json.loads(FIT.read_text(encoding="utf-8-sig"))),
+        "speed": speed_table(json.loads(SPEED.read_text(encoding="utf-8-sig"))),
         "parts": parts_table(json.loads(PARTS.read_text(encoding="utf-8-sig"))),
         "density": density_table(json.loads(DENSITY.read_text(encoding="utf-8-sig"))),
         **baseline_tables(json.loads(BASELINES.read_text(encoding="utf-8-sig"))),
@@ -503,6 +508,48 @@ def borders_table(record: dict[str, Any]) -> str:
         lines[-1] = lines[-1].removesuffix(" |") + f" | {entry['seconds']:.0f} |"
     command = "`python benchmarks/borders.py RUNS --parts --output benchmarks/borders.json`"
     return "\n".join([*lines, "", f"{command}. {measured(record)}"])
+
+
+def fit_table(record: dict[str, Any]) -> str:
+    """Scores of each variant of the photometric fit, a column for each scene."""
+    by_variant: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for entry in record["rows"]:
+        by_variant[entry["variant"]][f"{entry['scene']}, {entry['size']}"] = entry
+    scenes = sorted({scene for entries in by_variant.values() for scene in entries})
+    head = ["variant", *(f"{scene}: PSNR / ceiling / s" for scene in scenes)]
+    lines = [row(head), row(["---"] * len(head))]
+    for variant, entries in by_variant.items():
+        cells = [
+            f"{entries[scene]['psnr']:.2f} / {entries[scene]['ceiling']:.3f} / "
+            f"{entries[scene]['seconds']:.0f}"
+            if scene in entries
+            else NONE
+            for scene in scenes
+        ]
+        lines.append(row([variant, *cells]))
+    command = "`python benchmarks/fit.py RUNS --output benchmarks/fit.json`"
+    return "\n".join([*lines, "", f"{command}, seed 0. {measured(record)}"])
+
+
+def speed_table(record: dict[str, Any]) -> str:
+    """Seconds of whole trainings beside another version's."""
+    stages = ("masks", "gaussians", "features", "evaluate", "total")
+    head = ("scene, size", "version", *(f"{stage}, s" for stage in stages), "PSNR", "NC", "ratio")
+    lines = [row(head), row(["---"] * len(head))]
+    for entry in record["rows"]:
+        for name, version in (("former", entry["other"]), ("this", entry["commit"])):
+            found = entry[name]
+            cells = [f"{found[stage]:.1f}" for stage in stages]
+            ratio = f"{found['total'] / entry['former']['total']:.2f}"
+            scores = (f"{found['psnr']:.2f}", f"{found['nc']:.3f}", ratio)
+            place = f"{entry['scene']}, {entry['size']}"
+            lines.append(row([place, version, *cells, *scores]))
+    command = "`python benchmarks/speed.py CHECKOUT --output benchmarks/speed.json`"
+    rounds = sorted({entry["this"]["trainings"] for entry in record["rows"]})
+    counts = " or ".join(map(str, rounds))
+    return "\n".join(
+        [*lines, "", f"{command}; {counts} trainings each. {measured(record['rows'][-1])}"]
+    )
 
 
 def parts_table(record: dict[str, Any]) -> str:

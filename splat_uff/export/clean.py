@@ -7,6 +7,7 @@ from jaxtyping import Int
 
 from splat_uff.evaluate.images import score_images
 from splat_uff.gaussians.borders import BorderCleaner, Cleaned
+from splat_uff.gaussians.config import GaussiansConfig
 from splat_uff.gaussians.ply import table_of
 from splat_uff.gaussians.similarity import move_centres, move_gaussians
 from splat_uff.gaussians.source import SourceSplats
@@ -20,7 +21,7 @@ from splat_uff.run.open import Run
 from splat_uff.system.errors import InputError
 from splat_uff.system.progress import notice, track
 
-ROUNDS = 2
+ROUNDS = 1
 """Rounds of splitting and fitting, unless the run's settings have some."""
 SCORED = 20
 """Most photos on which the whole is compared before and after."""
@@ -74,7 +75,8 @@ def clean_run(run: Run, *, device: str = "cpu") -> CleanRun:
     config = settings.borders
     config = config if config.rounds else replace(config, rounds=ROUNDS)
     labels = cut_into(run.hierarchy.tree, config.segments)
-    how = BorderCleaner(config, settings.gaussians, settings.seed, device)
+    # The run's own learning rates may be those of an earlier version's fit, or of another program.
+    how = BorderCleaner(config, GaussiansConfig(), settings.seed, device)
     cleaned = how.clean(run.gaussians, views, bags, labels)
     hierarchy = _hang(run, cleaned, labels)
     new = replace(

@@ -69,15 +69,16 @@ class BordersConfig:
     """Settings of the clean borders: splitting Gaussians across borders, and fitting them again."""
 
     rounds: Natural = 0
-    """Rounds of splitting and fitting; 0 leaves the Gaussians as they are fitted to the photos."""
-    steps: Count = 150
+    """Rounds of splitting and fitting, usually 1; 0 leaves the Gaussians as they are fitted to the
+    photos."""
+    steps: Count = 200
     """Optimiser steps of a round, one photo each."""
     segments: Count = 200
     """Number of segments whose borders are kept clean, of a tree by the masks alone."""
-    most_split: Share = 0.1
+    most_split: Share = 0.15
     """Most Gaussians split in the first round, as a share of all; each further round may split half
     as many."""
-    weight: Weight = 0.3
+    weight: Weight = 0.5
     """Weight of the loss of Gaussians that show in pixels of other segments."""
-    rate: Positive = 2.5
+    rate: Positive = 3.0
     """Learning rates as a multiple of those at the end of the fit."""

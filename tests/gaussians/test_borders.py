@@ -15,7 +15,7 @@ from splat_uff.render.compositing import WHITE, render_over_white
 from splat_uff.run.masks import training_masks
 from splat_uff.run.open import open_run
 
-FEW = BordersConfig(rounds=2, steps=30, segments=20)
+FEW = BordersConfig(rounds=2, steps=30, segments=20, most_split=0.1)
 
 
 @pytest.fixture(scope="module")
