@@ -42,6 +42,8 @@ from splat_uff.system.progress import notice, track
 
 MOST_GLB_LEVELS = 4
 """Levels that a glTF of the scene holds, those with the fewest segments."""
+NODE_KINDS = frozenset({"parts", "layers", "collision"})
+"""Kinds of files that chosen nodes change."""
 UNSEEN = -20.0
 """Logit of an opacity of nothing."""
 
@@ -188,10 +190,28 @@ def _check(run: Run, wanted: Export) -> None:
             raise InputError(
                 f"there is no node {node}; expected one of hierarchy.json, below {count}."
             )
+    _tell_of_nodes(run, wanted)
     if "usd" in wanted.kinds:
         from splat_uff.export.usd import require_usd
 
         require_usd()
+
+
+def _tell_of_nodes(run: Run, wanted: Export) -> None:
+    """Say where the files are not what chosen nodes may lead one to expect."""
+    if wanted.nodes and not NODE_KINDS & set(wanted.kinds):
+        notice(
+            f"nodes change only {', '.join(sorted(NODE_KINDS))}, and none of these is written; "
+            f"the other files are cut into {wanted.segments} segments."
+        )
+    parents, chosen = run.hierarchy.tree.parents, set(wanted.nodes)
+    for node in sorted(chosen):
+        above = node
+        while parents[above] != above:
+            above = int(parents[above])
+            if above in chosen:
+                notice(f"node {node} lies inside node {above}; both files have its Gaussians.")
+                break
 
 
 def _kept(run: Run, wanted: Export) -> Bool[np.ndarray, "N"]:

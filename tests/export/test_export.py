@@ -160,6 +160,17 @@ def test_nodes_are_parts_too(run, trained, tmp_path):
     assert len(written) == 3
 
 
+def test_nodes_that_change_less_than_they_seem_to_are_said(run, tmp_path, capsys):
+    root = len(run.hierarchy.tree.parents) - 1
+    child = int(run.hierarchy.tree.parents[0])
+    export_run(run, tmp_path / "a", Export(nodes=(child, root), only=("parts",), levels=()))
+    assert f"node {child} lies inside node {root}; both files" in capsys.readouterr().err
+    export_run(run, tmp_path / "b", Export(nodes=(child,), only=("scene",), levels=()))
+    assert "nodes change only collision, layers, parts" in capsys.readouterr().err
+    export_run(run, tmp_path / "c", Export(nodes=(child,), only=("parts",), levels=()))
+    assert "node" not in capsys.readouterr().err
+
+
 def test_gaussians_from_elsewhere_come_back_as_they_were(trained, toy, tmp_path):
     """Order, frame, types and columns that we do not know."""
     theirs = move_gaussians(
