@@ -13,6 +13,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from splat_uff.system.files import replacing
+from splat_uff.system.progress import notice
 
 MOST_HEADER = 1 << 16
 """Bytes within which a header must end; that of splats takes about 2000."""
@@ -143,6 +144,13 @@ def read_elements(path: Path, names: Sequence[str] | None = None) -> dict[str, n
             rows = _read_rows(file, element, header.encoding)
             if names is None or element.name in names:
                 found[element.name] = rows
+        else:
+            left = file.read(1 << 20).strip()
+            if left:
+                notice(
+                    f"{path} goes on after the rows that its header counts; the rest is left out. "
+                    "If rows are missing, export it again."
+                )
     return found
 
 

@@ -101,3 +101,14 @@ def test_a_type_that_ply_lacks_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(ValueError, match="PLY has no type for int64"):
         write_ply(tmp_path / "a.ply", {"vertex": np.zeros(2, [("a", "<i8")])})
     assert not list(tmp_path.iterdir())
+
+
+def test_bytes_after_the_last_row_are_said(tmp_path, capsys):
+    path = tmp_path / "more.ply"
+    rows = np.zeros(3, [("x", "f4")])
+    write_ply(path, {"vertex": rows})
+    read_elements(path)
+    assert capsys.readouterr().err == ""
+    path.write_bytes(path.read_bytes() + rows[:1].tobytes() + b"xyz")
+    assert len(read_elements(path)["vertex"]) == 3
+    assert f"{path} goes on after the rows that its header counts" in capsys.readouterr().err
