@@ -28,7 +28,10 @@ def read_names(run: RunFolder) -> dict[int, str]:
         if run.names.stat().st_size > MOST_BYTES:
             raise ValueError("too large")
         record = json.loads(run.names.read_text(encoding="utf-8-sig"))
-        return {int(node): tidy_name(str(name)) for node, name in record["names"].items()}
+        names = {int(node): name for node, name in record["names"].items()}
+        if not all(isinstance(name, str) for name in names.values()):
+            raise ValueError("a name that is no text")
+        return {node: tidy_name(name) for node, name in names.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(
             f'{run.names} is damaged; expected {{"names": {{"123": "wheel"}}}}. Mend or delete it.'

@@ -119,6 +119,11 @@ def require_new(folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or not all(map(_is_litter, folder.iterdir()))):
         raise InputError(f"{folder} is there already; pass a new folder as {argument('output')}.")
+    if folder.is_symlink() and not folder.exists():
+        raise InputError(
+            f"{folder} is a link to {os.readlink(folder)}, which is not there; make that folder, or "
+            f"pass another {argument('output')}."
+        )
     place = folder.absolute()
     while not place.exists():
         place = place.parent

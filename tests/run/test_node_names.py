@@ -23,7 +23,18 @@ def test_names_may_begin_with_a_byte_order_mark(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "{}", '{"names": []}', '{"names": {"x": "y"}}', "[" * 100_000, "\x00\xff"],
+    [
+        '{"names": {"3": ["wheel"]}}',
+        '{"names": {"3": null}}',
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"names": []}',
+        '{"names": {"x": "y"}}',
+        "[" * 100_000,
+        "\x00\xff",
+    ],
 )
 def test_damaged_names(tmp_path, text):
     run = RunFolder(tmp_path)

@@ -272,6 +272,14 @@ def test_require_new_takes_a_folder_that_only_a_file_manager_was_in(tmp_path):
         (tmp_path / name).unlink()
 
 
+def test_require_new_refuses_a_link_to_nothing(tmp_path):
+    link = tmp_path / "out"
+    link.symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"is a link to .*gone, which is not there"):
+        require_new(link)
+    assert not (tmp_path / "gone").exists()
+
+
 def test_require_new_refuses_a_place_that_cannot_be_written_and_creates_nothing(
     tmp_path, monkeypatch
 ):
