@@ -121,8 +121,8 @@ def require_new(folder: Path) -> None:
         raise InputError(f"{folder} is there already; pass a new folder as {argument('output')}.")
     if folder.is_symlink() and not folder.exists():
         raise InputError(
-            f"{folder} is a link to {os.readlink(folder)}, which is not there; make that folder, or "
-            f"pass another {argument('output')}."
+            f"{folder} is a link to {folder.readlink()}, which is not there; make that folder, "
+            f"or pass another {argument('output')}."
         )
     place = folder.absolute()
     while not place.exists():
