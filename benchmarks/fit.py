@@ -25,7 +25,7 @@ from splat_uff.system.machine import measured_here
 TODAY = GaussiansConfig()
 FORMER = replace(
     TODAY, steps=4000, means_lr=4e-4, quats_lr=2e-3, scales_lr=1e-2, opacities_lr=5e-2,
-    sh0_lr=5e-3, shN_lr=5e-4, decay=1.0,
+    sh0_lr=5e-3, shN_lr=5e-4, decay=1.0, grow_grad2d=1e-4,
 )  # fmt: skip
 VARIANTS = {
     "4000 steps, former rates": FORMER,
@@ -37,6 +37,7 @@ VARIANTS = {
     "today": TODAY,
     "today, rates do not fall": replace(TODAY, decay=1.0),
     "today, opacities x 2": replace(TODAY, opacities_lr=0.15),
+    "today, clone and split above a gradient of 1e-4": replace(TODAY, grow_grad2d=1e-4),
     "today, 1500 steps": replace(TODAY, steps=1500, refine_start=200, refine_every=75),
     "today, 2500 steps": replace(TODAY, steps=2500),
     "today, 1000 steps": replace(TODAY, steps=1000, refine_start=150, refine_every=50),

@@ -47,7 +47,7 @@ class GaussiansConfig:
     """Share of the steps after which the number of Gaussians no longer changes."""
     refine_every: Count = 100
     """Steps between refinements."""
-    grow_grad2d: Positive = 1e-4
+    grow_grad2d: Positive = 3e-5
     """Mean gradient of the projected mean, in half images, above which a Gaussian is cloned or
     split."""
     reset_every: Natural = 0
