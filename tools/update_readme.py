@@ -36,6 +36,7 @@ VIEWER = ROOT / "benchmarks" / "viewer.json"
 PROMPTS = ROOT / "benchmarks" / "prompts.json"
 SEGMENTERS = ROOT / "benchmarks" / "segmenters.json"
 BORDERS = ROOT / "benchmarks" / "borders.json"
+BORDERS_4000 = ROOT / "benchmarks" / "borders_4000_steps.json"
 FIT = ROOT / "benchmarks" / "fit.json"
 SPEED = ROOT / "benchmarks" / "speed.json"
 PARTS = ROOT / "benchmarks" / "parts.json"
@@ -123,6 +124,7 @@ def parts() -> dict[str, str]:
         "prompts": prompts_table(json.loads(PROMPTS.read_text(encoding="utf-8-sig"))),
         "segmenters": segmenters_table(json.loads(SEGMENTERS.read_text(encoding="utf-8-sig"))),
         "borders": borders_table(json.loads(BORDERS.read_text(encoding="utf-8-sig"))),
+        "borders-4000": borders_table(json.loads(BORDERS_4000.read_text(encoding="utf-8-sig"))),
         "fit": fit_table(json.loads(FIT.read_text(encoding="utf-8-sig"))),
         "speed": speed_table(json.loads(SPEED.read_text(encoding="utf-8-sig"))),
         "parts": parts_table(json.loads(PARTS.read_text(encoding="utf-8-sig"))),
@@ -257,9 +259,19 @@ def headline_table(record: dict[str, Any]) -> str:
     places = "; ".join(f"{cores} cores of {cpu}" for cores, cpu in sorted(machines))
     note = (
         f"Mean ± sample standard deviation over seeds {seeds}. {places}, no GPU; {every('date')}, "
-        f"commit {every('commit')}; `make results`."
+        f"{commits_of(rows)}; `make results`."
     )
     return "\n".join([*lines, "", note])
+
+
+def commits_of(entries: Sequence[dict[str, Any]]) -> str:
+    """The commit of all entries, or of each of their scenes if there are several."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for entry in entries:
+        places[str(entry["commit"])].append(f"{entry['scene']} {entry['size']}")
+    if len(places) == 1:
+        return f"commit {next(iter(places))}"
+    return "; ".join(f"commit {commit}: {', '.join(names)}" for commit, names in places.items())
 
 
 def headline_summary(record: dict[str, Any]) -> str:
@@ -285,8 +297,8 @@ def headline_summary(record: dict[str, Any]) -> str:
         lines.append(row([scene, *scores]))
     seeds = "; ".join(sorted({", ".join(map(str, each["seeds"])) for each in largest.values()}))
     dates = ", ".join(sorted({str(entry["date"]) for entry in largest.values()}))
-    commits = ", ".join(sorted({str(entry["commit"]) for entry in largest.values()}))
-    note = f"Mean ± sample standard deviation over seeds {seeds}; {dates}, commit {commits}."
+    note = f"Mean ± sample standard deviation over seeds {seeds}; {dates}, "
+    note += f"{commits_of(list(largest.values()))}."
     return "\n".join([*lines, "", note])
 
 
