@@ -35,9 +35,10 @@ class GaussiansConfig:
     shN_lr: Positive = 1.5e-3
     """Learning rate of the view-dependent colour (SH above degree 0)."""
     decay_start: Share = 0.7
-    """Share of the steps after which the learning rates other than that of the means fall."""
+    """Share of the steps after which the learning rates begin to fall, except that of the means,
+    which falls from the first step on."""
     decay: Annotated[float, Meta(gt=0, le=1)] = 0.3
-    """Factor by which these learning rates have fallen at the end; 1 keeps them."""
+    """What these learning rates are multiplied by at the end; 1 keeps them as they are."""
     density: Literal["default", "mcmc"] = "default"
     """Method that adds and removes Gaussians: `default` clones, splits and prunes as in 3DGS;
     `mcmc` relocates Gaussians and adds noise."""

@@ -118,7 +118,7 @@ def project_backward(
             Inputs of `project_forward`.
         rows: int32 [P], row of each instance in the gradients, -1 for none.
         v_means2d, v_conics, v_depths, v_dimmed: float32 [rows, ...].
-        with_poses: Whether to compute the gradients of `viewmats`, which takes as long as the rest.
+        with_poses: Whether to compute the gradients of `viewmats`.
 
     Returns:
         v_means, v_quats, v_scales and v_opacities, float32, and v_viewmats, float64 [I, 4, 4], 0
