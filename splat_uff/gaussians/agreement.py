@@ -13,14 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 
 from splat_uff.capture.images import area_resize
 from splat_uff.capture.records import Capture, View
 from splat_uff.geometry.cameras import Camera
-from splat_uff.render import Gaussians, render_colours
-from splat_uff.render.fineness import Fineness
+from splat_uff.render import Gaussians
+from splat_uff.render.compositing import render_fitted
 from splat_uff.system.records import array_record
 
 MOST_VIEWS = 8
@@ -143,12 +142,8 @@ def _compare(
 
     Also returns the number of opaque pixels and the sum of each error over all of them.
     """
-    fineness = Fineness.of(gaussians, probe.camera)
-    with torch.no_grad():
-        render = render_colours(gaussians, fineness.camera, eps2d=fineness.eps2d)
-    finer = (each.cpu().numpy().astype(np.float64) for each in (render.values, render.alpha))
-    values, alpha = (fineness.average(each) for each in finer)
-    values, alpha = np.nan_to_num(values, posinf=1.0), np.nan_to_num(alpha)[..., None]
+    values, alpha = np.split(render_fitted(gaussians, probe.camera).astype(np.float64), [3], axis=2)
+    values, alpha = np.nan_to_num(values, posinf=1.0), np.nan_to_num(alpha)
     seen = probe.opaque & (alpha[..., 0] >= OPAQUE)
     photo, whole = probe.colours[seen], probe.colours[probe.opaque]
     shown = np.clip(values[seen] / alpha[seen], 0, 1)

@@ -1,4 +1,4 @@
-"""Rendering over a white background, as in the photos."""
+"""Renderings of Gaussians as they were fitted: with opacity, and over white as in the photos."""
 
 import numpy as np
 import torch
@@ -11,6 +11,18 @@ from splat_uff.render.fineness import Fineness
 from splat_uff.render.records import Gaussians
 
 WHITE = np.ones(3)
+
+
+def render_fitted(gaussians: Gaussians, camera: Camera) -> Float[np.ndarray, "H W 4"]:
+    """Render colours, multiplied by the accumulated opacity and not clamped, and that opacity.
+
+    Gaussians appear as they were fitted, whatever the size of the image (`Fineness`).
+    """
+    fineness = Fineness.of(gaussians, camera)
+    with torch.no_grad():
+        render = render_colours(gaussians, fineness.camera, eps2d=fineness.eps2d)
+    image = torch.cat([render.values, render.alpha[..., None]], dim=2)
+    return fineness.average(image.cpu().numpy())
 
 
 def render_over_white(gaussians: Gaussians, camera: Camera) -> Float[np.ndarray, "H W 3"]:

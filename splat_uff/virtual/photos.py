@@ -15,7 +15,8 @@ from splat_uff.gaussians.readings import suspected_readings
 from splat_uff.gaussians.similarity import move_gaussians
 from splat_uff.gaussians.source import SourceSplats
 from splat_uff.geometry.cameras import OPENCV_FROM_OPENGL, Camera
-from splat_uff.render import Gaussians, render_colours
+from splat_uff.render import Gaussians
+from splat_uff.render.compositing import render_fitted
 from splat_uff.system.errors import InputError, argument
 from splat_uff.system.files import replacing_folder, write_json
 from splat_uff.system.progress import notice, track
@@ -38,8 +39,8 @@ from splat_uff.virtual.frame import SplatFrame, find_frame
 
 FEWEST_INSIDE = 8
 """Cameras inside a place with fewer of which it is looked at from around."""
-VERSION = 1
-"""Version of the choice of views; a capture of another one is made anew."""
+VERSION = 2
+"""Version of the views and their photos; a capture of another one is made anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,10 +243,9 @@ def _pose(camera: Camera, frame: SplatFrame) -> Float[np.ndarray, "4 4"]:
 
 
 def _photo(gaussians: Gaussians, camera: Camera) -> UInt8[np.ndarray, "H W 4"]:
-    """Rendered colours with straight alpha."""
-    render = render_colours(gaussians, camera)
-    alpha = render.alpha.numpy()[..., None]
-    colours = render.values.numpy() / np.maximum(alpha, 1e-6)
+    """Colours with straight alpha, rendered as the Gaussians were fitted."""
+    colours, alpha = np.split(render_fitted(gaussians, camera), [3], axis=2)
+    colours = colours / np.maximum(alpha, 1e-6)
     pixels = np.concatenate([np.where(alpha > 0, colours, 0), alpha], axis=2)
     return np.rint(255 * np.clip(pixels, 0, 1)).astype(np.uint8)
 

@@ -12,7 +12,7 @@ from splat_uff.capture import read_capture
 from splat_uff.cli import main
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.gaussians.placed import place_as_it_is
-from splat_uff.gaussians.ply import save_ply, table_of
+from splat_uff.gaussians.ply import load_ply, save_ply, table_of
 from splat_uff.gaussians.source import read_source
 from splat_uff.masks.folders import write_masks
 from splat_uff.masks.records import MaskSet
@@ -46,7 +46,9 @@ def make(path, folder, **changes):
     )
 
 
-def test_photos_are_renderings_in_the_frame_of_the_file(two_balls, tmp_path):
+@pytest.mark.parametrize("fitted_focal", [0.0, 12.0, 400.0])
+def test_photos_are_renderings_in_the_frame_of_the_file(fitted_focal, two_balls, tmp_path):
+    save_ply(two_balls, replace(load_ply(two_balls), fitted_focal=fitted_focal))
     words = make(two_balls, tmp_path / "capture")
     capture = read_capture(tmp_path / "capture", size=48)
     assert capture.virtual
