@@ -1,6 +1,7 @@
 """Export with clean borders: a run whose Gaussians are split where segments meet."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
@@ -16,6 +17,7 @@ from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.dendrogram import Dendrogram, cut_into
 from splat_uff.render import Gaussians
 from splat_uff.render.compositing import WHITE, render_over_white
+from splat_uff.report.border_pictures import write_border_pictures
 from splat_uff.run.masks import training_masks
 from splat_uff.run.open import Run
 from splat_uff.system.errors import InputError
@@ -32,11 +34,13 @@ class CleanRun:
     """A run with clean borders, and how it differs from the one it was made of."""
 
     run: Run
+    former: Run
+    cleaned: Cleaned
+    labels: Int[np.ndarray, "N"]
+    """Segment of each Gaussian of the former run, whose borders were cleaned."""
     num_split: int
     psnr: tuple[float, float]
     """PSNR of the photos before and after, in dB."""
-    straddling: tuple[float, float]
-    """Share of blend weight outside of the Gaussians' own segments, before and after."""
 
     def describe(self) -> dict[str, float]:
         """Figures for `hierarchy.json`."""
@@ -44,14 +48,19 @@ class CleanRun:
             "num_split": self.num_split,
             "psnr_before": self.psnr[0],
             "psnr_after": self.psnr[1],
-            "straddling_before": self.straddling[0],
-            "straddling_after": self.straddling[1],
+            "straddling_before": self.cleaned.straddling[0],
+            "straddling_after": self.cleaned.straddling[1],
         }
 
     def node(self, node: int) -> int:
         """Number of a node of the former tree: leaves keep theirs."""
-        former = len(self.run.gaussians) - self.num_split
-        return node if node < former else node + self.num_split
+        return node if node < len(self.former.gaussians) else node + self.num_split
+
+    def draw(self, path: Path) -> None:
+        """Write pictures of the parts that changed most, before and after, as a PNG."""
+        run = self.former
+        tree, views = run.hierarchy.tree, run.capture.train
+        write_border_pictures(path, tree, run.gaussians, self.cleaned, self.labels, views)
 
 
 def clean_run(run: Run, *, device: str = "cpu") -> CleanRun:
@@ -90,7 +99,7 @@ def clean_run(run: Run, *, device: str = "cpu") -> CleanRun:
         f"{split} of {len(run.gaussians)} Gaussians lay across borders and were split; PSNR of the "
         f"{photos} {psnr[0]:.2f} -> {psnr[1]:.2f} dB."
     )
-    return CleanRun(new, split, psnr, cleaned.straddling)
+    return CleanRun(new, run, cleaned, labels, split, psnr)
 
 
 def _psnr(run: Run, gaussians: Gaussians) -> float:

@@ -64,6 +64,7 @@ def export_run(run: Run, output: Path, wanted: Export = Export()) -> list[Path]:
     * `scene.usdc`: all Gaussians as OpenUSD, one prim per part, nested as the tree;
     * `layers/`: one `.ply` per part, named as the part, and one in the colours of the parts;
     * `collision/`: one `.obj` of closed convex meshes per part;
+    * `clean.png`: three parts before and after their borders were cleaned, if they were;
     * `hierarchy.json`: the tree, and the files and labels of its nodes.
 
     Args:
@@ -86,6 +87,8 @@ def export_run(run: Run, output: Path, wanted: Export = Export()) -> list[Path]:
         for kind, write in _WRITERS.items():
             if kind in wanted.kinds:
                 record |= write(job, place) or {}
+        if job.clean is not None:
+            job.clean.draw(place / "clean.png")
         write_json(place / "hierarchy.json", record)
     return sorted(path for path in output.rglob("*") if path.is_file())
 

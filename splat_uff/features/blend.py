@@ -49,6 +49,21 @@ class BlendRows:
         """Accumulated opacity of every pixel, one array per view."""
         return np.split(_row_sums(self.starts, self.weights), self.firsts[1:-1])
 
+    def of_rows(self, rows: Int[np.ndarray, "S"]) -> "tuple[Int[np.ndarray, 'T'], BlendRows]":
+        """Some pixels alone, as one view, over the T Gaussians that show in them.
+
+        Returns:
+            Index of each of these Gaussians, in the order in which they come up, and the pixels,
+            with Gaussians numbered in that order.
+        """
+        lengths = self.starts[rows + 1] - self.starts[rows]
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        most = int(self.indices.max(initial=-1)) + 1
+        shown, indices, weights = _renumber(
+            self.starts, self.indices, self.weights, rows, int(starts[-1]), most
+        )
+        return shown, BlendRows(starts, indices, weights, np.array([0, len(rows)]))
+
 
 def row_sums(matrix: csr_matrix) -> Float[np.ndarray, "_"]:
     """Accumulated opacity of every pixel: the sum of its blend weights."""
@@ -78,6 +93,26 @@ class _BlendPixels(torch.autograd.Function):
         v = v_blended.contiguous().cpu().numpy()
         _scatter(v, views.starts, views.indices, views.weights, ctx.rows, gradient)
         return torch.from_numpy(gradient).to(v_blended.device), None, None
+
+
+@njit(**_options)
+@no_type_check
+def _renumber(starts, indices, weights, rows, entries, most):
+    """Gaussians of the rows as they come up, and the rows' entries with numbers in that order."""
+    number = np.full(most, -1, np.int32)
+    shown = np.empty(min(entries, most), np.int64)
+    renumbered, copied = np.empty(entries, np.int32), np.empty(entries, np.float32)
+    found = at = 0
+    for s in range(len(rows)):
+        for e in range(starts[rows[s]], starts[rows[s] + 1]):
+            n = indices[e]
+            if number[n] < 0:
+                number[n] = found
+                shown[found] = n
+                found += 1
+            renumbered[at], copied[at] = number[n], weights[e]
+            at += 1
+    return shown[:found].copy(), renumbered, copied
 
 
 @njit(**_options)

@@ -73,8 +73,8 @@ def closed_form_features(
     return features
 
 
-def closed_form_start(tree: SceneTree, dimension: int) -> Float[np.ndarray, "N D"]:
-    """Unit features of all Gaussians, each equal to that of its superpoint.
+def closed_form_start(tree: SceneTree, dimension: int) -> Float[np.ndarray, "G D"]:
+    """Unit feature of each superpoint.
 
     All are orthogonal to the constant vector, the feature of the background, because nothing in the
     scene resembles it. This uses up one dimension if there are two or more. Superpoints that the
@@ -90,7 +90,7 @@ def closed_form_start(tree: SceneTree, dimension: int) -> Float[np.ndarray, "N D
         features -= 2 * np.outer(features @ mirror, mirror) / (mirror @ mirror)
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     features = np.where(lengths > LEAST_LENGTH, features / np.maximum(lengths, LEAST_LENGTH), 0)
-    return features.astype(np.float32)[tree.group]
+    return features.astype(np.float32)
 
 
 @njit(**_options)

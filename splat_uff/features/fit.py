@@ -11,12 +11,19 @@ from splat_uff.features.blend import blend_pixels
 from splat_uff.features.closed_form import closed_form_start
 from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.cosines import pair_cosines
+from splat_uff.features.grouped import Features
 from splat_uff.features.linkage import Merges
 from splat_uff.features.losses import contrastive_loss, norm_loss
 from splat_uff.features.one_thread import one_thread
 from splat_uff.features.pairs import Pairs, draw_pairs
 from splat_uff.features.samples import STAGE, Sample, Samples
-from splat_uff.features.scene_tree import SceneSimilarity, SceneTree, find_heaviest, regrow
+from splat_uff.features.scene_tree import (
+    SceneSimilarity,
+    SceneTree,
+    find_heaviest,
+    group_means,
+    regrow,
+)
 from splat_uff.features.ultrametric import average_linkage_similarity, spanning_tree_similarity
 from splat_uff.geometry.cameras import Camera, pixel_centres, ray_directions
 from splat_uff.masks.bags import mask_counts
@@ -24,7 +31,6 @@ from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.render.frozen import FrozenViews
 from splat_uff.system.errors import InputError
 from splat_uff.system.hooks import Hooks
-from splat_uff.system.optimizers import load_state, save_state
 from splat_uff.system.progress import progress_bar
 
 LOG_EVERY = 25
@@ -60,34 +66,36 @@ def fit_features(
         InputError: If no view has a mask, or both similarity losses have weight 0.
     """
     _check(bags, config)
-    start = _first(views.num_gaussians, config, tree, seed)
-    features = torch.nn.Parameter(start.to(device))
-    optimizer = torch.optim.Adam([features], lr=config.lr, fused=True)
-    state = hooks.checkpoint.restore()
-    step = _restore(state, features, optimizer)
+    features = Features(*_first(views.num_gaussians, config, tree, seed), device=device)
+    state, step = hooks.checkpoint.restore(), 0
+    if state is not None:
+        features.restore(state)
+        step = int(state["step"])
     in_scene = _scene_of(tree, state, config)
     refresh = config.ultrametric_refresh
     samples = Samples(views, bags, config, seed=seed)
     with one_thread(), progress_bar("features", config.steps, done=step) as bar:
         while step < config.steps:
-            optimizer.param_groups[0]["lr"] = config.lr * _cosine(step / config.steps)
             if in_scene is not None and refresh and step % refresh == 0:
-                in_scene = SceneSimilarity(regrow(in_scene.tree, features.detach().cpu().numpy()))
-            losses = _losses(features, samples[step], views.cameras, config, in_scene)
-            optimizer.zero_grad(set_to_none=True)
+                in_scene = SceneSimilarity(regrow(in_scene.tree, features.all().cpu().numpy()))
+            sample = samples[step]
+            shown, weights = sample.weights.of_rows(sample.rows)
+            taken = features.take(shown)
+            blended = blend_pixels(taken.features, weights, np.arange(len(sample.rows)))
+            losses = _losses(blended, features.superpoints, sample, views.cameras, config, in_scene)
             losses["loss"].backward()
-            optimizer.step()
+            features.step(taken, config.lr * _cosine(step / config.steps))
             step += 1
             if step % LOG_EVERY == 0 or step == config.steps:
                 figures = {name: loss.item() for name, loss in losses.items()}
                 hooks.log(step, **figures)
                 bar.advance(LOG_EVERY if step % LOG_EVERY == 0 else 1, **figures)
             hooks.checkpoint.keep(
-                lambda done=step, now=in_scene: _state(done, features, optimizer, now),
+                lambda done=step, now=in_scene: _state(done, features, now),
                 now=hooks.observer.holding,
             )
-            hooks.observer.after_step("features", step, config.steps, lambda: features)
-    return features.detach().cpu().numpy()
+            hooks.observer.after_step("features", step, config.steps, features.all)
+    return features.all().cpu().numpy()
 
 
 def _check(bags: Sequence[tuple[MaskSet, MaskTree]], config: FeaturesConfig) -> None:
@@ -99,26 +107,35 @@ def _check(bags: Sequence[tuple[MaskSet, MaskTree]], config: FeaturesConfig) -> 
 
 def _first(
     num_gaussians: int, config: FeaturesConfig, tree: SceneTree | None, seed: int
-) -> Float[Tensor, "N D"]:
-    """Features before the first step."""
-    if config.start == "consensus" and tree is not None:
-        return torch.from_numpy(closed_form_start(tree, config.dimension))
-    rng = np.random.default_rng([seed, STAGE])
+) -> tuple[Float[np.ndarray, "G D"], Float[np.ndarray, "N D"], Int[np.ndarray, "N"]]:
+    """Features of superpoints and what Gaussians add before the first step, and superpoints."""
     shape = (num_gaussians, config.dimension)
-    start = rng.standard_normal(shape, dtype=np.float32) / np.sqrt(config.dimension)
-    return torch.from_numpy(start.astype(np.float32))
+    if config.start == "consensus" and tree is not None:
+        return closed_form_start(tree, config.dimension), np.zeros(shape, np.float32), tree.group
+    rng = np.random.default_rng([seed, STAGE])
+    noise = rng.standard_normal(shape, dtype=np.float32) / np.sqrt(config.dimension)
+    noise = noise.astype(np.float32)
+    if tree is None or not _uses_tree(config):
+        return noise[:0], noise, np.zeros(num_gaussians, np.int64)
+    means = group_means(noise, tree.group)[0].astype(np.float32)
+    return means, noise - means[tree.group], tree.group
+
+
+def _uses_tree(config: FeaturesConfig) -> bool:
+    """Whether the loss compares pixels in the scene's tree."""
+    return config.ultrametric == "scene-tree" and config.ultrametric_weight > 0
 
 
 def _losses(
-    features: Tensor,
+    blended: Float[Tensor, "S D"],
+    superpoints: Float[Tensor, "G D"],
     sample: Sample,
     cameras: Sequence[Camera],
     config: FeaturesConfig,
     in_scene: SceneSimilarity | None,
 ) -> dict[str, Tensor]:
-    """Losses of one step by name; `loss` is their weighted sum."""
-    blended = blend_pixels(features, sample.weights, sample.rows)
-    through = torch.from_numpy(sample.through).to(features.device)
+    """Losses of one step by name, given its blended features; `loss` is their weighted sum."""
+    through = torch.from_numpy(sample.through).to(blended.device)
     # The background has a feature too: the constant unit vector.
     blended = blended + through[:, None] / config.dimension**0.5
     unit = torch.nn.functional.normalize(blended, dim=1)
@@ -133,7 +150,7 @@ def _losses(
         losses["euclidean"] = _contrast(pair_cosines(unit, ends), pairs, config.tau)
         total = total + config.euclidean_weight * losses["euclidean"]
     if len(pairs.positives):
-        similarity = _in_a_tree(features, unit, sample, ends, cameras, config, in_scene)
+        similarity = _in_a_tree(superpoints, unit, sample, ends, cameras, config, in_scene)
         if similarity is not None:
             losses["ultrametric"] = _contrast(similarity, pairs, config.tau)
             total = total + config.ultrametric_weight * losses["ultrametric"]
@@ -141,7 +158,7 @@ def _losses(
 
 
 def _in_a_tree(
-    features: Tensor,
+    superpoints: Float[Tensor, "G D"],
     unit: Tensor,
     sample: Sample,
     ends: Int[np.ndarray, "P 2"],
@@ -159,7 +176,7 @@ def _in_a_tree(
     if in_scene is not None:
         weights = sample.weights
         heaviest = find_heaviest(weights.starts, weights.indices, weights.weights, sample.rows)
-        return in_scene(features, unit, heaviest, ends)
+        return in_scene(superpoints, unit, heaviest, ends)
     if config.ultrametric == "scene-tree" and config.euclidean_weight > 0:
         return None  # The scene has no tree.
     return average_linkage_similarity(unit, ends)
@@ -180,7 +197,7 @@ def _scene_of(
     tree: SceneTree | None, state: dict[str, np.ndarray] | None, config: FeaturesConfig
 ) -> SceneSimilarity | None:
     """Similarity in the scene's tree as last built; None if there is none or it is not used."""
-    if tree is None or config.ultrametric != "scene-tree" or config.ultrametric_weight == 0:
+    if tree is None or not _uses_tree(config):
         return None
     if state is not None and "tree.lefts" in state:
         merges = Merges(*(state[f"tree.{name}"] for name in ("lefts", "rights", "similarities")))
@@ -189,25 +206,9 @@ def _scene_of(
 
 
 def _state(
-    step: int,
-    features: Tensor,
-    optimizer: torch.optim.Optimizer,
-    in_scene: SceneSimilarity | None,
+    step: int, features: Features, in_scene: SceneSimilarity | None
 ) -> dict[str, np.ndarray]:
-    state = {"step": np.array(step), "features": features.detach().cpu().numpy()}
-    state |= save_state(optimizer, features, "adam.")
+    state = {"step": np.array(step), **features.state()}
     if in_scene is not None:
         state |= {f"tree.{name}": value for name, value in vars(in_scene.tree.merges).items()}
     return state
-
-
-def _restore(
-    state: dict[str, np.ndarray] | None, features: Tensor, optimizer: torch.optim.Optimizer
-) -> int:
-    """Restore a saved `_state` and return the number of steps taken before it was saved."""
-    if state is None:
-        return 0
-    with torch.no_grad():
-        features.copy_(torch.from_numpy(state["features"]))
-    load_state(optimizer, features, state, "adam.")
-    return int(state["step"])

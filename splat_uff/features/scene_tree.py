@@ -1,10 +1,10 @@
 """A merge tree over the whole scene, and the ultrametric similarity of pixels in it.
 
-The leaves are superpoints, groups of neighbouring Gaussians. A pixel is represented by the
-superpoint of the Gaussian with the largest weight in it. The similarity of two pixels is that of
-the mean features of the two branches in which their superpoints separate. For unit vectors the dot
-product of two means is the mean cosine over all pairs of members, so the gradient of one pair
-reaches every Gaussian of both branches.
+The leaves are superpoints, groups of neighbouring Gaussians with a feature of their own. A pixel is
+represented by the superpoint of the Gaussian with the largest weight in it. The similarity of two
+pixels is that of the mean features of the two branches in which their superpoints separate. For
+unit vectors the dot product of two means is the mean cosine over all pairs of members, so the
+gradient of one pair reaches every superpoint of both branches.
 """
 
 from typing import no_type_check
@@ -19,6 +19,9 @@ from splat_uff.features.cosines import pair_cosines
 from splat_uff.features.linkage import Merges, average_linkage, join, lay_out
 from splat_uff.features.ultrametric import meeting_merges
 from splat_uff.system.records import array_record
+
+SHORT = 1e-2
+"""Length below which a feature counts as shorter than a unit vector, and its direction for less."""
 
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 
@@ -35,10 +38,18 @@ class SceneTree:
 
 def regrow(tree: SceneTree, features: Float[np.ndarray, "N D"]) -> SceneTree:
     """Rebuild the tree of the same superpoints by average linkage of their features' directions."""
-    count = len(tree.merges.similarities) + 1
-    sums = _group_sums(_directions(features)[0], tree.group, count)
-    sizes = np.bincount(tree.group, minlength=count).astype(np.float64)
-    return SceneTree(tree.group, average_linkage(sums / sizes[:, None], sizes))
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    means, sizes = group_means(features / np.maximum(lengths, 1e-12), tree.group)
+    return SceneTree(tree.group, average_linkage(means, sizes))
+
+
+def group_means(
+    rows: Float[np.ndarray, "N D"], group: Int[np.ndarray, "N"]
+) -> tuple[Float[np.ndarray, "G D"], Float[np.ndarray, "G"]]:
+    """Mean of the rows of each group, none of which is empty, and the groups' sizes."""
+    sizes = np.bincount(group).astype(np.float64)
+    sums = np.stack([np.bincount(group, column) for column in rows.T], axis=1)
+    return sums / sizes[:, None], sizes
 
 
 class SceneSimilarity:
@@ -55,22 +66,23 @@ class SceneSimilarity:
         order, self._spans = lay_out(tree.merges)
         self._position = np.argsort(order)
         sizes = np.bincount(tree.group, minlength=len(order)).astype(np.float32)
-        self.counts = _add_up(self.below, sizes[:, None])
+        self.sizes = sizes[:, None]
+        self.counts = _add_up(self.below, self.sizes)
 
     def __call__(
         self,
-        features: Float[Tensor, "N D"],
+        superpoints: Float[Tensor, "G D"],
         unit: Float[Tensor, "S D"],
         heaviest: Int[np.ndarray, "S"],
         pairs: Int[np.ndarray, "P 2"],
     ) -> Float[Tensor, "P"]:
         """Mean cosine between the branches in which the superpoints of each pair separate.
 
-        Two pixels of one superpoint have the mean similarity of its Gaussians. If a pixel shows no
-        Gaussian, the two pixels are compared directly.
+        Superpoints count as often as they have Gaussians. If a pixel shows no Gaussian, the two
+        pixels are compared directly.
 
         Args:
-            features: Features of all Gaussians, of any length; only their directions are used.
+            superpoints: Feature of each superpoint, of which the direction is used.
             unit: Unit features of the pixels.
             heaviest: Gaussian with the largest weight in each pixel, -1 for none.
             pairs: Indices of pixels.
@@ -78,7 +90,8 @@ class SceneSimilarity:
         seen, ends = _superpoints(heaviest, pairs, self.group)
         merges = meeting_merges(self._spans, self._position, ends)
         nodes = _branches(ends, merges, self.below)
-        means = pair_cosines(_BranchMeans.apply(features, self), nodes)
+        directions = torch.nn.functional.normalize(superpoints, dim=1, eps=SHORT)
+        means = pair_cosines(_BranchMeans.apply(directions, self), nodes)
         if seen.all():
             return means
         similarity = unit.new_empty(len(pairs))
@@ -88,32 +101,20 @@ class SceneSimilarity:
 
 
 class _BranchMeans(torch.autograd.Function):
-    """Mean unit feature of the Gaussians below each node [T, D]."""
+    """Mean direction of the Gaussians below each node [T, D], given that of each superpoint."""
 
     @staticmethod
-    def forward(ctx, features, tree):
-        rows = features.detach().cpu().numpy()
-        unit, lengths = _directions(rows)
-        ctx.saved = tree, unit, lengths
-        sums = _group_sums(unit, tree.group, len(tree.below) + 1)
-        return torch.from_numpy(_add_up(tree.below, sums) / tree.counts).to(features.device)
+    def forward(ctx, directions, tree):
+        ctx.tree = tree
+        sums = directions.detach().cpu().numpy() * tree.sizes
+        return torch.from_numpy(_add_up(tree.below, sums) / tree.counts).to(directions.device)
 
     @staticmethod
     def backward(ctx, v_means):  # pyright: ignore[reportIncompatibleMethodOverride]
-        tree, unit, lengths = ctx.saved
-        v_group = _hand_down(tree.below, v_means.cpu().numpy() / tree.counts)
-        gradient = _to_rows(unit, lengths, tree.group, v_group)
+        tree = ctx.tree
+        down = _hand_down(tree.below, v_means.cpu().numpy() / tree.counts)
+        gradient = down[: len(tree.sizes)] * tree.sizes
         return torch.from_numpy(gradient).to(v_means.device), None
-
-
-@njit(**_options)
-@no_type_check
-def _group_sums(rows, group, count):
-    sums = np.zeros((count, rows.shape[1]), np.float32)
-    for n in range(len(rows)):
-        for c in range(rows.shape[1]):
-            sums[group[n], c] += rows[n, c]
-    return sums
 
 
 @njit(**_options)
@@ -140,34 +141,6 @@ def _hand_down(below, nodes):
             for c in range(down.shape[1]):
                 down[below[merge, side], c] += down[count + merge, c]
     return down
-
-
-@njit(fastmath=True, **_options)
-@no_type_check
-def _directions(rows):
-    unit, lengths = np.empty_like(rows), np.empty(len(rows), np.float32)
-    for n in range(len(rows)):
-        total = np.float32(0)
-        for c in range(rows.shape[1]):
-            total += rows[n, c] * rows[n, c]
-        lengths[n] = max(np.sqrt(total), np.float32(1e-12))
-        for c in range(rows.shape[1]):
-            unit[n, c] = rows[n, c] / lengths[n]
-    return unit, lengths
-
-
-@njit(fastmath=True, **_options)
-@no_type_check
-def _to_rows(unit, lengths, group, v_group):
-    """Convert a gradient with respect to directions into one with respect to rows."""
-    gradient = np.empty_like(unit)
-    for n in range(len(unit)):
-        along = np.float32(0)
-        for c in range(unit.shape[1]):
-            along += unit[n, c] * v_group[group[n], c]
-        for c in range(unit.shape[1]):
-            gradient[n, c] = (v_group[group[n], c] - along * unit[n, c]) / lengths[n]
-    return gradient
 
 
 @njit(**_options)

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from splat_uff.features.linkage import Merges, average_linkage, join
-from splat_uff.features.scene_tree import SceneTree
+from splat_uff.features.scene_tree import SceneTree, group_means
 from splat_uff.geometry.neighbours import find_nearest
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.consensus import Consensus, merge_by_ratio
@@ -95,13 +95,13 @@ def build_hierarchy(
         below, heights = _rank_merges(merges, group, 0.0)
         if rng is not None and config.resamples > 0:
             support = bootstrap_support(
-                consensus, _mean_features(unit, group), group, share, merges,
+                consensus, group_means(unit, group)[0], group, share, merges,
                 resamples=config.resamples, rng=rng,
             )  # fmt: skip
     else:
         lengths = np.linalg.norm(unit[sources] - unit[targets], axis=1)
         group = _superpoints(lengths, sources, targets, len(points), config.superpoints)
-        merges = average_linkage(_mean_features(unit, group), np.bincount(group).astype(float))
+        merges = average_linkage(*group_means(unit, group))
         below, heights = _rank_merges(merges, group, config.crumb_exponent)
     tree = _hang_leaves(_groups_of_all(group, shaping, means), below, heights)
     return Hierarchy(tree, shaping, None if support is None else _of_nodes(tree, support, heights))
@@ -168,7 +168,7 @@ def _grow_by_both(
     lengths += FEATURES * (1 - (unit[sources] * unit[targets]).sum(axis=1)) / 2
     group = _superpoints(lengths, sources, targets, len(unit), config.superpoints)
     share = config.consensus_share
-    merges = _merge_by_consensus(consensus, _mean_features(unit, group), group, share)
+    merges = _merge_by_consensus(consensus, group_means(unit, group)[0], group, share)
     return group, merges, share
 
 
@@ -232,13 +232,6 @@ def _superpoints(
     while (top[top] != top).any():
         top = top[top]
     return np.unique(top[:count], return_inverse=True)[1]
-
-
-def _mean_features(
-    unit: Float[np.ndarray, "P D"], group: Int[np.ndarray, "P"]
-) -> Float[np.ndarray, "G D"]:
-    sizes = np.bincount(group).astype(np.float64)
-    return np.stack([np.bincount(group, column) for column in unit.T], axis=1) / sizes[:, None]
 
 
 def _merge_by_consensus(

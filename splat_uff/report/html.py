@@ -67,6 +67,7 @@ def write_report(path: Path, report: Report) -> None:
         settings=report.settings,
         virtual=metrics.get("virtual_views", ""),
         sheet=report.sheet,
+        borders=report.borders,
     )
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

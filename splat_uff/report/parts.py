@@ -18,7 +18,7 @@ from splat_uff.evaluate.parts import (
     render_part,
     score_parts,
 )
-from splat_uff.report.pictures import Picture, write_sheet
+from splat_uff.report.pictures import Picture, Window, write_sheet
 from splat_uff.run.open import Run
 from splat_uff.system.errors import reason_of
 from splat_uff.system.files import write_json
@@ -38,8 +38,6 @@ COLUMNS = {
 """Heading and number of decimals of each score of the table; `parts.json` has one more."""
 WORST = 5
 """Number of objects that the table names."""
-WIDER = 1.25
-"""Side of a picture relative to the longer side of the object in it."""
 
 
 @array_record
@@ -151,8 +149,4 @@ def _cells(scores: dict[str, float | None]) -> list[str]:
 
 def around(picture: Float[np.ndarray, "H W 3"], alone: AloneView) -> Float[np.ndarray, "S S 3"]:
     """Square of a picture around an object, white beyond the picture."""
-    rows, columns = alone.inside.shape
-    side = int(np.ceil(WIDER * max(rows, columns, 8)))
-    top, left = alone.top + (rows - side) // 2, alone.left + (columns - side) // 2
-    padded = np.pad(picture, ((side, side), (side, side), (0, 0)), constant_values=1)
-    return padded[top + side : top + 2 * side, left + side : left + 2 * side]
+    return Window.around(alone.top, alone.left, *alone.inside.shape).cut(picture)

@@ -3,12 +3,12 @@
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from PIL import Image, ImageDraw, ImageFont
 
 from splat_uff.capture.images import to_bytes
@@ -23,6 +23,10 @@ TILE = 200
 GAP, MARGIN, TITLE_HEIGHT = 8, 20, 46
 LARGEST_TITLE, SMALLEST_TITLE = 17, 8
 """Font sizes of titles, in pixels."""
+WIDER = 1.25
+"""Side of a window relative to the longer side of what is in it."""
+SMALLEST_WINDOW = 8
+"""Pixels of which what is in a window counts at least."""
 
 
 @array_record
@@ -62,6 +66,8 @@ class Report:
     """Settings of the run, with names joined by dots: `gaussians.steps`."""
     sheet: Float[np.ndarray, "A B 3"] | None = None
     """All virtual photos side by side, if there are no others."""
+    borders: Float[np.ndarray, "A B 3"] | None = None
+    """Parts alone, before and after their borders were cleaned, if they were."""
 
     def __post_init__(self) -> None:
         for view in self.views:
@@ -88,6 +94,37 @@ class Report:
             return {"coarse": 1, "fine": 0} if last else {"segments": 0}
         edge = last // 5
         return {"coarse": last - edge, "medium": last // 2, "fine": edge}
+
+
+@dataclass(frozen=True)
+class Window:
+    """Square of a picture around something in it; it may reach beyond the picture."""
+
+    top: int
+    """First row, in pixels."""
+    left: int
+    """First column, in pixels."""
+    side: int
+
+    @staticmethod
+    def around(top: int, left: int, rows: int, columns: int) -> "Window":
+        """Square around a rectangle, with an eighth of its side on either side."""
+        side = int(np.ceil(WIDER * max(rows, columns, SMALLEST_WINDOW)))
+        return Window(top + (rows - side) // 2, left + (columns - side) // 2, side)
+
+    @staticmethod
+    def of(inside: Bool[np.ndarray, "H W"]) -> "Window":
+        """Square around the pixels that are true, of which there is at least one."""
+        rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+        height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+        return Window.around(int(rows[0]), int(columns[0]), int(height), int(width))
+
+    def cut(self, picture: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "S S 3"]:
+        """The square of a picture, white beyond it."""
+        side = self.side
+        padded = np.pad(picture, ((side, side), (side, side), (0, 0)), constant_values=1)
+        top, left = self.top + side, self.left + side
+        return padded[top : top + side, left : left + side]
 
 
 @array_record

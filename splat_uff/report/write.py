@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 from jaxtyping import Float, Int
+from PIL import Image
 
 from splat_uff.capture import View
 from splat_uff.capture.images import area_resize, reduced_size
@@ -51,9 +53,18 @@ def write_report(run: Run, evaluation: Evaluation, metrics: dict[str, Any]) -> N
         curves=read_log(run.folder.log) if run.folder.log.exists() else {},
         settings=flatten(msgspec.to_builtins(run.provenance)),
         sheet=_contact_sheet(run.capture.train) if run.capture.virtual else None,
+        borders=_picture(run.folder.borders_sheet),
     )
     write_page(run.folder.report, report)
     write_overview(run.folder.overview, report)
+
+
+def _picture(path: Path) -> Float[np.ndarray, "H W 3"] | None:
+    """Colours of a picture in [0, 1], if there is one."""
+    if not path.is_file():
+        return None
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"), np.float32) / 255
 
 
 def _contact_sheet(views: Sequence[View]) -> Float[np.ndarray, "A B 3"]:

@@ -144,6 +144,7 @@ def _clear(run: RunFolder) -> None:
         run.overview,
         run.parts,
         run.parts_sheet,
+        run.borders_sheet,
     )
     for file in (*files, run.log, run.config):
         file.unlink(missing_ok=True)

@@ -82,6 +82,11 @@ class RunFolder:
         return self.path / "parts.png"
 
     @property
+    def borders_sheet(self) -> Path:
+        """Pictures of some parts before and after their borders were cleaned, if they were."""
+        return self.path / "borders.png"
+
+    @property
     def log(self) -> Path:
         """Training log, with one JSON object per line: stage, step and figures."""
         return self.path / "log.jsonl"

@@ -20,7 +20,7 @@ def save_state(
         prefix: Prefix of each name, for example `adam.`.
     """
     return {
-        f"{prefix}{name}": value.detach().cpu().numpy()
+        f"{prefix}{name}": torch.as_tensor(value).detach().cpu().numpy()
         for name, value in optimizer.state[param].items()
     }
 
@@ -30,7 +30,8 @@ def load_state(
 ) -> None:
     """Restore the result of `save_state`; `arrays` may contain other entries, too.
 
-    Moments go to the parameter's device, the step count to the CPU, where Adam keeps it.
+    Moments go to the parameter's device, the step count to the CPU, where Adam keeps it;
+    `SparseAdam` keeps a number.
     """
     optimizer.state[param] = {
         name.removeprefix(prefix): torch.from_numpy(array).to(
@@ -39,3 +40,6 @@ def load_state(
         for name, array in arrays.items()
         if name.startswith(prefix)
     }
+    state = optimizer.state[param]
+    if isinstance(optimizer, torch.optim.SparseAdam) and "step" in state:
+        state["step"] = int(state["step"])

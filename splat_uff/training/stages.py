@@ -25,6 +25,7 @@ from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.dendrogram import cut_into
 from splat_uff.masks.gather import CLASSICAL
 from splat_uff.render import Gaussians
+from splat_uff.report.border_pictures import write_border_pictures
 from splat_uff.report.write import write_report
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.log import write_log
@@ -135,6 +136,9 @@ def _with_clean_borders(training: Training, gaussians: Gaussians) -> Gaussians:
             given.memory.most,
         )  # fmt: skip
         cleaned = how.clean(gaussians, given.capture.train, scene.bags, labels)
+        write_border_pictures(
+            training.run.borders_sheet, tree, gaussians, cleaned, labels, given.capture.train
+        )
     before, after = cleaned.straddling
     notice(
         f"{len(cleaned.gaussians) - len(gaussians)} of {len(gaussians)} Gaussians lay across "

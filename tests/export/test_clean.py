@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from splat_uff.cli import main
 from splat_uff.export.clean import clean_run
@@ -51,6 +52,8 @@ def test_an_export_says_how_many_were_split_and_leaves_the_run_alone(
     assert len(table) == count + split
     assert len(np.unique(table["segment_9"])) == 9
     assert len(read_table(output / part["file"])) == part["size"] < len(table)
+    with Image.open(output / "clean.png") as pictures:
+        assert pictures.width > 600  # Photo, before and after.
     after = {path.name: path.read_bytes() for path in trained_briefly.iterdir() if path.is_file()}
     assert after == before
 
@@ -105,3 +108,5 @@ def test_training_with_clean_borders_splits_and_says_so(toy, tmp_path, capsys):
     main(["train", "--scene", "toy", "--output", str(output), *few, "--borders.rounds", "1", *FEW])
     assert "lay across borders and were split" in capsys.readouterr().err
     assert len(open_run(output).gaussians) > 0
+    assert RunFolder(output).borders_sheet.is_file()
+    assert "three parts before and after" in RunFolder(output).report.read_text()

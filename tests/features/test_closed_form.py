@@ -125,13 +125,11 @@ def test_closed_form_start_gives_unit_features_at_right_angles_to_the_background
     tree = SceneTree(rng.permutation(np.arange(100) % 20), random_merges(rng, 20))
     features = closed_form_start(tree, dimension)
     assert features.dtype == np.float32
-    assert features.shape == (100, dimension)
+    assert features.shape == (20, dimension)
     lengths = np.linalg.norm(features, axis=1)
     assert (np.isclose(lengths, 1, atol=1e-5) | (lengths == 0)).all()
     if dimension > 1:
         assert np.abs(features.sum(axis=1)).max() < 1e-4
-    for superpoint in range(20):
-        assert len(np.unique(features[tree.group == superpoint], axis=0)) == 1
 
 
 def test_closed_form_start_has_the_trees_similarities_where_dimensions_suffice():
@@ -141,8 +139,8 @@ def test_closed_form_start_has_the_trees_similarities_where_dimensions_suffice()
     np.testing.assert_allclose(features @ features.T, dense_similarities(tree.merges), atol=1e-5)
 
 
-def test_closed_form_start_of_one_superpoint_makes_all_alike():
+def test_closed_form_start_of_one_superpoint_is_a_unit_vector():
     nothing = np.zeros(0, np.int64)
     tree = SceneTree(np.zeros(4, np.int64), Merges(nothing, nothing, np.zeros(0)))
     features = closed_form_start(tree, 5).astype(np.float64)
-    np.testing.assert_allclose(features @ features.T, 1, atol=1e-6)
+    np.testing.assert_allclose(features @ features.T, [[1]], atol=1e-6)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splat_uff.features.linkage import Merges, join
-from splat_uff.features.scene_tree import SceneSimilarity, SceneTree, find_heaviest, regrow
+from splat_uff.features.scene_tree import SHORT, SceneSimilarity, SceneTree, find_heaviest, regrow
 from tests.features.test_closed_form import random_merges
 
 
@@ -17,8 +17,11 @@ def random_tree(rng, gaussians=30, superpoints=7):
 
 
 def brute_force(tree, features, heaviest, pairs, unit):
-    """Mean cosine over all pairs of members of the two branches in which each pair parts."""
-    directions = features / np.linalg.norm(features, axis=1, keepdims=True)
+    """Mean cosine over all pairs of members of the two branches in which each pair parts.
+
+    Gaussians have the features of their superpoints.
+    """
+    directions = (features / np.linalg.norm(features, axis=1, keepdims=True))[tree.group]
     count = len(tree.merges.similarities) + 1
     members = [{leaf} for leaf in range(count)]
     for left, right in join(tree.merges):
@@ -42,7 +45,7 @@ def brute_force(tree, features, heaviest, pairs, unit):
 def given_scene(seed, superpoints=7):
     rng = np.random.default_rng(seed)
     tree = random_tree(rng, superpoints=superpoints)
-    features = rng.normal(size=(30, 5))
+    features = rng.normal(size=(superpoints, 5))
     unit = rng.normal(size=(12, 5))
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     heaviest = rng.integers(0, 30, 12)
@@ -87,12 +90,12 @@ def test_scene_similarity_has_the_gradient_of_finite_differences(seed):
     assert np.abs(expected).max() > 0.1  # Pixels without Gaussians are compared directly.
 
 
-def test_scene_similarity_reaches_every_gaussian_of_both_branches():
+def test_scene_similarity_reaches_every_superpoint_of_both_branches():
     rng = np.random.default_rng(0)
     # Two branches of two superpoints each; the pair is of one superpoint of each branch.
     merges = Merges(np.array([0, 2, 0]), np.array([1, 3, 2]), np.array([0.9, 0.8, 0.1]))
     tree = SceneTree(np.arange(20) % 4, merges)
-    features = torch.from_numpy(rng.normal(size=(20, 3))).float().requires_grad_()
+    features = torch.from_numpy(rng.normal(size=(4, 3))).float().requires_grad_()
     similarity = SceneSimilarity(tree)(
         features, torch.eye(3)[:2], np.array([0, 2]), np.array([[0, 1]])
     )
@@ -105,10 +108,22 @@ def test_scene_similarity_is_an_ultrametric_of_the_tree():
     # Moving one pixel within a branch does not change how like it is to pixels outside.
     merges = Merges(np.array([0, 2, 0]), np.array([1, 3, 2]), np.array([0.9, 0.8, 0.1]))
     tree = SceneTree(np.arange(20) % 4, merges)
-    features = torch.from_numpy(np.random.default_rng(1).normal(size=(20, 3))).float()
+    features = torch.from_numpy(np.random.default_rng(1).normal(size=(4, 3))).float()
     pairs = np.array([[0, 2], [1, 2], [0, 3], [1, 3]])
     found = SceneSimilarity(tree)(features, torch.eye(4)[:, :3], np.arange(4), pairs)
     assert torch.equal(found, found[:1].expand(4))
+
+
+def test_superpoint_without_a_feature_has_a_finite_gradient():
+    merges = Merges(np.array([0]), np.array([1]), np.array([0.5]))
+    features = torch.tensor([[0.0, 0], [1, 0]], requires_grad=True)
+    similarity = SceneSimilarity(SceneTree(np.array([0, 1]), merges))(
+        features, torch.eye(2), np.array([0, 1]), np.array([[0, 1]])
+    )
+    similarity.sum().backward()
+    assert similarity.item() == 0
+    assert features.grad is not None
+    assert 0 < features.grad.abs().max() <= 1 / SHORT
 
 
 def test_find_heaviest_takes_the_largest_weight_and_the_first_of_equal_ones():
