@@ -23,6 +23,7 @@ from splat_uff.evaluate.images import score_images
 from splat_uff.evaluate.part_choice import best_nodes, node_members, object_votes
 from splat_uff.evaluate.parts import PartTruth, score_parts
 from splat_uff.evaluate.score import STAGE, evaluate, scored_camera
+from splat_uff.export.clean import clean_run
 from splat_uff.gaussians.borders import BorderCleaner
 from splat_uff.gaussians.config import BordersConfig
 from splat_uff.gaussians.fit import fit_gaussians
@@ -47,9 +48,11 @@ STANDARD = BordersConfig(rounds=1)
 IN_PLACE = {"in place of the last steps": 1400, "fewer plain steps": 1400}
 """Plain steps of the ways that fit the Gaussians anew, with fewer of them; they end their
 densification at the same step as the standard fit."""
+AT_EXPORT = "clean, at export"
 WAYS = {
     "as fitted": replace(STANDARD, rounds=0),
     "clean": STANDARD,
+    AT_EXPORT: STANDARD,
     "clean, 2 x 150 steps": replace(STANDARD, rounds=2, steps=150, most_split=0.1),
     "clean, 4 x 400 steps": replace(STANDARD, rounds=4, steps=400, most_split=0.1),
     "only fitted": replace(STANDARD, most_split=0.0),
@@ -57,7 +60,8 @@ WAYS = {
     "in place of the last steps": replace(STANDARD, rounds=2, steps=300, most_split=0.1),
     "fewer plain steps": replace(STANDARD, rounds=0),
 }
-"""Settings of each way; `only split` has no loss of borders, `only fitted` splits nothing."""
+"""Settings of each way; `only split` has no loss of borders, `only fitted` splits nothing, and at
+export the run keeps its tree."""
 
 
 def main() -> None:
@@ -90,6 +94,12 @@ def judge(
     row: dict[str, Any] = {"scene": run.provenance.scene, "size": settings.size}
     row |= {"seed": settings.seed, "way": way}
     start = time.perf_counter()
+    if way == AT_EXPORT:
+        clean = clean_run(run)
+        row["seconds"] = round(time.perf_counter() - start, 1)
+        row["straddling"] = [round(each, 4) for each in clean.cleaned.straddling]
+        row |= scores_of_gaussians(run, clean.run.gaussians)
+        return row | scores_of_tree(run, clean.run.gaussians, clean.run.hierarchy, truth)
     given = run.gaussians
     if way in IN_PLACE:
         given = fit_with_fewer_steps(run, bags, IN_PLACE[way])
@@ -104,19 +114,35 @@ def judge(
     row["seconds"] = round(time.perf_counter() - labelled, 1)
     row["straddling"] = [round(each, 4) for each in cleaned.straddling]
     gaussians = cleaned.gaussians
-    row |= {"gaussians": len(gaussians), "psnr": round(psnr(run, gaussians), 3)}
-    row["straddling_true"] = round(straddling(run, gaussians), 4)
-    row["ceiling"] = ceiling(run, gaussians)
+    row |= scores_of_gaussians(run, gaussians)
     if with_tree:
         scene = FrozenScene(gaussians, run.capture, bags)
         _, hierarchy, row["seconds_tree"] = refit(scene, settings)
         row["seconds_tree"] = round(row["seconds_tree"], 1)
-        row |= scores(run, gaussians, hierarchy)
-        if truth is not None:
-            votes = object_votes(gaussians, run.capture.train, len(truth.names))
-            nodes, _ = best_nodes(hierarchy.tree, votes)
-            chosen = node_members(hierarchy.tree, nodes)
-            row["parts"] = score_parts(gaussians, chosen, truth).record()["mean"]
+        row |= scores_of_tree(run, gaussians, hierarchy, truth)
+    return row
+
+
+def scores_of_gaussians(run: Run, gaussians: Gaussians) -> dict[str, Any]:
+    """Their number, and the scores that need no tree."""
+    return {
+        "gaussians": len(gaussians),
+        "psnr": round(psnr(run, gaussians), 3),
+        "straddling_true": round(straddling(run, gaussians), 4),
+        "ceiling": ceiling(run, gaussians),
+    }
+
+
+def scores_of_tree(
+    run: Run, gaussians: Gaussians, hierarchy: Hierarchy, truth: PartTruth | None
+) -> dict[str, Any]:
+    """NC of a tree, and the scores of its parts if the truth is given."""
+    row = scores(run, gaussians, hierarchy)
+    if truth is not None:
+        votes = object_votes(gaussians, run.capture.train, len(truth.names))
+        nodes, _ = best_nodes(hierarchy.tree, votes)
+        chosen = node_members(hierarchy.tree, nodes)
+        row["parts"] = score_parts(gaussians, chosen, truth).record()["mean"]
     return row
 
 

@@ -118,27 +118,19 @@ class BorderCleaner:
             for index, view in enumerate(views)
         ]
         votes = count_votes(seen, maps)
-        labels = _elected(cleaned.labels, *votes.ranked())
+        straddling = cleaned.straddling if number else (votes.straddling, votes.straddling)
+        votes = votes.among_neighbours(gaussians.means.double().numpy(), cleaned.labels)
+        labels = cleaned.labels.copy()
         most = int(self.config.most_split * len(gaussians) / 2**number)
         found = find_straddlers(gaussians, seen, maps, votes, most=most)
         labels[found.indices] = np.where(found.first > 0, found.first, labels[found.indices])
         second = np.where(found.second > 0, found.second, labels[found.indices])
-        straddling = cleaned.straddling if number else (votes.straddling, votes.straddling)
         return maps, Cleaned(
             split_straddlers(gaussians, found),
             np.concatenate([labels, second]),
             np.concatenate([parents, parents[found.indices]]),
             straddling,
         )
-
-
-def _elected(
-    labels: Int[np.ndarray, "N"], known: Int[np.ndarray, "N S"], votes: Float[np.ndarray, "N S"]
-) -> Int[np.ndarray, "N"]:
-    """Segment with the most votes, or the former one if that is the background or there is none."""
-    first = np.where(known[:, 0] > 0, known[:, 0], known[:, 1])
-    weight = np.where(known[:, 0] > 0, votes[:, 0], votes[:, 1])
-    return np.where((first > 0) & (weight > 0), first, labels).astype(labels.dtype)
 
 
 class _Fit:

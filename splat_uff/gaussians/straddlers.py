@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import norm
 
 from splat_uff.geometry.cameras import Camera
+from splat_uff.geometry.neighbours import find_nearest
 from splat_uff.render import Gaussians
 from splat_uff.render.cpu import EPS2D
 from splat_uff.render.frozen import FrozenViews
@@ -27,6 +28,8 @@ from splat_uff.system.records import array_record
 
 SLOTS = 8
 """Number of segments whose votes are counted for a Gaussian, those that come first."""
+NEIGHBOURS = 16
+"""Nearest neighbours whose segments a Gaussian, or a piece of it, may take."""
 LEAST_SHARE = 0.1
 """Share of the second segment, in the votes of the first two, from which a Gaussian is split."""
 LEAST_VOTES = 1.0
@@ -59,6 +62,26 @@ class Votes:
         order = np.argsort(-self.weights, axis=1, kind="stable")
         weights = np.take_along_axis(self.weights, order, axis=1)
         return np.take_along_axis(self.labels, order, axis=1), weights
+
+    def among_neighbours(
+        self, means: Float[np.ndarray, "N 3"], labels: Int[np.ndarray, "N"]
+    ) -> "Votes":
+        """The votes for segments that a Gaussian's neighbours have, and for the background.
+
+        What hardly shows has its few votes where it shines through something else, far behind or in
+        front of it; such a segment is none of its own.
+
+        Args:
+            means: Centres of the Gaussians.
+            labels: Segment of each.
+        """
+        count = min(NEIGHBOURS + 1, len(means))  # One of these is the Gaussian itself.
+        _, nearest = find_nearest(means, means, k=count)
+        around = labels[nearest]
+        kept = self.labels == 0
+        for column in around.T:
+            kept |= self.labels == column[:, None]
+        return Votes(self.labels, np.where(kept, self.weights, np.float32(0)))
 
 
 def count_votes(views: FrozenViews, maps: Sequence[Int[np.ndarray, "H W"]]) -> Votes:

@@ -6,6 +6,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from splat_uff.gaussians.straddlers import (
+    NEIGHBOURS,
     SLOTS,
     Votes,
     count_votes,
@@ -127,3 +128,18 @@ def test_only_so_many_segments_are_counted():
 def test_nothing_seen_is_not_straddling():
     empty = Votes(np.full((2, SLOTS), -1, np.int32), np.zeros((2, SLOTS), np.float32))
     assert empty.straddling == 0
+
+
+def test_votes_count_only_for_segments_of_neighbours_and_the_background():
+    # A row of Gaussians of segment 1, then as many of 2, then of 3, which lie far from 1.
+    count = NEIGHBOURS
+    means = np.zeros((3 * count, 3))
+    means[:, 0] = np.arange(3 * count)
+    labels = np.repeat([1, 2, 3], count)
+    known = np.tile([1, 2, 3, 0], (3 * count, 1))
+    votes = Votes(known, np.tile(np.float32([1, 2, 3, 4]), (3 * count, 1)))
+    near = votes.among_neighbours(means, labels)
+    assert near.weights[0].tolist() == [1, 2, 0, 4]  # The last of its neighbours is the first of 2.
+    assert near.weights[count + 4].tolist() == [1, 2, 0, 4]
+    assert near.weights[-1].tolist() == [0, 2, 3, 4]
+    assert (near.labels == votes.labels).all()
