@@ -38,6 +38,7 @@ SEGMENTERS = ROOT / "benchmarks" / "segmenters.json"
 BORDERS = ROOT / "benchmarks" / "borders.json"
 BORDERS_4000 = ROOT / "benchmarks" / "borders_4000_steps.json"
 FIT = ROOT / "benchmarks" / "fit.json"
+GROWTH = ROOT / "benchmarks" / "growth.json"
 SPEED = ROOT / "benchmarks" / "speed.json"
 PARTS = ROOT / "benchmarks" / "parts.json"
 BASELINES = ROOT / "benchmarks" / "baselines.json"
@@ -58,6 +59,7 @@ PAGES = (
     ROOT / "docs" / "research" / "segmenters.md",
     ROOT / "docs" / "research" / "borders.md",
     ROOT / "docs" / "research" / "fit.md",
+    ROOT / "docs" / "research" / "growth.md",
     ROOT / "benchmarks" / "RASTERIZER.md",
 )
 LEVELS = ("objects", "collections", "scene", "mean")
@@ -123,6 +125,7 @@ def parts() -> dict[str, str]:
         ),
         "prompts": prompts_table(json.loads(PROMPTS.read_text(encoding="utf-8-sig"))),
         "segmenters": segmenters_table(json.loads(SEGMENTERS.read_text(encoding="utf-8-sig"))),
+        "growth": growth_table(json.loads(GROWTH.read_text(encoding="utf-8-sig"))),
         "borders": borders_table(json.loads(BORDERS.read_text(encoding="utf-8-sig"))),
         "borders-4000": borders_table(json.loads(BORDERS_4000.read_text(encoding="utf-8-sig"))),
         "fit": fit_table(json.loads(FIT.read_text(encoding="utf-8-sig"))),
@@ -520,6 +523,33 @@ def borders_table(record: dict[str, Any]) -> str:
         lines[-1] = lines[-1].removesuffix(" |") + f" | {entry['seconds']:.0f} |"
     command = "`python benchmarks/borders.py RUNS --parts --output benchmarks/borders.json`"
     return "\n".join([*lines, "", f"{command}. {measured(record)}"])
+
+
+def growth_table(record: dict[str, Any]) -> str:
+    """Seconds by stage and peak memory of each training, and the slopes along each axis."""
+    stages = ("gaussians", "features", "hierarchy", "evaluate", "total")
+    head = ("Gaussians", "photos", "masks a photo", *stages, "peak, GB", "found: parts, houses")
+    lines = [row(head), row(["---"] * len(head))]
+    seen = set()
+    for entry in record["rows"]:
+        case = entry["case"]
+        if str(case) in seen:  # The standard case is on every axis.
+            continue
+        seen.add(str(case))
+        width, height = case["width"], round(case["width"] / 1.5)
+        cells = (f"{case['gaussians']:,}", f"{case['views']} of {width} x {height}")
+        seconds = [f"{entry['seconds'][stage]:.0f}" for stage in stages]
+        found = f"{entry['found']['parts']:.3f}, {entry['found']['houses']:.3f}"
+        masks = f"{entry['masks_per_photo']:.0f}"
+        lines.append(row([*cells, masks, *seconds, f"{entry['peak_gb']:.1f}", found]))
+    words = {"width": "pixels of a photo", "masks": "masks of a photo", "views": "photos"}
+    head = ("slope over", *stages, "peak memory")
+    lines += ["", row(head), row(["---"] * len(head))]
+    for axis, slopes in record["slopes"].items():
+        numbers = [f"{slopes[name]:.2f}" for name in (*stages, "peak memory")]
+        lines.append(row([words.get(axis, "Gaussians"), *numbers]))
+    command = "`python benchmarks/growth.py --output benchmarks/growth.json`"
+    return "\n".join([*lines, "", f"{command}. {measured(record['rows'][-1])}"])
 
 
 def fit_table(record: dict[str, Any]) -> str:
