@@ -65,10 +65,12 @@ def place_source(
     probes = make_probes(capture)
     if not probes:  # Photos without an opaque pixel allow no comparison.
         return Placed(_to_world(gaussians, capture, np.eye(4)), np.eye(4))
-    frame, agreed = _choose_frame(gaussians, path, capture, probes, device)
+    # Probes are smaller than the photos, where the blur of a pixel would thicken all Gaussians.
+    seen = replace(gaussians, fitted_focal=gaussians.fitted_focal or capture.focal)
+    frame, agreed = _choose_frame(seen, path, capture, probes, device)
     few = make_probes(capture, most=SEARCH_VIEWS, side=SEARCH_SIDE) or probes
-    readings = _search(Trial(gaussians, capture, frame, few, device))
-    read = _to_world(read_as(gaussians, readings), capture, frame)
+    readings = _search(Trial(seen, capture, frame, few, device))
+    read = _to_world(read_as(seen, readings), capture, frame)
     better = measure(read, probes, device=device) if readings else agreed
     trouble = _describe(path, capture, agreed, readings, better, _rounding_of(source))
     if trouble and not force:

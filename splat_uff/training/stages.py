@@ -38,6 +38,7 @@ from splat_uff.system.hooks import Hooks
 from splat_uff.system.machine import choose_device, peak_memory
 from splat_uff.system.progress import notice
 from splat_uff.training.clock import Clock
+from splat_uff.training.forecast import Forecast, Work
 from splat_uff.training.frozen import FrozenScene, grow_tree, tree_for_features
 from splat_uff.training.inputs import TrainInput, TrainOptions
 
@@ -104,9 +105,11 @@ def fit_gaussians(training: Training, placed: Placed | None) -> Gaussians:
             _keep_placed(training, placed)
     if not run.gaussians.exists():
         with training.clock.stage("gaussians"):
+            hooks = training.hooks("gaussians")
+            forecast = Forecast(Work.of(given.capture, settings), hooks.observer)
             gaussians = gaussians_fit.fit_gaussians(
                 given.capture, settings.gaussians, given.bags, seed=settings.seed,
-                device=training.device, hooks=training.hooks("gaussians"),
+                device=training.device, hooks=replace(hooks, observer=forecast),
             )  # fmt: skip
         gaussians = replace(gaussians, fitted_focal=given.capture.focal)
         save_ply(run.gaussians, _with_clean_borders(training, gaussians))

@@ -1,0 +1,126 @@
+"""How long a training will take, said after the first steps of the fit.
+
+A step's time is a sum of a part for the pixels of a photo and a part for the Gaussians, of which
+there are few at first. Their ratio, and what the stages after the fit take, were measured on one
+machine (docs/research/growth.md); the first steps say how fast this one is.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from splat_uff.capture import Capture
+from splat_uff.settings import TrainConfig
+from splat_uff.system.observer import Observer
+from splat_uff.system.progress import notice
+
+FIRST, LAST = 20, 60
+"""Steps between which the time is taken; those before may compile kernels."""
+STEP_PIXEL, STEP_GAUSSIAN = 1.0e-7, 3.0e-7
+"""Seconds of a step of the fit for each pixel and for each Gaussian, on the measured machine."""
+GROWTH = 0.15, 0.57
+"""Shares of the steps between which the number of Gaussians grows."""
+VIEW_PIXEL, VIEW_GAUSSIAN = 3.5e-7, 2.0e-7
+"""Seconds for each training photo and each of its pixels, or each Gaussian, that features and tree
+take with blend weights and consensus."""
+WORTH_SAYING = 20.0
+"""Seconds of what is left from which it is said."""
+FEATURE_STEP = 2.0e-2
+"""Seconds of a step of the contrastive fit."""
+SCORED_PIXEL = 3.0e-6
+"""Seconds for each held-out photo with ground truth, and each of its pixels, that scores take."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much there is to do."""
+
+    pixels: float
+    """Mean number of pixels of a training photo."""
+    views: int
+    scored: int
+    """Held-out photos with ground truth."""
+    start: int
+    """Gaussians at the start of the fit."""
+    most: int
+    steps: int
+    feature_steps: int
+    border_rounds: int = 0
+    border_steps: int = 0
+    """Steps of all rounds of clean borders."""
+
+    @staticmethod
+    def of(capture: Capture, settings: TrainConfig) -> "Work":
+        """Work of a training that fits Gaussians."""
+        cameras = [view.camera for view in capture.train]
+        config = settings.gaussians
+        return Work(
+            pixels=float(np.mean([camera.width * camera.height for camera in cameras])),
+            views=len(cameras),
+            scored=sum(view.truth is not None for view in capture.val),
+            start=min(config.start, config.most),
+            most=config.most,
+            steps=config.steps,
+            feature_steps=settings.features.steps,
+            border_rounds=settings.borders.rounds,
+            border_steps=settings.borders.rounds * settings.borders.steps,
+        )
+
+    def step(self, number: float) -> float:
+        """Seconds of one step of the fit with so many Gaussians, on the measured machine."""
+        return STEP_PIXEL * self.pixels + STEP_GAUSSIAN * number
+
+    def fit_after(self, done: int) -> float:
+        """Seconds of the fit from a step on."""
+        shares = (np.arange(done, self.steps) + 0.5) / self.steps
+        grown = np.interp(shares, GROWTH, (self.start, self.most))
+        return len(grown) * self.step(float(grown.mean())) if len(grown) else 0.0
+
+    def after_fit(self) -> float:
+        """Seconds of all stages after the fit."""
+        seen = self.views * (VIEW_PIXEL * self.pixels + VIEW_GAUSSIAN * self.most)
+        borders = self.border_rounds * seen + self.border_steps * self.step(self.most)
+        features = FEATURE_STEP * self.feature_steps
+        return seen + borders + features + SCORED_PIXEL * self.pixels * self.scored
+
+
+class Forecast(Observer):
+    """An observer that says once how long the training will take, and passes on what it hears."""
+
+    def __init__(self, work: Work, observer: Observer) -> None:
+        self._work, self._observer = work, observer
+        self._times: list[float] = []
+        self.seconds: float | None = None
+        """Seconds from the beginning of the fit to the end of the training, once known."""
+
+    @property
+    def holding(self) -> bool:
+        """Whether the other observer holds the training."""
+        return self._observer.holding
+
+    def after_step(self, stage: str, step: int, total: int, look: Callable[[], Any]) -> None:
+        """Take the time of the step."""
+        self._times.append(time.perf_counter())
+        if len(self._times) == LAST + 1 and step < total:
+            spent = np.median(np.diff(self._times[FIRST:]))
+            speed = float(spent) / self._work.step(len(look()))
+            left = speed * (self._work.fit_after(step) + self._work.after_fit())
+            self.seconds = self._times[-1] - self._times[0] + left
+            if left >= WORTH_SAYING:
+                notice(f"the rest of this training takes {in_words(left)}.")
+        self._observer.after_step(stage, step, total, look)
+
+
+def in_words(seconds: float) -> str:
+    """A length of time, roughly: `about 40 seconds`, `about 14 minutes`, `about 2.5 hours`."""
+    if seconds < 55:
+        return f"about {max(10, round(seconds / 10) * 10)} seconds"
+    if seconds < 90:
+        return "about a minute"
+    if seconds < 5400:
+        return f"about {round(seconds / 60)} minutes"
+    hours = round(seconds / 1800) / 2
+    return f"about {hours:g} hours"

@@ -1,0 +1,72 @@
+"""How long a training takes is said once, after the first steps, by the speed of this machine."""
+
+import numpy as np
+import pytest
+
+from splat_uff.system.observer import NOBODY, Observer
+from splat_uff.training import forecast
+from splat_uff.training.forecast import Forecast, Work, in_words
+
+WORK = Work(
+    pixels=160_000, views=100, scored=20, start=6000, most=60_000, steps=2000, feature_steps=500
+)
+
+
+def follow(monkeypatch, work, *, speed=1.0, steps=100, wrapped=NOBODY):
+    """Let a fit go by whose steps take `speed` times those of the measured machine."""
+    now = [0.0]
+    monkeypatch.setattr(forecast.time, "perf_counter", lambda: now[0])
+    observer = Forecast(work, wrapped)
+    for step in range(1, steps + 1):
+        now[0] += 30.0 if step == 2 else speed * work.step(work.start)  # One compiles.
+        observer.after_step("gaussians", step, work.steps, lambda: np.empty(work.start))
+    return observer
+
+
+@pytest.mark.parametrize("speed", [1.0, 3.0])
+def test_said_once_by_the_speed_of_this_machine(speed, monkeypatch, capsys):
+    observer = follow(monkeypatch, WORK, speed=speed)
+    assert observer.seconds is not None
+    left = observer.seconds - 30 - speed * 59 * WORK.step(6000)
+    assert left == pytest.approx(speed * (WORK.fit_after(61) + WORK.after_fit()))
+    assert capsys.readouterr().err.count("the rest of this training takes about") == 1
+
+
+def test_a_fit_takes_longer_with_more_of_anything():
+    base = WORK.fit_after(0) + WORK.after_fit()
+    for name in ("pixels", "views", "scored", "most", "steps", "feature_steps"):
+        more = Work(**{**vars(WORK), name: 2 * getattr(WORK, name)})
+        assert more.fit_after(0) + more.after_fit() > base
+    assert WORK.fit_after(1000) < WORK.fit_after(0)
+    cleaned = Work(**{**vars(WORK), "border_rounds": 1, "border_steps": 200})
+    assert cleaned.after_fit() > WORK.after_fit()
+
+
+def test_short_trainings_say_nothing(monkeypatch, capsys):
+    work = Work(64**2, 20, 5, 6000, 12_000, steps=100, feature_steps=50)
+    follow(monkeypatch, work)
+    assert "takes about" not in capsys.readouterr().err
+
+
+def test_others_go_on_following(monkeypatch):
+    class Follower(Observer):
+        heard = 0
+        holding = True
+
+        def after_step(self, stage, step, total, look):
+            self.heard += 1
+
+    follower = Follower()
+    assert follow(monkeypatch, WORK, wrapped=follower).holding
+    assert follower.heard == 100
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (21, "about 20 seconds"), (54, "about 50 seconds"), (58, "about a minute"),
+        (100, "about 2 minutes"), (860, "about 14 minutes"), (9000, "about 2.5 hours"),
+    ],
+)  # fmt: skip
+def test_times_are_said_roughly(seconds, words):
+    assert in_words(seconds) == words
