@@ -16,6 +16,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from splat_uff.system.optimizers import load_state, save_state
+from splat_uff.system.records import array_record
 
 BETAS = 0.9, 0.999
 EPS = 1e-8
@@ -93,13 +94,16 @@ class Features:
         load_state(self._row_adam, self.own, state, "row_adam.")
 
 
+@array_record
 class Taken:
-    """Features of the Gaussians of one step."""
+    """Features of the T Gaussians of one step."""
 
-    def __init__(
-        self, places: Int[Tensor, "T"], own: Float[Tensor, "T D"], features: Float[Tensor, "T D"]
-    ) -> None:
-        self.places, self.own, self.features = places, own, features
+    places: Int[Tensor, "T"]
+    """Index of each."""
+    own: Float[Tensor, "T D"]
+    """What each adds to its superpoint's; a leaf, which gets the gradient."""
+    features: Float[Tensor, "T D"]
+    """The sums, which the step's losses are of."""
 
 
 def step_rows(

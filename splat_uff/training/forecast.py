@@ -23,15 +23,15 @@ STEP_PIXEL, STEP_GAUSSIAN = 1.0e-7, 3.0e-7
 """Seconds of a step of the fit for each pixel and for each Gaussian, on the measured machine."""
 GROWTH = 0.15, 0.57
 """Shares of the steps between which the number of Gaussians grows."""
-VIEW_PIXEL, VIEW_GAUSSIAN = 3.5e-7, 2.0e-7
+VIEW_PIXEL, VIEW_GAUSSIAN = 6.7e-7, 7.0e-7
 """Seconds for each training photo and each of its pixels, or each Gaussian, that features and tree
 take with blend weights and consensus."""
 WORTH_SAYING = 20.0
 """Seconds of what is left from which it is said."""
 FEATURE_STEP = 2.0e-2
 """Seconds of a step of the contrastive fit."""
-SCORED_PIXEL = 3.0e-6
-"""Seconds for each held-out photo with ground truth, and each of its pixels, that scores take."""
+HELD_OUT_PIXEL = 3.0e-6
+"""Seconds for each held-out photo, and each of its pixels, that scores and report take."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ class Work:
     pixels: float
     """Mean number of pixels of a training photo."""
     views: int
-    scored: int
-    """Held-out photos with ground truth."""
+    held_out: int
     start: int
     """Gaussians at the start of the fit."""
     most: int
@@ -60,7 +59,7 @@ class Work:
         return Work(
             pixels=float(np.mean([camera.width * camera.height for camera in cameras])),
             views=len(cameras),
-            scored=sum(view.truth is not None for view in capture.val),
+            held_out=len(capture.val),
             start=min(config.start, config.most),
             most=config.most,
             steps=config.steps,
@@ -84,7 +83,7 @@ class Work:
         seen = self.views * (VIEW_PIXEL * self.pixels + VIEW_GAUSSIAN * self.most)
         borders = self.border_rounds * seen + self.border_steps * self.step(self.most)
         features = FEATURE_STEP * self.feature_steps
-        return seen + borders + features + SCORED_PIXEL * self.pixels * self.scored
+        return seen + borders + features + HELD_OUT_PIXEL * self.pixels * self.held_out
 
 
 class Forecast(Observer):
