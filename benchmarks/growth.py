@@ -21,7 +21,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from city import make_city
+from city import ASPECT, make_city
 from scipy.sparse import csr_matrix
 
 from splat_uff.hierarchy.dendrogram import cut_into
@@ -139,7 +139,9 @@ def number_of(row: dict[str, Any]) -> float:
     axis, case = row["axis"], row["case"]
     if axis == "masks":
         return row["masks_per_photo"]
-    return case["width"] ** 2 if axis == "width" else case[axis]
+    if axis == "width":
+        return case["width"] * round(case["width"] / ASPECT)
+    return case[axis]
 
 
 def curves(rows: list[dict[str, Any]]) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
@@ -170,6 +172,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Plot seconds by stage along each axis, both logarithmic."""
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullFormatter
 
     by_axis, exponents = curves(rows), slopes(rows)
     figure, panels = plt.subplots(1, len(by_axis), figsize=(4 * len(by_axis), 3.6), squeeze=False)
@@ -180,6 +183,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             label = f"{stage}, slope {exponents[axis][stage]}"
             panel.loglog(numbers, values, "o-", label=label)
         panel.set(xlabel=words.get(axis, "Gaussians"), ylabel="seconds")
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.legend(fontsize=7)
         panel.grid(which="both", alpha=0.2)
     figure.tight_layout()
