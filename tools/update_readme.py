@@ -549,7 +549,10 @@ def growth_table(record: dict[str, Any]) -> str:
         numbers = [f"{slopes[name]:.2f}" for name in (*stages, "peak memory")]
         lines.append(row([words.get(axis, "Gaussians"), *numbers]))
     command = "`python benchmarks/growth.py --output benchmarks/growth.json`"
-    return "\n".join([*lines, "", f"{command}. {measured(record['rows'][-1])}"])
+    newest = record["rows"][-1]
+    others = sorted({entry["commit"] for entry in record["rows"]} - {newest["commit"]})
+    earlier = f" Some rows: commit {', '.join(others)}." if others else ""
+    return "\n".join([*lines, "", f"{command}. {measured(newest)}{earlier}"])
 
 
 def fit_table(record: dict[str, Any]) -> str:
