@@ -1,4 +1,4 @@
-"""How long a training will take, said after the first steps of the fit.
+"""A forecast of the time that a training takes, made after the first steps of the fit.
 
 A step's time is a sum of a part for the pixels of a photo and a part for the Gaussians, of which
 there are few at first. Their ratio, and what the stages after the fit take, were measured on one
@@ -36,7 +36,7 @@ HELD_OUT_PIXEL = 3.0e-6
 
 @dataclass(frozen=True)
 class Work:
-    """How much there is to do."""
+    """Amount of work of a training."""
 
     pixels: float
     """Mean number of pixels of a training photo."""
