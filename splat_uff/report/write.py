@@ -21,6 +21,7 @@ from splat_uff.report.paint import feature_colours, nested_colours
 from splat_uff.report.pictures import Report, ReportView, write_overview
 from splat_uff.run.open import Run
 from splat_uff.settings import flatten
+from splat_uff.system.progress import notice
 
 VIEWS = 4
 """Number of held-out views that are shown."""
@@ -60,11 +61,15 @@ def write_report(run: Run, evaluation: Evaluation, metrics: dict[str, Any]) -> N
 
 
 def _picture(path: Path) -> Float[np.ndarray, "H W 3"] | None:
-    """Colours of a picture in [0, 1], if there is one."""
+    """Colours of a picture in [0, 1], if there is one; a notice if it is damaged."""
     if not path.is_file():
         return None
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"), np.float32) / 255
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB"), np.float32) / 255
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        notice(f"{path} is damaged; the report is written without it.")
+        return None
 
 
 def _contact_sheet(views: Sequence[View]) -> Float[np.ndarray, "A B 3"]:
