@@ -15,7 +15,6 @@ from splat_uff.scenes.builtin import find_scene, is_users_own
 from splat_uff.scenes.catalogue import RECIPES
 from splat_uff.settings import (
     TrainConfig,
-    check_settings,
     config_folder,
     override,
     read_settings,
@@ -93,8 +92,6 @@ def read_entries(
         source = f"{lists[0]}: "
     else:
         entries, source = [_entry_of(each, overrides) for each in given], ""
-    if len(entries) > MOST_CAPTURES:
-        raise InputError(f"{source}{len(entries)} captures; expected at most {MOST_CAPTURES}.")
     _check_names(entries, output, source)
     return entries
 
@@ -140,6 +137,8 @@ def _read_list(path: Path, overrides: Overrides) -> Iterator[Entry]:
     captures, shared = record.get("captures"), record.get("settings", {})
     if not isinstance(captures, list) or not captures:
         raise InputError(f"{path} lists no captures; expected [[captures]] with a scene or data.")
+    if len(captures) > MOST_CAPTURES:
+        raise InputError(f"{path}: {len(captures)} captures; expected at most {MOST_CAPTURES}.")
     if not isinstance(shared, dict):
         raise InputError(f"{path}: settings is {shared!r}; expected a table [settings].")
     for number, each in enumerate(captures, start=1):
@@ -233,11 +232,10 @@ def _settings_of(
         settings = read_settings(config_folder() / f"{scene}.toml", settings)
     if overrides.config is not None:
         settings = read_settings(overrides.config, settings)
-    for table in tables:
+    for table in filter(None, tables):
         settings = override(settings, table, source=source)
     for name, value in overrides.last:
         settings = override(settings, {name: value}, source="")
-    check_settings(settings, source=source)
     return settings
 
 

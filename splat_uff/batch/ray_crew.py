@@ -70,14 +70,16 @@ def connect(address: str) -> None:
         ray.init(
             address=address,
             log_to_driver=False,
-            logging_level=logging.ERROR,
+            logging_level=logging.CRITICAL,  # What fails is said in one line of ours.
             **(local if address == LOCAL else {}),
         )
     except Exception as error:  # Each way in which it may fail has a class of its own.
-        where = "start" if address == LOCAL else f"be reached at {address}"
+        ray.shutdown()
+        if address == LOCAL:
+            raise InputError(f"Ray does not start here ({reason_of(error)}).") from None
         raise InputError(
-            f"no Ray cluster can {where} ({reason_of(error)}); start one by ray start --head, or "
-            f"go without by {argument('no_ray', True)}."
+            f"no Ray cluster can be reached at {address} ({reason_of(error)}); start one by ray "
+            f"start --head, or leave {argument('address')} out."
         ) from None
     finally:
         if handler is not None and threading.current_thread() is threading.main_thread():

@@ -96,13 +96,20 @@ def _hire(tasks: Sequence["Task"], machines: Machines) -> "Crew":
     """Crew on the cluster that the flags or the environment name, on a local one, or here."""
     from splat_uff.batch.crew import LocalCrew, Needs
     from splat_uff.batch.ray_crew import LOCAL, RayCrew, connect, has_ray
+    from splat_uff.system.progress import notice
 
     needs = Needs(machines.cores, machines.memory_gb, machines.gpus)
     address = machines.address or os.environ.get("RAY_ADDRESS", "")
     here = machines.no_ray or (machines.shard and not machines.address)
     if here or not (address or has_ray()):
         return LocalCrew(tasks, needs)
-    connect(address or LOCAL)
+    try:
+        connect(address or LOCAL)
+    except InputError as error:
+        if address:
+            raise
+        notice(f"{error} The batch goes on without Ray.")
+        return LocalCrew(tasks, needs)
     return RayCrew(tasks, needs, local=not address)
 
 
