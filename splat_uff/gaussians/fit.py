@@ -47,7 +47,7 @@ def fit_gaussians(
         hooks: Checkpoint, log of `loss`, `psnr` and `num_gaussians`, and observer.
     """
     fit = _Fit(capture, config, bags, seed, device)
-    fit.restore(hooks.checkpoint.restore())
+    fit.restore(hooks.checkpoint.restore(fit.state()))
     with progress_bar("gaussians", config.steps, done=fit.step) as bar:
         while fit.step < config.steps:
             figures = fit.advance()
