@@ -60,13 +60,14 @@ def _bridges(points: Float[np.ndarray, "N 3"], piece: Int[np.ndarray, "N"]) -> n
     point of its piece: inner points of a piece soon are. Only what is left after `FEW` neighbours,
     as in pieces far away from everything, is compared with the points around its piece.
     """
-    sizes = np.bincount(piece)
+    sizes, tree = np.bincount(piece), KDTree(points)
     shortest, ends = np.full(len(sizes), np.inf), np.full((len(sizes), 2), -1)
-    open_points, tree = np.flatnonzero(piece != np.argmax(sizes)), KDTree(points)
+    open_points = np.flatnonzero(piece != int(np.argmax(sizes)))
     count = 16
     while len(open_points) and count <= FEW:
         count = min(count, len(points))
-        distances, nearest = tree.query(points[open_points], k=count, workers=-1)
+        found = tree.query(points[open_points], k=count, workers=-1)
+        distances, nearest = np.asarray(found[0]), np.asarray(found[1])
         outside = piece[nearest] != piece[open_points, None]
         found, first = outside.any(axis=1), outside.argmax(axis=1)
         rows = np.flatnonzero(found)

@@ -9,10 +9,11 @@ from scipy.sparse.csgraph import connected_components
 
 from splat_uff.geometry.neighbours import find_nearest
 from splat_uff.hierarchy import graph as graphs
-from splat_uff.hierarchy.build import _superpoints, build_hierarchy
+from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.dendrogram import cut, cut_into
 from splat_uff.hierarchy.graph import _bridges, find_outliers, neighbour_graph
+from splat_uff.hierarchy.superpoints import flood
 
 
 def scene(rng, per_part=40):
@@ -95,10 +96,10 @@ def test_superpoints_are_at_most_as_many_as_asked_for_and_nest():
     rng = np.random.default_rng(0)
     sources, targets = neighbour_graph(rng.random((3000, 3)), k=6)
     lengths = rng.random(len(sources))  # Hundreds of basins of the same small areas.
-    finer = _superpoints(lengths, sources, targets, 3000, 3000)
+    finer = flood(lengths, sources, targets, 3000, 3000)
     basins = int(finer.max()) + 1
     for most in (basins, basins - 1, 300, 100, 10, 2, 1):
-        group = _superpoints(lengths, sources, targets, 3000, most)
+        group = flood(lengths, sources, targets, 3000, most)
         assert 0.95 * most <= group.max() + 1 <= most
         assert all(len(np.unique(group[finer == one])) == 1 for one in range(finer.max() + 1))
         graph = coo_array((np.ones(len(sources)), (sources, targets)), shape=(3000, 3000)).tocsr()
