@@ -41,6 +41,7 @@ from splat_uff.training.clock import Clock
 from splat_uff.training.forecast import Forecast, Work
 from splat_uff.training.frozen import FrozenScene, grow_tree, tree_for_features
 from splat_uff.training.inputs import TrainInput, TrainOptions
+from splat_uff.training.kernels import FIT, REST
 
 FRAME = "frame.npz"
 """File among the checkpoints that holds `original_from_source` of splats from elsewhere."""
@@ -106,6 +107,7 @@ def fit_gaussians(training: Training, placed: Placed | None) -> Gaussians:
     if not run.gaussians.exists():
         with training.clock.stage("gaussians"):
             hooks = training.hooks("gaussians")
+            training.options.kernels.wait(FIT)
             forecast = Forecast(Work.of(given.capture, settings), hooks.observer)
             gaussians = gaussians_fit.fit_gaussians(
                 given.capture, settings.gaussians, given.bags, seed=settings.seed,
@@ -171,6 +173,7 @@ def fit_features(training: Training, scene: FrozenScene) -> Float[np.ndarray, "N
     run, given = training.run, training.given
     settings = given.provenance.settings
     with training.clock.stage("features"):
+        training.options.kernels.wait(REST)
         if not run.features.exists():
             training.clock.observer.gaussians(scene.gaussians)
             features = features_fit.fit_features(
