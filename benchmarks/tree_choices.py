@@ -125,7 +125,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(CHOICES), help="names of choices")
     parser.add_argument("--aside", action="store_true", help="runs that do not choose, only check")
     options = parser.parse_args()
-    known = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
+    known = (
+        json.loads(options.output.read_text(encoding="utf-8"))["rows"]
+        if options.output.exists()
+        else []
+    )
     rows = {(row["scene"], row["seed"], row["choice"]): row for row in known}
     for folder in options.runs:
         provenance = read_provenance(RunFolder(folder))

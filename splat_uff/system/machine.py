@@ -2,26 +2,18 @@
 
 import os
 import platform
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from splat_uff.system.errors import InputError, argument
+from splat_uff.system.portable import cpu_name, output_of
 
 
 def describe_machine() -> dict[str, str | int]:
     """Describe this machine well enough to tell it from others."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    vectors = ""
-    if info.exists():
-        lines = [line.partition(":") for line in info.read_text().splitlines()]
-        known = {name.strip(): value.strip() for name, _, value in reversed(lines)}
-        cpu = known.get("model name", cpu)
-        flags = known.get("flags", "").split()
-        vectors = next((name for name in ("avx512f", "avx2") if name in flags), "")
+    cpu, features = cpu_name()
+    vectors = next((name for name in ("avx512f", "avx2") if name in features), "")
     return {
         "cpu": cpu,
         "vectors": vectors,
@@ -48,25 +40,9 @@ def choose_device(device: str) -> str:
     return device
 
 
-def peak_memory() -> float | None:
-    """Peak memory of this process in gigabytes; None if the system does not report it."""
-    try:
-        import resource
-    except ImportError:  # Windows.
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
-
-
 def commit() -> str:
     """Commit of the checkout that this code runs from; empty outside a checkout."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    place = Path(__file__).parent
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=place)
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip()
+    return output_of("git", "rev-parse", "--short", "HEAD", folder=Path(__file__).parent)
 
 
 def measured_here() -> dict[str, Any]:

@@ -35,7 +35,8 @@ from splat_uff.system.checkpoints import Checkpoint
 from splat_uff.system.errors import worded
 from splat_uff.system.files import read_arrays, write_arrays, write_json
 from splat_uff.system.hooks import Hooks
-from splat_uff.system.machine import choose_device, peak_memory
+from splat_uff.system.machine import choose_device
+from splat_uff.system.portable import peak_memory
 from splat_uff.system.progress import notice
 from splat_uff.training.clock import Clock
 from splat_uff.training.forecast import Forecast, Work

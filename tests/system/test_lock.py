@@ -123,7 +123,7 @@ def test_folder_lock_says_so_where_the_file_system_has_no_locks(tmp_path, monkey
     def refuse(_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(lock, "_try_to_lock", refuse)
+    monkeypatch.setattr(lock, "try_to_lock", refuse)
     require_unlocked(tmp_path)
     with folder_lock(tmp_path):
         pass
