@@ -111,7 +111,7 @@ def fit_gaussians(training: Training, placed: Placed | None) -> Gaussians:
                 given.capture, settings.gaussians, given.bags, seed=settings.seed,
                 device=training.device, hooks=replace(hooks, observer=forecast),
             )  # fmt: skip
-        gaussians = replace(gaussians, fitted_focal=given.capture.focal)
+        gaussians = replace(gaussians.to("cpu"), fitted_focal=given.capture.focal)
         save_ply(run.gaussians, _with_clean_borders(training, gaussians))
     return with_fitted_focal(load_ply(run.gaussians), given.capture)
 
@@ -163,7 +163,7 @@ def see_scene(training: Training, gaussians: Gaussians) -> FrozenScene:
     if given.provenance.mask_source == CLASSICAL:
         with training.clock.stage("masks"):
             bags = gather_seen(gaussians, given.capture, CLASSICAL, memory=given.memory)
-    return FrozenScene(gaussians, given.capture, bags, given.memory)
+    return FrozenScene(gaussians, given.capture, bags, given.memory, training.device)
 
 
 def fit_features(training: Training, scene: FrozenScene) -> Float[np.ndarray, "N D"]:
@@ -218,8 +218,8 @@ def evaluate(training: Training, gaussians: Gaussians, hierarchy: Hierarchy) -> 
             )
     with training.clock.stage("evaluate"):
         return score.evaluate(
-            given.capture, gaussians, hierarchy, held_out, settings.evaluate,
-            seed=settings.seed,
+            given.capture, gaussians.to(training.device), hierarchy, held_out,
+            settings.evaluate, seed=settings.seed,
         )  # fmt: skip
 
 
