@@ -35,7 +35,7 @@ from splat_uff.system.checkpoints import Checkpoint
 from splat_uff.system.errors import worded
 from splat_uff.system.files import read_arrays, write_arrays, write_json
 from splat_uff.system.hooks import Hooks
-from splat_uff.system.machine import choose_device, peak_memory
+from splat_uff.system.machine import choose_render_device, peak_memory
 from splat_uff.system.progress import notice
 from splat_uff.training.clock import Clock
 from splat_uff.training.forecast import Forecast, Work
@@ -58,7 +58,7 @@ class Training:
     @property
     def device(self) -> str:
         """Device of the tensors: `cpu` or `cuda`."""
-        return choose_device(self.options.device)
+        return choose_render_device(self.options.device)
 
     def hooks(self, stage: str) -> Hooks:
         """Hooks of a stage: its file among the checkpoints, the run's log, and the observer."""

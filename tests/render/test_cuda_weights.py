@@ -87,14 +87,20 @@ def in_torch(monkeypatch):
         "rasterize_to_indices_in_range": listed,
     }
     for name, side in sides.items():
-
-        def call(*args, name=name, side=side, real=inspect.signature(getattr(gsplat, name)), **kw):
-            real.bind(*args, **kw)
-            calls.append(name)
-            return side(*args, **kw)
-
-        monkeypatch.setattr(gsplat, name, call)
+        monkeypatch.setattr(gsplat, name, bound(name, side, calls))
     return calls
+
+
+def bound(name, side, calls):
+    """A function that notes its call and refuses what the real function would refuse."""
+    signature = inspect.signature(getattr(gsplat, name))
+
+    def call(*args, **settings):
+        signature.bind(*args, **settings)
+        calls.append(name)
+        return side(*args, **settings)
+
+    return call
 
 
 @pytest.mark.parametrize("strip", [2**18, 1])
