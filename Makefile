@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: drums test check bench results docs browser node
+.PHONY: drums test check bench gpu results docs browser node
 
 drums: .venv/installed
 	$(BIN)/splat-uff train --scene drums --resume
@@ -32,6 +32,13 @@ node:
 
 bench: .venv/installed
 	$(BIN)/splat-uff bench --compare benchmarks/baseline.json
+
+# Everything that needs a CUDA device: tests, timings and trainings, written to benchmarks/gpu*.json.
+gpu: .venv/installed-dev
+	$(BIN)/python benchmarks/gpu.py --check
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/splat-uff bench --device cuda --output benchmarks/gpu_bench.json
+	$(BIN)/python benchmarks/gpu.py --output benchmarks/gpu.json
 
 # The headline table: every built-in scene with three seeds. Hours; cut off, it goes on.
 results: .venv/installed

@@ -24,7 +24,8 @@ from splat_uff.run.masks import training_masks
 from splat_uff.run.open import open_run
 from splat_uff.settings import TrainConfig
 from splat_uff.system.files import write_json
-from splat_uff.system.machine import measured_here, peak_memory
+from splat_uff.system.machine import measured_here
+from splat_uff.system.portable import peak_memory
 from splat_uff.training.frozen import FrozenScene, refit
 
 BLOCKS = (1, 4, 8)

@@ -100,7 +100,9 @@ class BorderCleaner:
                 cleaned = replace(cleaned, gaussians=fitted)
                 if number == config.rounds - 1:
                     some = [view.camera for view in views[::COUNTED]]
-                    after = count_votes(FrozenViews(fitted, some, Memory(0)), maps[::COUNTED])
+                    after = count_votes(
+                        FrozenViews(fitted.to(self.device), some, Memory(0)), maps[::COUNTED]
+                    )
                     cleaned = replace(cleaned, straddling=(cleaned.straddling[0], after.straddling))
         return cleaned
 
@@ -113,7 +115,8 @@ class BorderCleaner:
     ) -> tuple[list[Int[np.ndarray, "H W"]], Cleaned]:
         """Borders in the photos, and the Gaussians of round `number` split along them."""
         gaussians, parents = cleaned.gaussians, cleaned.parents
-        seen = FrozenViews(gaussians, [view.camera for view in views], Memory(self.most_bytes))
+        cameras = [view.camera for view in views]
+        seen = FrozenViews(gaussians.to(self.device), cameras, Memory(self.most_bytes))
         maps = [
             segment_map(seen.matrix(index), bags[index][0], cleaned.labels, view.image)
             for index, view in enumerate(views)
