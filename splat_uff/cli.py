@@ -11,6 +11,7 @@ from pathlib import Path
 import tyro
 
 from splat_uff import __version__
+from splat_uff.commands.batch import batch
 from splat_uff.commands.bench import bench
 from splat_uff.commands.masks import masks
 from splat_uff.commands.runs import export, labels, metrics, render, view
@@ -40,6 +41,7 @@ def main(args: list[str] | None = None) -> None:
         with on_command_line(), _stoppable(args):
             commands = {
                 "train": partial(train, settings=_defaults(args)),
+                "batch": batch,
                 "metrics": metrics,
                 "masks": masks,
                 "photos": photos,
@@ -103,6 +105,7 @@ def _stoppable(args: list[str]) -> Iterator[None]:
 _HINTS = {
     "masks": "; the same command goes on",
     "train": "; the same command with --resume goes on",
+    "batch": "; the same command goes on",
     "paper": "; the same command goes on",
 }
 _DESCRIPTION = "Hierarchical, view-consistent 3D segmentation of Gaussian splats."
@@ -124,16 +127,11 @@ def _defaults(args: list[str]) -> TrainConfig:
         known, _ = parser.parse_known_args(args)
     except argparse.ArgumentError:  # A flag without a value; tyro reports it.
         return defaults
-    if known.scene in scene_presets() and not _is_users_own(known.scene, known.data_root):
-        defaults = read_settings(config_folder() / f"{known.scene}.toml", defaults)
+    if known.scene in scene_presets():
+        from splat_uff.scenes.builtin import is_users_own
+
+        if not is_users_own(known.scene, data_root=known.data_root):
+            defaults = read_settings(config_folder() / f"{known.scene}.toml", defaults)
     return (
         defaults if known.config is None else read_settings(settings_file(known.config), defaults)
     )
-
-
-def _is_users_own(scene: str, data_root: Path | None) -> bool:
-    """Whether a scene is one of the user's folders, to which our presets do not apply."""
-    from splat_uff.scenes.builtin import data_root_folder
-
-    root = data_root_folder(data_root)
-    return root is not None and (root / scene).is_dir()

@@ -45,17 +45,31 @@ def read_settings(path: Path, base: TrainConfig) -> TrainConfig:
         InputError: If the file is missing or not valid TOML, or a setting in it is unknown or out
             of range.
     """
-    merged = msgspec.to_builtins(base)
     record = read_toml(path)
     settings = record.get("settings")
     if isinstance(settings, dict):
         add_former(settings)
-    for name, value in (settings if isinstance(settings, dict) else record).items():
+    return override(base, settings if isinstance(settings, dict) else record, source=f"{path}: ")
+
+
+def override(base: TrainConfig, record: dict[str, Any], *, source: str) -> TrainConfig:
+    """Override settings by those of a nested record, such as a table of TOML.
+
+    Args:
+        base: Settings where the record has none.
+        record: Names and values, sections as records of their own.
+        source: Prefix of error messages, for example the file's name and a colon.
+
+    Raises:
+        InputError: If a setting is unknown or out of range.
+    """
+    merged = msgspec.to_builtins(base)
+    for name, value in record.items():
         if isinstance(value, dict) and isinstance(merged.get(name), dict):
             merged[name] = {**merged[name], **value}
         else:
             merged[name] = value
-    return convert(merged, TrainConfig, source=f"{path}: ")
+    return convert(merged, TrainConfig, source=source)
 
 
 def add_former(settings: dict[str, Any]) -> None:
@@ -160,7 +174,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except UnicodeError:
         raise InputError(f"{path} is no text in UTF-8; save it with that encoding.") from None
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except RecursionError:
+        raise InputError(f"{path} nests too deeply for TOML; mend or remove it.") from None
+    except (OSError, ValueError) as error:  # The latter also for a number of thousands of digits.
         raise InputError(
             f"{path} is no readable TOML ({reason_of(error)}); mend or remove it."
         ) from None

@@ -20,7 +20,7 @@ ORDER = (
         "hierarchy",
     ),
     *("evaluate", "baselines", "settings", "run", "report", "training", "export", "paper"),
-    *("scenes", "view", "bench", "commands", "cli", "__main__"),
+    *("scenes", "batch", "view", "bench", "commands", "cli", "__main__"),
 )
 """Each imports from those before it; `settings` and `bench` are files, the rest but `cli` rooms."""
 FRAMEWORKS = {"nerfstudio", "lightning", "hydra"}

@@ -894,7 +894,7 @@ def module_tree() -> str:
     order = (
         *("system", "geometry", "formats", "capture", "masks", "render", "gaussians", "virtual"),
         *("features", "hierarchy", "evaluate", "baselines", "run", "report", "training", "export"),
-        *("paper", "scenes", "view", "commands"),
+        *("paper", "scenes", "batch", "view", "commands"),
     )
     rooms = {path.parent.name for path in (ROOT / "splat_uff").glob("*/__init__.py")}
     if rooms != set(order):

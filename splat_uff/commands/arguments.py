@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 SAM_VARIABLE = "SPLAT_UFF_SAM_CHECKPOINT"
 """Environment variable used when --sam-checkpoint is not given."""
 
-COMMON_STEMS = {"gaussians", "point_cloud", "splat", "splats", "scene", "model", "output"}
-"""Names of files of splats that do not tell which scene they hold."""
-
 Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
 File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
@@ -41,14 +38,6 @@ def find_capture(
         return found.folder, scene, found.origin
     assert data is not None
     return data, data.resolve().name, f"capture {data}"
-
-
-def name_of_splats(path: Path) -> str:
-    """Name of a run of splats alone: that of their file, with its folder's if it says nothing."""
-    if path.is_dir() or path.name == "meta.json":  # An unpacked SOG.
-        return (path if path.is_dir() else path.parent).resolve().name or "splats"
-    parent, stem = path.resolve().parent.name, path.stem.removesuffix(".compressed")
-    return f"{parent}-{stem}" if stem in COMMON_STEMS and parent else stem
 
 
 def given_checkpoint(given: Path | None) -> Path | None:

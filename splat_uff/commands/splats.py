@@ -5,7 +5,8 @@ from typing import Annotated
 
 import tyro
 
-from splat_uff.commands.arguments import Switch, name_of_splats
+from splat_uff.commands.arguments import Switch
+from splat_uff.run.folder import name_of_splats
 from splat_uff.settings import TrainConfig, check_settings
 from splat_uff.system.errors import InputError
 from splat_uff.system.files import require_new

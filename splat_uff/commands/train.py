@@ -15,9 +15,9 @@ from splat_uff.commands.arguments import (
     find_capture,
     given_checkpoint,
     make_masks,
-    name_of_splats,
 )
 from splat_uff.masks.config import SamSettings
+from splat_uff.run.folder import name_of_splats
 from splat_uff.settings import TrainConfig, check_settings
 from splat_uff.system.checkpoints import SECONDS
 from splat_uff.system.errors import InputError

@@ -8,6 +8,9 @@ from splat_uff.formats.detect import ENDINGS
 CAPTURE = "capture"
 """Folder of a run that holds its virtual photos; also their path in the run's provenance."""
 
+COMMON_STEMS = {"gaussians", "point_cloud", "splat", "splats", "scene", "model", "output"}
+"""Names of files of splats that do not tell which scene they hold."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -100,3 +103,11 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the run is finished."""
         return self.metrics.is_file()
+
+
+def name_of_splats(path: Path) -> str:
+    """Name of a run of splats alone: that of their file, with its folder's if it says nothing."""
+    if path.is_dir() or path.name == "meta.json":  # An unpacked SOG.
+        return (path if path.is_dir() else path.parent).resolve().name or "splats"
+    parent, stem = path.resolve().parent.name, path.stem.removesuffix(".compressed")
+    return f"{parent}-{stem}" if stem in COMMON_STEMS and parent else stem

@@ -105,6 +105,16 @@ def data_root_folder(given: Path | None) -> Path | None:
     return root
 
 
+def is_users_own(name: str, *, data_root: Path | None = None) -> bool:
+    """Whether a scene is one of the user's folders, to which our presets do not apply.
+
+    Raises:
+        InputError: If `data_root` is not a folder.
+    """
+    root = data_root_folder(data_root)
+    return root is not None and (root / name).is_dir()
+
+
 def list_scenes() -> list[BuiltinScene]:
     """List the built-in scenes, beginning with the one to try first."""
     return [

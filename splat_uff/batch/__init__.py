@@ -1,0 +1,1 @@
+"""Batches: many captures, each trained by a process of its own, here or on a Ray cluster."""

@@ -1,0 +1,110 @@
+"""Batches on Ray: a cluster of two nodes on this machine, one of which is killed amid a capture."""
+
+import warnings
+
+import pytest
+
+from tests.batch.small import (
+    attempts,
+    batch_process,
+    files_of,
+    finished,
+    has_ended,
+    in_the_middle,
+    kill,
+    parent_of,
+    standings,
+    wait_for,
+    write_list,
+)
+
+pytest.importorskip("ray", reason="Ray is not installed")
+pytestmark = [pytest.mark.usefixtures("toy"), pytest.mark.slow]
+
+START_TRIES = 5
+"""Ray gives up to start after half a minute, which a busy machine may need."""
+NODE = {"num_cpus": 1, "memory": 2 * 10**9, "object_store_memory": 80 * 2**20}
+NAMES = ["one", "two", "three", "four"]
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A cluster with a node of one core, to which tests add others."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 4)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)  # On import, of its own.
+        from ray.cluster_utils import Cluster
+    started = Cluster()
+    try:
+        started_node(started, include_dashboard=False)
+        yield started
+    finally:
+        started.shutdown()
+
+
+def started_node(cluster, **options):
+    """Add a node, trying again if the machine is too busy for Ray's patience."""
+    for left in reversed(range(START_TRIES)):
+        try:
+            return cluster.add_node(**NODE, **options)
+        except Exception:
+            if not left:
+                raise
+    raise AssertionError
+
+
+def test_batch_goes_on_when_a_node_is_killed(cluster, tmp_path):
+    second = started_node(cluster)
+    (raylet,) = second.all_processes["raylet"]
+    listed, output = write_list(tmp_path / "scenes.toml", NAMES), tmp_path / "runs"
+
+    def victim():
+        """A capture amid its training on the second node, and its process."""
+        for name in NAMES if finished(output, NAMES) else ():
+            trainer = in_the_middle(output, name)
+            if trainer and not has_ended(trainer):
+                worker = parent_of(trainer)
+                if parent_of(worker) == raylet.process.pid:
+                    return name, trainer
+        return None
+
+    address = ("--address", cluster.address, "--cores", "1", "--memory-gb", "1")
+    with batch_process(listed, "--output", output, *address) as process:
+        name, trainer = wait_for(victim, process)
+        done = finished(output, NAMES)
+        before = files_of(output, done)
+        cluster.remove_node(second, allow_graceful=False)
+        wait_for(lambda: has_ended(trainer), process)
+        said = process.communicate()[0]
+    assert process.returncode == 0, said
+    assert f"{name}: its machine or worker was lost" in said
+    assert standings(output) == dict.fromkeys(NAMES, "finished")
+    assert done
+    assert files_of(output, done) == before, "what is finished is not touched"
+    lost, again = attempts(output, name)
+    assert lost.first_step == "gaussians 1 of 150"
+    assert again.first_step.startswith("gaussians ")
+    assert int(again.first_step.split()[1]) > 1, "it goes on from its checkpoint"
+    for other in set(NAMES) - {name}:
+        assert len(attempts(output, other)) == 1
+
+
+def test_batch_goes_on_when_the_driver_was_killed(tmp_path):
+    """A local cluster ends with its driver, and the same command goes on with another."""
+    names = NAMES[:2]
+    listed, output = write_list(tmp_path / "scenes.toml", names), tmp_path / "runs"
+    args = (listed, "--output", output, "--cores", "1", "--memory-gb", "1")
+    with batch_process(*args) as process:
+        found = wait_for(lambda: [n for n in names if in_the_middle(output, n)], process)
+        trainer = in_the_middle(output, found[0]) or attempts(output, found[0])[-1].process
+        kill(process)
+    with batch_process(*args) as process:
+        wait_for(lambda: has_ended(trainer), process)
+        said = process.communicate()[0]
+    assert process.returncode == 0, said
+    assert standings(output) == dict.fromkeys(names, "finished")
+    first, again = attempts(output, found[0])
+    assert first.first_step == "gaussians 1 of 150"
+    assert again.first_step != first.first_step, "it goes on from its checkpoint"
