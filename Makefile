@@ -1,5 +1,8 @@
 # Everything from a fresh machine: each target makes the virtual environment it needs.
+# TORCH=cpu takes PyTorch's build without CUDA, a quarter of the download; so does any other name of
+# one of PyTorch's indexes, such as cu128. It decides when .venv is first made.
 PYTHON ?= python3
+TORCH ?=
 BIN := .venv/bin
 
 .PHONY: drums test check bench gpu results docs browser node
@@ -51,6 +54,8 @@ docs: .venv/installed-docs
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
+	$(if $(TORCH),$(BIN)/python -m pip install --quiet torch torchvision \
+	--index-url https://download.pytorch.org/whl/$(TORCH))
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 

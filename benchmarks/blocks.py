@@ -46,7 +46,7 @@ def main() -> None:
         for blocks in BLOCKS:
             own = ["--output", str(options.output), "--surface", str(number), str(blocks)]
             command = [sys.executable, __file__, *own]
-            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            said = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
             record["memory"].append(json.loads(said.splitlines()[-1]))
             print(said, end="", flush=True)
             write_json(options.output, record)

@@ -20,8 +20,8 @@ class HierarchyConfig:
     superpoints: Count = 2000
     """Most groups of neighbouring Gaussians (superpoints) that `consensus` and `average` merge."""
     blocks: Annotated[Count, tyro.conf.arg(aliases=("--blocks",))] = 1
-    """Overlapping blocks of space in which superpoints grow, one after the other, for scenes that
-    need too much memory at once; `watershed` has none."""
+    """Number of overlapping blocks of space in which superpoints grow, one after the other, for
+    scenes that need too much memory at once; `watershed` has none."""
     consensus_share: Share = 0.5
     """Weight of the photos' agreement when `consensus` merges superpoints: 0 uses features alone, 1
     agreement alone."""

@@ -7,6 +7,7 @@ without it where it is missing.
 import os
 import platform
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 try:
     import fcntl
@@ -146,6 +147,47 @@ def run_measured(command: Sequence[str]) -> tuple[int, float | None]:
     process = os.posix_spawn(command[0], list(command), os.environ)
     _, status, usage = os.wait4(process, 0)
     return status, _gigabytes(usage.ru_maxrss)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which a scheduler such as Slurm may limit."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_of_machine() -> float:
+    """Memory of this machine in gigabytes; infinite where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (ValueError, OSError, AttributeError):
+        return float("inf")
+
+
+def has_gpu() -> bool:
+    """Whether there seems to be an NVIDIA GPU; asking torch would take seconds and memory."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible in ("", "-1"):
+        return False
+    return Path("/dev/nvidia0").exists() or (is_windows() and bool(shutil.which("nvidia-smi")))
+
+
+def start_apart(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+    """Start a process that a Ctrl-C in the terminal does not reach.
+
+    Args:
+        command: Program and its arguments.
+        options: Other options of `subprocess.Popen`.
+    """
+    if is_windows():
+        flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+        return subprocess.Popen(command, creationflags=flags, **options)
+    return subprocess.Popen(command, start_new_session=True, **options)
+
+
+def was_killed(code: int) -> bool:
+    """Whether an exit code says that a process was killed, as systems do for want of memory."""
+    return code == -getattr(signal, "SIGKILL", 9)
 
 
 def load_average() -> float | None:
