@@ -169,7 +169,8 @@ def _entries(
     matrix: csr_matrix, run_of: np.ndarray, chosen: np.ndarray, device: str
 ) -> tuple[Int[Tensor, "E"], Int[Tensor, "E"], Float[Tensor, "E"]]:
     """Point, run and weight of each blend weight of a point."""
-    pixels, count = tuple(matrix.shape or ())
+    assert matrix.shape is not None
+    pixels, count = matrix.shape[0], matrix.shape[1]
     place = torch.full((count,), -1, dtype=torch.int64, device=device)
     place[torch.from_numpy(chosen).to(device)] = torch.arange(len(chosen), device=device)
     starts = torch.from_numpy(matrix.indptr.astype(np.int64)).to(device)

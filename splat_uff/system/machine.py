@@ -75,7 +75,8 @@ def _trouble_of_gsplat() -> str:
     from gsplat import quat_scale_to_covar_preci
 
     try:
-        quat_scale_to_covar_preci(*(torch.ones(1, k, device="cuda") for k in (4, 3)))
+        quats, scales = (torch.ones(1, width, device="cuda") for width in (4, 3))
+        quat_scale_to_covar_preci(quats, scales)
         torch.cuda.synchronize()
     except Exception as error:  # Compilers, drivers and torch each raise their own.
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
