@@ -1,7 +1,7 @@
 """A training on CUDA is one on the CPU but for its speed; what has no GPU here is imitated.
 
 Torch's operations of the last stages run on the CPU, too. That they mix no devices is seen on fake
-tensors, which have a device and a shape but no content.
+tensors, which have a device and a shape but no content (sparse ones need a driver even so).
 """
 
 import json
@@ -13,7 +13,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from splat_uff.cli import main
 from splat_uff.evaluate.score import evaluate
-from splat_uff.features.blend import blend_pixels_by_torch
 from splat_uff.features.cosines import pair_cosines_by_torch
 from splat_uff.features.scene_tree import SceneSimilarity, SceneTree, branch_means_by_torch
 from splat_uff.gaussians.ssim import mean_ssim_by_torch
@@ -25,7 +24,6 @@ from splat_uff.system.errors import InputError
 from splat_uff.system.machine import choose_render_device
 from splat_uff.training.frozen import FrozenScene, refit
 from tests.devices import DEVICES, ON_CUDA
-from tests.features.test_blend import random_views
 from tests.features.test_closed_form import random_merges
 
 WITHIN = 0.02
@@ -70,9 +68,6 @@ CASES = {
     ),
     "cosines": lambda: pair_cosines_by_torch(
         torch.rand(9, 4, device="cuda"), np.zeros((5, 2), np.int64)
-    ),
-    "blend": lambda: blend_pixels_by_torch(
-        torch.rand(9, 6, device="cuda"), random_views()[0], np.arange(12)
     ),
     "branches": lambda: branch_means_by_torch(torch.rand(7, 4, device="cuda"), seven_leaves()),
     "weights": lambda: weights_of_pairs(
