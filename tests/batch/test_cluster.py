@@ -1,10 +1,12 @@
 """Batches on Ray: a cluster of two nodes on this machine, one of which is killed amid a capture."""
 
+import time
 import warnings
 
 import pytest
 
 from tests.batch.small import (
+    SECONDS,
     attempts,
     batch_process,
     files_of,
@@ -21,8 +23,6 @@ from tests.batch.small import (
 pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = [pytest.mark.usefixtures("toy"), pytest.mark.slow]
 
-START_TRIES = 5
-"""Ray gives up to start after half a minute, which a busy machine may need."""
 NODE = {"num_cpus": 1, "memory": 2 * 10**9, "object_store_memory": 80 * 2**20}
 NAMES = ["one", "two", "three", "four"]
 
@@ -35,28 +35,39 @@ def cluster(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 4)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)  # On import, of its own.
+        from ray._private import services
+        from ray._raylet import Config
         from ray.cluster_utils import Cluster
+    monkeypatch.setattr(services, "get_node", with_patience(services.get_node))
+    Config.initialize("")  # Ray read the environment when it was imported.
     started = Cluster()
     try:
-        started_node(started, include_dashboard=False)
+        started.add_node(**NODE, include_dashboard=False)
         yield started
     finally:
         started.shutdown()
+        monkeypatch.undo()
+        Config.initialize("")
 
 
-def started_node(cluster, **options):
-    """Add a node, trying again if the machine is too busy for Ray's patience."""
-    for left in reversed(range(START_TRIES)):
-        try:
-            return cluster.add_node(**NODE, **options)
-        except Exception:
-            if not left:
-                raise
-    raise AssertionError
+def with_patience(get_node):
+    """Ray's question whether a node has started, which it asks for half a minute only."""
+
+    def patient(*args, **options):
+        end = time.monotonic() + SECONDS
+        while True:
+            try:
+                return get_node(*args, **options)
+            except RuntimeError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+
+    return patient
 
 
 def test_batch_goes_on_when_a_node_is_killed(cluster, tmp_path):
-    second = started_node(cluster)
+    second = cluster.add_node(**NODE)
     (raylet,) = second.all_processes["raylet"]
     listed, output = write_list(tmp_path / "scenes.toml", NAMES), tmp_path / "runs"
 
