@@ -58,6 +58,15 @@ def connect(address: str) -> None:
         if "RAY_AUTH_MODE" not in os.environ:  # Otherwise it keeps a token in the home folder.
             os.environ["RAY_AUTH_MODE"] = "token"
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        _init(address)
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray's own would end us without a word.
+
+
+def _init(address: str) -> None:
     import ray  # pyright: ignore[reportMissingImports]
 
     local: dict[str, Any] = {
@@ -65,7 +74,6 @@ def connect(address: str) -> None:
         "object_store_memory": OBJECTS,
         "_node_ip_address": "127.0.0.1",
     }
-    handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address,
@@ -81,9 +89,6 @@ def connect(address: str) -> None:
             f"no Ray cluster can be reached at {address} ({reason_of(error)}); start one by ray "
             f"start --head, or leave {argument('address')} out."
         ) from None
-    finally:
-        if handler is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)  # Ray's own would end us without a word.
 
 
 class RayCrew:
