@@ -103,8 +103,9 @@ class LocalCrew:
 def cores_each(needs: Needs, cores: int, largest: int, count: int) -> int:
     """Cores for each of some captures: as many as there are for each, but at least one.
 
-    One core for each of several captures trains more of them in an hour than several cores for one
-    after the other (benchmarks/batch.json), because not everything runs on several cores.
+    Not everything runs on several cores, so that one core for each of several captures should train
+    more of them in an hour than several cores for one after the other; `benchmarks/batch.py`
+    measures it.
 
     Args:
         needs: Needs of a capture; its cores, if given, are taken.
