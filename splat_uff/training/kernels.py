@@ -89,7 +89,9 @@ def note_of(part: str) -> Path:
 def _start(part: str) -> Process:
     nothing = subprocess.DEVNULL
     command = [sys.executable, "-m", "splat_uff.training.kernels", part]
-    return subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing)
+    # With -m, Python imports from the working folder first, and that may be anybody's.
+    where = Path(splat_uff.__file__).parents[1]
+    return subprocess.Popen(command, cwd=where, stdin=nothing, stdout=nothing, stderr=nothing)
 
 
 def compile_fit() -> None:

@@ -14,6 +14,7 @@ class Process:
 
     def __init__(self, command, **options):
         self.part, self.waited, self.killed = command[-1], 0, False
+        assert (options.pop("cwd") / "splat_uff" / "training").is_dir()
         assert set(options.values()) == {subprocess.DEVNULL}
 
     def wait(self):
