@@ -1,8 +1,11 @@
 # Everything from a fresh machine: each target makes the virtual environment it needs.
+# TORCH=cpu takes PyTorch's build without CUDA, a quarter of the download; so does any other name of
+# one of PyTorch's indexes, such as cu128. It decides when .venv is first made.
 PYTHON ?= python3
+TORCH ?=
 BIN := .venv/bin
 
-.PHONY: drums test check bench results docs browser node
+.PHONY: drums test check bench gpu results docs browser node
 
 drums: .venv/installed
 	$(BIN)/splat-uff train --scene drums --resume
@@ -33,6 +36,13 @@ node:
 bench: .venv/installed
 	$(BIN)/splat-uff bench --compare benchmarks/baseline.json
 
+# Everything that needs a CUDA device: tests, timings and trainings, written to benchmarks/gpu*.json.
+gpu: .venv/installed-dev
+	$(BIN)/python benchmarks/gpu.py --check
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/splat-uff bench --device cuda --output benchmarks/gpu_bench.json
+	$(BIN)/python benchmarks/gpu.py --output benchmarks/gpu.json
+
 # The headline table: every built-in scene with three seeds. Hours; cut off, it goes on.
 results: .venv/installed
 	$(BIN)/python benchmarks/results.py runs/headline --output benchmarks/headline.json
@@ -44,6 +54,8 @@ docs: .venv/installed-docs
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
+	$(if $(TORCH),$(BIN)/python -m pip install --quiet torch torchvision \
+	--index-url https://download.pytorch.org/whl/$(TORCH))
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 

@@ -9,7 +9,6 @@ with all cores, or two at a time with half of them each. Times are those of the 
 """
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
+from splat_uff.system.portable import load_average, usable_cores
 
 SEEDS = (0, 1, 2, 3)
 WAYS = ("single", "ray", "ray, one at a time", "no ray", "no ray, one at a time")
@@ -53,7 +53,7 @@ def record(seconds: dict[str, list[float]], options: argparse.Namespace) -> dict
     single = medians.get("single")
     return {
         **measured_here(),
-        "load": os.getloadavg()[0],
+        "load": load_average(),
         "scene": options.scene,
         "captures": len(SEEDS),
         "settings": options.set,
@@ -80,11 +80,12 @@ def run(way: str, output: Path, options: argparse.Namespace, *, seeds: tuple[int
                 f'[[captures]]\nname = "{seed}"\nscene = "{options.scene}"\n'
                 f"settings.seed = {seed}\n"
                 for seed in seeds
-            )
+            ),
+            encoding="utf-8",
         )
         flags = ["--no-ray"] if way.startswith("no ray") else []
         if "one at a time" in way:
-            flags += ["--cores", str(len(os.sched_getaffinity(0)))]
+            flags += ["--cores", str(usable_cores())]
         if options.set:
             flags += ["--set", *options.set]
         command("batch", str(listed), "--output", str(output / "runs"), *flags)
@@ -94,7 +95,10 @@ def run(way: str, output: Path, options: argparse.Namespace, *, seeds: tuple[int
 def command(*args: str) -> None:
     """Run a command of ours quietly; what it says is shown if it fails."""
     done = subprocess.run(
-        [sys.executable, "-m", "splat_uff", *args], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "splat_uff", *args],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     if done.returncode:
         sys.exit(done.stdout + done.stderr)

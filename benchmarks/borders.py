@@ -72,7 +72,11 @@ def main() -> None:
     parser.add_argument("--no-tree", action="store_true", help="do not make features and trees")
     parser.add_argument("--parts", action="store_true", help="score objects without the others")
     options = parser.parse_args()
-    kept = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
+    kept = (
+        json.loads(options.output.read_text(encoding="utf-8"))["rows"]
+        if options.output.exists()
+        else []
+    )
     rows = {(row["scene"], row["size"], row["seed"], row["way"]): row for row in kept}
     for folder in options.runs:
         run = open_run(folder, finished=True)

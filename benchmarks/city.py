@@ -87,7 +87,7 @@ def make_city(folder: Path, count: int, views: int, width: int, *, share: float 
     K, camera = cameras[0].K, cameras[0]
     lens = {"fl_x": K[0, 0], "fl_y": K[1, 1], "cx": K[0, 2], "cy": K[1, 2]}
     record = {"w": camera.width, "h": camera.height, **lens, "frames": frames}
-    (folder / "transforms.json").write_text(json.dumps(record))
+    (folder / "transforms.json").write_text(json.dumps(record), encoding="utf-8")
 
 
 def city(count: int) -> tuple[Gaussians, Int[np.ndarray, "N"], Int[np.ndarray, "N"]]:

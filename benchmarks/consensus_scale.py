@@ -11,7 +11,6 @@ starts. `python tools/update_readme.py` puts the table into docs/research/choice
 import argparse
 import cProfile
 import json
-import os
 import pstats
 import subprocess
 import sys
@@ -33,8 +32,9 @@ from splat_uff.masks.records import MaskSet
 from splat_uff.render import Gaussians
 from splat_uff.render.frozen import FrozenViews
 from splat_uff.system.files import write_json
-from splat_uff.system.machine import measured_here, peak_memory
+from splat_uff.system.machine import measured_here
 from splat_uff.system.memory import GIGABYTE, Memory
+from splat_uff.system.portable import load_average, peak_memory
 
 SIZE = 400
 """Pixels along the side of a photo."""
@@ -89,7 +89,7 @@ def main() -> None:
 def apart(case: tuple[int, int, int, float]) -> dict[str, object]:
     """Measure a case in a process of its own, so that its peak memory is its own."""
     words = [sys.executable, "-P", __file__, "--inside", "--case", *map(str, case)]
-    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, encoding="utf-8")
     return json.loads(done.stdout)
 
 
@@ -99,7 +99,7 @@ def measure(count: int, views: int, masks: int, memory: float) -> dict[str, obje
     budget = Memory(memory * GIGABYTE)
     scene = make_scene(count, views, masks, budget)
     profile = cProfile.Profile()
-    load = os.getloadavg()[0]
+    load = load_average()
     start, processor = time.perf_counter(), time.process_time()
     profile.enable()
     build(*scene, budget)
@@ -119,7 +119,7 @@ def measure(count: int, views: int, masks: int, memory: float) -> dict[str, obje
         "memory_gb": memory,
         "on_disk_gb": round(budget.on_disk / 1e9, 2),
         "peak_gb": round(peak_memory() or 0, 2),
-        "load": round(load, 1),
+        "load": load,
     }
 
 

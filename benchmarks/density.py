@@ -44,7 +44,11 @@ def main() -> None:
     options = parser.parse_args()
     folders = {scene: find_scene(scene).folder for scene in options.scenes}
     folders |= {folder.resolve().name: folder for folder in options.data}
-    kept = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
+    kept = (
+        json.loads(options.output.read_text(encoding="utf-8"))["rows"]
+        if options.output.exists()
+        else []
+    )
     rows = {(row["scene"], row["strategy"]): row for row in kept}
     for scene, folder in folders.items():
         for strategy in options.only:

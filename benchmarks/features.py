@@ -56,7 +56,11 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--again", action="store_true", help="make rows anew that are there")
     options = parser.parse_args()
-    kept = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
+    kept = (
+        json.loads(options.output.read_text(encoding="utf-8"))["rows"]
+        if options.output.exists()
+        else []
+    )
     rows: dict[Key, dict[str, Any]] = {
         (row["scene"], row["seed"], row["variant"]): row for row in kept
     }

@@ -12,7 +12,6 @@ unless --again is given.
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +27,7 @@ from splat_uff.hierarchy.dendrogram import cut_into
 from splat_uff.run.open import open_run
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
+from splat_uff.system.portable import run_measured
 
 STAGES = ("gaussians", "features", "hierarchy", "evaluate", "total")
 """Stages whose growth is given; `gaussians` compares the given ones with the photos."""
@@ -67,7 +67,9 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="PNG to draw")
     parser.add_argument("--keep", type=Path, help="folder of the cities and runs, which stay there")
     options = parser.parse_args()
-    record = json.loads(options.output.read_text()) if options.output.exists() else {}
+    record = (
+        json.loads(options.output.read_text(encoding="utf-8")) if options.output.exists() else {}
+    )
     rows: list[dict[str, Any]] = record.get("rows", [])
     for axis in options.only:
         for case in AXES[axis]:
@@ -96,15 +98,14 @@ def measure(case: Case, keep: Path | None) -> dict[str, Any]:
             *("--gaussians", str(folder / "city.ply"), "--masks", str(folder / "masks")),
             *("--size", str(case.width), "--output", str(folder / "run")),
         ]
-        process = os.posix_spawn(words[0], words, os.environ)
-        _, status, usage = os.wait4(process, 0)
+        status, peak = run_measured(words)
         if status:
             sys.exit(f"training on {case} failed.")
-        metrics = json.loads((folder / "run" / "metrics.json").read_text())
+        metrics = json.loads((folder / "run" / "metrics.json").read_text(encoding="utf-8"))
         return {
             "masks_per_photo": masks_per_photo(folder / "masks", case.views),
             "seconds": metrics["seconds"],
-            "peak_gb": round(usage.ru_maxrss * 1024 / 1e9, 2),
+            "peak_gb": None if peak is None else round(peak, 2),
             "found": found(folder),
         }
 

@@ -43,7 +43,11 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="finished runs on built-in scenes")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    kept = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
+    kept = (
+        json.loads(options.output.read_text(encoding="utf-8"))["rows"]
+        if options.output.exists()
+        else []
+    )
     rows = {key_of(row): row for row in kept}
     for folder in options.runs:
         for row in judge(open_run(folder, finished=True)):

@@ -379,18 +379,19 @@ def blending_step(module, tile_size: int, size: int, given) -> Callable[[], obje
 # Size: each in a process of its own.
 
 MILLION = """
-import json, resource, time, torch
+import json, time, torch
+from splat_uff.system.portable import peak_memory
 from splat_uff.bench import random_inputs
 from splat_uff.render import rasterization
 torch.set_num_threads(2)
 tensors = random_inputs(800, 3, count=1_000_000)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+before = (peak_memory() or 0) * 1e9 / 2**30
 with torch.no_grad():
     rasterization(**random_inputs(32, 3, count=10), width=32, height=32)
     start = time.perf_counter()
     rasterization(**tensors, width=800, height=800)
     seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+peak = (peak_memory() or 0) * 1e9 / 2**30
 print(json.dumps({"seconds": seconds, "GB before": before, "GB at most": peak}))
 """
 SECOND = """
@@ -421,7 +422,7 @@ def measure_size() -> list[dict[str, object]]:
 def run(script: str) -> dict[str, float]:
     """What a script prints, run in a process of its own."""
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", cwd=ROOT)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -8,7 +8,6 @@ Gaussians are fitted for a few steps only: memory does not depend on their numbe
 """
 
 import json
-import os
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from PIL import Image
 
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import describe_machine
+from splat_uff.system.portable import link_or_copy, run_measured
 
 WIDTH, HEIGHT = 1600, 1066
 MASKS = 100
@@ -67,7 +67,7 @@ def make_parts(place: Path) -> None:
         masks = [labels == cell for cell in range(MASKS // 2)]
         masks += [np.isin(labels, np.flatnonzero(groups <= group)) for group in range(MASKS // 2)]
         entries = [{"segmentation": encode(mask)} for mask in masks]
-        (place / "parts" / f"{number}.json").write_text(json.dumps(entries))
+        (place / "parts" / f"{number}.json").write_text(json.dumps(entries), encoding="utf-8")
 
 
 def cells(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -100,13 +100,13 @@ def measure(place: Path, count: int, memory: float, steps: int) -> dict:
     frames = []
     for number in range(count):
         part, name = place / "parts" / str(number % DIFFERENT), f"p{number:04d}"
-        os.link(part.with_suffix(".jpg"), folder / "images" / f"{name}.jpg")
-        os.link(part.with_suffix(".json"), folder / "masks" / f"{name}.json")
+        link_or_copy(part.with_suffix(".jpg"), folder / "images" / f"{name}.jpg")
+        link_or_copy(part.with_suffix(".json"), folder / "masks" / f"{name}.json")
         angle = 2 * np.pi * number / count
         frames.append({"file_path": f"images/{name}.jpg", "transform_matrix": pose(angle)})
     lens = {"fl_x": FOCAL, "fl_y": FOCAL, "cx": WIDTH / 2, "cy": HEIGHT / 2}
     record = {"w": WIDTH, "h": HEIGHT, **lens, "frames": frames}
-    (folder / "transforms.json").write_text(json.dumps(record))
+    (folder / "transforms.json").write_text(json.dumps(record), encoding="utf-8")
     start = time.perf_counter()
     words = [
         *(sys.executable, "-m", "splat_uff", "train", "--data", str(folder)),
@@ -114,14 +114,13 @@ def measure(place: Path, count: int, memory: float, steps: int) -> dict:
         *("--size", str(WIDTH), "--memory", str(memory), "--gaussians.steps", "20"),
         *("--features.steps", str(steps), "--gaussians.sh-degree", "0"),
     ]
-    process = os.posix_spawn(words[0], words, os.environ)
-    _, status, usage = os.wait4(process, 0)
+    status, peak = run_measured(words)
     if status:
         sys.exit(f"training on {count} photos failed.")
-    scores = json.loads((folder / "run" / "metrics.json").read_text())
+    scores = json.loads((folder / "run" / "metrics.json").read_text(encoding="utf-8"))
     return {
         "views": count,
-        "peak_gb": round(usage.ru_maxrss * 1024 / 1e9, 2),
+        "peak_gb": None if peak is None else round(peak, 2),
         "minutes": round((time.perf_counter() - start) / 60, 1),
         "seconds": scores["seconds"],
     }

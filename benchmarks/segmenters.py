@@ -10,7 +10,6 @@ shape of MobileSAM need timm.
 """
 
 import json
-import os
 import tempfile
 import time
 import warnings
@@ -28,7 +27,8 @@ from splat_uff.masks.onnx import load_onnx
 from splat_uff.masks.sam import SamSegmenter
 from splat_uff.masks.transformers import load_transformers
 from splat_uff.system.files import write_json
-from splat_uff.system.machine import measured_here, peak_memory
+from splat_uff.system.machine import measured_here
+from splat_uff.system.portable import load_average, peak_memory
 
 CLICKS = 64
 SIZES = {"400": (300, 400), "1600": (1200, 1600)}
@@ -47,7 +47,11 @@ def main(
         only: Text that the name of a model must contain.
         output: Where the figures go, after each model; those of other models stay in it.
     """
-    known = json.loads(output.read_text()) if output is not None and output.exists() else {}
+    known = (
+        json.loads(output.read_text(encoding="utf-8"))
+        if output is not None and output.exists()
+        else {}
+    )
     rows = known.get("models", {})
     record = {**measured_here(), "threads": torch.get_num_threads(), "models": rows}
     for name in MODELS:
@@ -90,7 +94,7 @@ def measure(name: str) -> dict[str, Any]:
         row[budget] = {"wall_s": round(row["encode"]["wall_s"] + clicks / CLICKS * parts, 1)}
     row["weights_m"] = round(weights / 1e6, 1)
     row["peak_gb"] = round(peak_memory() or 0.0, 2)
-    row["load_average"] = round(os.getloadavg()[0], 1)
+    row["load_average"] = load_average()
     return row
 
 

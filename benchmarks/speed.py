@@ -38,7 +38,7 @@ def main() -> None:
     versions = {"former": [options.other.resolve(), *options.path], "this": [ROOT]}
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],
-        cwd=options.other, capture_output=True, text=True, check=True,
+        cwd=options.other, capture_output=True, encoding="utf-8", check=True,
     ).stdout.strip()  # fmt: skip
     flags = ["--size", str(options.size), "--gaussians.most", str(options.most)]
     kept = json.loads(options.output.read_text("utf-8"))["rows"] if options.output.exists() else []

@@ -97,7 +97,7 @@ def read_3dgs(path: Path) -> np.ndarray:
 def transform(*arguments: object) -> None:
     """Run splat-transform."""
     command = ["node", str(PROGRAM), "-w", "-g", "cpu", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise RuntimeError((done.stdout + done.stderr).strip().splitlines()[-1])
 

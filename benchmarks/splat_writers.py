@@ -70,7 +70,11 @@ def main() -> None:
     parser.add_argument("--scale", action="store_true", help="time a million random Gaussians")
     parser.add_argument("--table", action="store_true", help="print the file as Markdown")
     options = parser.parse_args()
-    record = json.loads(options.output.read_text()) if options.output.exists() else {"splats": {}}
+    record = (
+        json.loads(options.output.read_text(encoding="utf-8"))
+        if options.output.exists()
+        else {"splats": {}}
+    )
     for path in options.splats:
         record = {
             **record,

@@ -47,7 +47,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
-    kept = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
+    kept = (
+        json.loads(options.output.read_text(encoding="utf-8"))["rows"]
+        if options.output.exists()
+        else []
+    )
     rows = {(row["scene"], row["seed"]): row for row in kept}
     for folder in options.runs:
         row = judge(folder)

@@ -27,6 +27,7 @@ from splat_uff.hierarchy.consensus import LEAST_GROUP, Opinion, _group_sums, mer
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
 from splat_uff.hierarchy.labels import blended_votes, label_maps
+from splat_uff.hierarchy.superpoints import flood
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.open import open_run
 from splat_uff.run.provenance import read_provenance
@@ -124,7 +125,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(CHOICES), help="names of choices")
     parser.add_argument("--aside", action="store_true", help="runs that do not choose, only check")
     options = parser.parse_args()
-    known = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
+    known = (
+        json.loads(options.output.read_text(encoding="utf-8"))["rows"]
+        if options.output.exists()
+        else []
+    )
     rows = {(row["scene"], row["seed"], row["choice"]): row for row in known}
     for folder in options.runs:
         provenance = read_provenance(RunFolder(folder))
@@ -229,7 +234,7 @@ class Trial:
             along = np.abs((normals[sources] * normals[targets]).sum(axis=1))
             lengths += choice.normal * (1 - along)
         count = len(self.chosen)
-        group = build._superpoints(lengths, sources, targets, count, choice.superpoints)
+        group = flood(lengths, sources, targets, count, choice.superpoints)
         return group, self.merges(choice, group)
 
     def edges(self, choice: Choice) -> tuple[np.ndarray, ...]:

@@ -103,7 +103,7 @@ def recolour(count: int, moves: int) -> dict[str, Any]:
 
     page.state.cut, page.splats.show = begin, shown
     try:
-        done = subprocess.run(child, capture_output=True, text=True, check=True)
+        done = subprocess.run(child, capture_output=True, encoding="utf-8", check=True)
     finally:
         page.close()
         stop_server(server)

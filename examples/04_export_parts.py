@@ -17,5 +17,5 @@ for file in files:
     print(f"{file.relative_to(output).as_posix():20} {file.stat().st_size / 1e3:8.1f} kB")
 
 # hierarchy.json says which node of the tree each file is.
-for part in json.loads((output / "hierarchy.json").read_text())["parts"]:
+for part in json.loads((output / "hierarchy.json").read_text(encoding="utf-8"))["parts"]:
     print(f"{part['file']} is node {part['node']}, {part['size']} Gaussians")

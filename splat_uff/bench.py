@@ -24,6 +24,7 @@ from splat_uff.geometry.cameras import Camera
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.dendrogram import cut_into
+from splat_uff.hierarchy.labels import blended_votes, label_maps
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.records import MaskSet
 from splat_uff.render import Gaussians, blend_weights, rasterization
@@ -31,7 +32,7 @@ from splat_uff.render.frozen import FrozenViews
 from splat_uff.settings import TrainConfig
 from splat_uff.system.errors import InputError, argument, reason_of
 from splat_uff.system.files import write_json
-from splat_uff.system.machine import measured_here
+from splat_uff.system.machine import describe_device, measured_here
 from splat_uff.system.progress import silenced
 from splat_uff.training.frozen import FrozenScene, refit, tree_for_features
 
@@ -49,6 +50,7 @@ Call = Callable[[], object]
 def run_bench(
     *,
     only: str = "",
+    device: str = "cpu",
     compare: dict[str, float] | None = None,
     say: Callable[[str], object] = lambda line: None,
 ) -> dict[str, float]:
@@ -56,6 +58,7 @@ def run_bench(
 
     Args:
         only: Text that a name must contain; an empty one times everything.
+        device: Device that computes: `cpu` or `cuda`. On `cuda`, only what runs there is timed.
         compare: Baseline times by name, in milliseconds; ratios to them are reported.
         say: Called with one line per time, as soon as it is measured.
 
@@ -66,11 +69,11 @@ def run_bench(
         InputError: If no name contains `only`.
     """
     times, baseline = {}, compare or {}
-    for name, prepare in cases().items():
+    for name, prepare in cases(device).items():
         if only in name:
             with silenced():
                 call, per_call = prepare()
-                times[name] = round(median_ms(call) / per_call, 3)
+                times[name] = round(median_ms(_finished(call, device)) / per_call, 3)
             say(f"{name:<48} {times[name]:10.2f} ms {_ratio(times[name], baseline.get(name))}")
     if not times:
         raise InputError(
@@ -79,10 +82,11 @@ def run_bench(
     return times
 
 
-def write_times(path: Path, times: dict[str, float]) -> None:
-    """Write times as JSON, with the machine and version they were measured on."""
+def write_times(path: Path, times: dict[str, float], *, device: str = "cpu") -> None:
+    """Write times as JSON, with the machine, device and version they were measured on."""
     record = {
         **measured_here(),
+        "device": describe_device(device),
         "version": __version__,
         "tolerance": TOLERANCE,
         "ms": times,
@@ -109,20 +113,37 @@ def read_times(path: Path) -> dict[str, float]:
         ) from None
 
 
-def cases() -> dict[str, Callable[[], tuple[Call, int]]]:
-    """Benchmarks by name; each prepares a call and returns it with the operations it performs."""
+def cases(device: str = "cpu") -> dict[str, Callable[[], tuple[Call, int]]]:
+    """Benchmarks by name; each prepares a call and returns it with the operations it performs.
+
+    Args:
+        device: Device that computes. Without `cpu`, what always runs on the CPU is left out.
+    """
     found: dict[str, Callable[[], tuple[Call, int]]] = {}
     for size, channels in ((200, 3), (200, 16), (400, 3), (400, 16), (400, 128)):
         name = f"{size}x{size}, {channels} channels"
-        found[f"rasterize {name}, forward"] = lambda s=size, c=channels: _forward(s, c)
-        found[f"rasterize {name}, and backward"] = lambda s=size, c=channels: _backward(s, c)
-    found["rasterize 200x200, degree 3 harmonics, and backward"] = lambda: _backward(200, 3, 3)
+        found[f"rasterize {name}, forward"] = lambda s=size, c=channels: _forward(s, c, device)
+        found[f"rasterize {name}, and backward"] = lambda s=size, c=channels: _backward(
+            s, c, device=device
+        )
+    found["rasterize 200x200, degree 3 harmonics, and backward"] = lambda: _backward(
+        200, 3, 3, device=device
+    )
     for size in (200, 400):
-        found[f"blend weights {size}x{size}"] = lambda s=size: _blend_weights(s)
-    found["blend 4096 pixels, 32 channels, and backward"] = _blend_pixels
-    found["SSIM 200x200, and backward"] = _ssim
-    found["feature step, 4096 pixels"] = _feature_step
-    found[f"tree by consensus of {VIEWS} photos"] = _consensus
+        found[f"blend weights {size}x{size}"] = lambda s=size: _blend_weights(s, device)
+    found["labels 200x200, 60 cuts"] = lambda: _labels(device)
+    found["blend 4096 pixels, 32 channels, and backward"] = lambda: _blend_pixels(device)
+    found["SSIM 200x200, and backward"] = lambda: _ssim(device)
+    found["feature step, 4096 pixels"] = lambda: _feature_step(device)
+    found[f"tree by consensus of {VIEWS} photos"] = lambda: _consensus(device)
+    if device == "cpu":
+        found |= _on_cpu()
+    return found
+
+
+def _on_cpu() -> dict[str, Callable[[], tuple[Call, int]]]:
+    """Benchmarks of what runs on the CPU, whatever the device."""
+    found: dict[str, Callable[[], tuple[Call, int]]] = {}
     found["ultrametric, spanning tree, 1024 pixels"] = _spanning_tree
     found["ultrametric, average linkage, 1024 pixels"] = _average_linkage
     found["average linkage of 2000 superpoints"] = _superpoints
@@ -181,6 +202,18 @@ def time_in_turns(calls: dict[str, Call], *, rounds: int = 21) -> dict[str, floa
     return {name: round(float(np.median(own[2:])) * 1000, 3) for name, own in times.items()}
 
 
+def _finished(call: Call, device: str) -> Call:
+    """The call, and the wait until the device has done what it queued."""
+    if device == "cpu":
+        return call
+
+    def whole() -> None:
+        call()
+        torch.cuda.synchronize()
+
+    return whole
+
+
 def _ratio(ms: float, baseline: float | None) -> str:
     if not baseline:
         return ""
@@ -189,13 +222,19 @@ def _ratio(ms: float, baseline: float | None) -> str:
     return f"{ratio:6.2f} x baseline  {note}".rstrip()
 
 
-def _forward(size: int, channels: int) -> tuple[Call, int]:
-    tensors = random_inputs(size, channels)
+def _moved(tensors: dict[str, Any], device: str) -> dict[str, Any]:
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+def _forward(size: int, channels: int, device: str) -> tuple[Call, int]:
+    tensors = _moved(random_inputs(size, channels), device)
     return lambda: rasterization(**tensors, width=size, height=size), 1
 
 
-def _backward(size: int, channels: int, degree: int | None = None) -> tuple[Call, int]:
-    tensors = random_inputs(size, channels, degree=degree)
+def _backward(
+    size: int, channels: int, degree: int | None = None, *, device: str
+) -> tuple[Call, int]:
+    tensors = _moved(random_inputs(size, channels, degree=degree), device)
     leaves = {n: t.requires_grad_(n not in ("viewmats", "Ks")) for n, t in tensors.items()}
     settings: dict[str, Any] = {"width": size, "height": size, "sh_degree": degree}
 
@@ -215,50 +254,61 @@ def _scene(size: int) -> tuple[Gaussians, Camera]:
     return gaussians, Camera(np.eye(4), t["Ks"][0].double().numpy(), size, size)
 
 
-def _blend_weights(size: int) -> tuple[Call, int]:
+def _blend_weights(size: int, device: str) -> tuple[Call, int]:
     gaussians, camera = _scene(size)
-    return lambda: blend_weights(gaussians, camera), 1
+    moved = gaussians.to(device)
+    return lambda: blend_weights(moved, camera), 1
 
 
-def _blend_pixels() -> tuple[Call, int]:
+def _labels(device: str) -> tuple[Call, int]:
+    """Label maps of a view for 60 labellings, finer and finer, of random Gaussians."""
+    gaussians, camera = _scene(200)
+    votes = blended_votes(gaussians.to(device), camera)
+    counts = np.linspace(2, 200, 60).round().astype(int)
+    labels = 1 + np.arange(COUNT) * counts[:, None] // COUNT
+    return lambda: label_maps(votes, labels), 1
+
+
+def _blend_pixels(device: str) -> tuple[Call, int]:
     gaussians, camera = _scene(200)
     blends = BlendRows.of(FrozenViews(gaussians, [camera]))
-    features = torch.rand(COUNT, 32, requires_grad=True)
+    features = torch.rand(COUNT, 32).to(device).requires_grad_()
     rows = np.sort(np.random.default_rng(0).choice(200 * 200, 4096, replace=False))
     return lambda: blend_pixels(features, blends, rows).sum().backward(), 1
 
 
-def _ssim() -> tuple[Call, int]:
-    photo = torch.rand(200, 200, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+def _ssim(device: str) -> tuple[Call, int]:
+    photo = torch.rand(200, 200, 3, generator=torch.Generator().manual_seed(0))
+    photo = photo.to(device).requires_grad_()
     return lambda: mean_ssim(photo, photo.detach() * 0.9).backward(), 1
 
 
-def _feature_step() -> tuple[Call, int]:
+def _feature_step(device: str) -> tuple[Call, int]:
     """Feature steps with the default losses; the scene's tree is built beforehand."""
     settings = TrainConfig(features=FeaturesConfig(steps=FEATURE_STEPS))
-    scene = _masked(1)
+    scene = _masked(1, device)
     tree = tree_for_features(scene, settings)
 
     def call() -> None:
-        fit_features(scene.views, scene.bags, settings.features, seed=0, tree=tree)
+        fit_features(scene.views, scene.bags, settings.features, seed=0, tree=tree, device=device)
 
     return call, FEATURE_STEPS
 
 
-def _consensus() -> tuple[Call, int]:
+def _consensus(device: str) -> tuple[Call, int]:
     """Everything `train` does from frozen Gaussians to a tree when features are not trained."""
-    settings, scene = TrainConfig(features=FeaturesConfig(steps=0)), _masked(VIEWS)
+    settings, scene = TrainConfig(features=FeaturesConfig(steps=0)), _masked(VIEWS, device)
     return lambda: refit(scene, settings), 1
 
 
-def _masked(count: int) -> FrozenScene:
+def _masked(count: int, device: str) -> FrozenScene:
     """Scene of identical photos, each masked by nested squares with sides of 200 to 25 pixels."""
     gaussians, camera = _scene(200)
     masks = MaskSet.of(np.stack(list(_squares(200, 25))))
     image = np.ones((200, 200, 4), np.float32)
     views = tuple(View(f"r_{number}", camera, image) for number in range(count))
     capture = Capture("bench", Path(), views, (), True, np.eye(4), "simulated")
-    return FrozenScene(gaussians, capture, Bags.of(views, lambda view: masks))
+    return FrozenScene(gaussians, capture, Bags.of(views, lambda view: masks), device=device)
 
 
 def _squares(size: int, least: int) -> Iterator[np.ndarray]:

@@ -27,10 +27,12 @@ from splat_uff.settings import (
 )
 from splat_uff.system.errors import InputError, on_command_line, on_one_line, reason_of
 from splat_uff.system.observer import TrainingStopped
+from splat_uff.system.portable import print_anything
 
 
 def main(args: list[str] | None = None) -> None:
     """Run one command; a user error prints one line on stderr and exits with code 2."""
+    print_anything()
     args = sys.argv[1:] if args is None else args
     if args == ["--version"]:
         print(f"splat-uff {__version__}")

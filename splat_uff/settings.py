@@ -142,6 +142,11 @@ def check_settings(settings: TrainConfig, *, source: str = "") -> None:
             f"{source}features.euclidean_weight and features.ultrametric_weight are both 0; set "
             "one above 0."
         )
+    if settings.hierarchy.blocks > 1 and settings.hierarchy.linkage == "watershed":
+        raise InputError(
+            f"{source}hierarchy.blocks is {settings.hierarchy.blocks} with the linkage watershed, "
+            "which has no superpoints; set it to 1, or choose consensus or average."
+        )
     views = settings.views
     if views.fewest > views.most:
         raise InputError(

@@ -17,7 +17,7 @@ from splat_uff.settings import TrainConfig, read_settings
 from splat_uff.system.files import read_arrays, write_arrays
 from splat_uff.system.observer import TrainingStopped
 
-HEAVY = ("torch", "numba", "open3d", "higra", "scipy", "gsplat", "matplotlib", "viser", "PIL")
+HEAVY = ("torch", "numba", "embreex", "higra", "scipy", "gsplat", "matplotlib", "viser", "PIL")
 TOY = ("train", "--scene", "toy")
 CONFIGS = Path(__file__).parents[1] / "configs"
 STEPS = ("--gaussians.steps", "60", "--features.steps", "30")

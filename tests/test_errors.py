@@ -28,8 +28,17 @@ PACKAGE = Path(splat_uff.__file__).parent
 FLAG = re.compile(r"(?<!var\()(?<![\w-])--[a-z][\w-]*(?![\w:-])")
 COMMAND = re.compile(r"splat-uff [a-z]+ --[a-z-]+")
 """A whole command line reads right anywhere."""
-OTHERS = {"--short", "--save_ply", "--max-size", "--up"}
-"""Flags of git and gsplat, and second names of two of ours where they are declared."""
+OTHERS = {
+    "--blocks",
+    "--format",
+    "--head",
+    "--max-size",
+    "--query-gpu",
+    "--save_ply",
+    "--short",
+    "--up",
+}
+"""Flags of git, gsplat, nvidia-smi and ray, and second names of ours where they are declared."""
 
 
 def strings(node, inside=False):

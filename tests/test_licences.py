@@ -42,4 +42,6 @@ def test_the_page_has_what_the_packages_state():
 
 def test_packages_of_tools_are_not_imported_by_the_package():
     for path in Path(ROOT / "splat_uff").rglob("*.py"):
-        assert not re.search(r"^\s*(import|from) (bpy|plyfile)\b", path.read_text(), re.MULTILINE)
+        assert not re.search(
+            r"^\s*(import|from) (bpy|plyfile|open3d)\b", path.read_text("utf-8"), re.MULTILINE
+        )

@@ -55,7 +55,7 @@ def licence_of(name: str) -> str | None:
         if line.startswith("License")
     ]
     short = field if len(field) <= LONGEST else ""
-    return expression or short or ", ".join(classifiers) or _first_line_of_file(package)
+    return expression or short or ", ".join(classifiers) or _title_of_file(package)
 
 
 def table() -> str:
@@ -78,11 +78,14 @@ def fill(text: str) -> str:
     return f"{before}{START}\n{table()}\n{END}{rest.partition(END)[2]}"
 
 
-def _first_line_of_file(package: Distribution) -> str:
-    """Title of a licence's file: the first line with words."""
+def _title_of_file(package: Distribution) -> str:
+    """Title of a licence's file: its first two lines with words, or the name of a BSD licence."""
     for path in package.files or []:
         if path.name.upper().startswith(("LICENSE", "LICENCE", "COPYING")):
-            lines = (line.strip() for line in path.read_text("utf-8").splitlines())
+            text = path.read_text("utf-8")
+            if "Redistribution and use in source and binary forms" in text:
+                return "BSD-3-Clause" if "endorse or promote" in text else "BSD-2-Clause"
+            lines = (line.strip() for line in text.splitlines())
             return ", ".join(line for line in list(filter(None, lines))[:2])
     return ""
 

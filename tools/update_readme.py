@@ -39,6 +39,7 @@ BORDERS = ROOT / "benchmarks" / "borders.json"
 BORDERS_4000 = ROOT / "benchmarks" / "borders_4000_steps.json"
 FIT = ROOT / "benchmarks" / "fit.json"
 GROWTH = ROOT / "benchmarks" / "growth.json"
+BLOCKS = ROOT / "benchmarks" / "blocks.json"
 SPEED = ROOT / "benchmarks" / "speed.json"
 PARTS = ROOT / "benchmarks" / "parts.json"
 BASELINES = ROOT / "benchmarks" / "baselines.json"
@@ -126,6 +127,7 @@ def parts() -> dict[str, str]:
         "prompts": prompts_table(json.loads(PROMPTS.read_text(encoding="utf-8-sig"))),
         "segmenters": segmenters_table(json.loads(SEGMENTERS.read_text(encoding="utf-8-sig"))),
         "growth": growth_table(json.loads(GROWTH.read_text(encoding="utf-8-sig"))),
+        "blocks": blocks_table(json.loads(BLOCKS.read_text(encoding="utf-8-sig"))),
         "borders": borders_table(json.loads(BORDERS.read_text(encoding="utf-8-sig"))),
         "borders-4000": borders_table(json.loads(BORDERS_4000.read_text(encoding="utf-8-sig"))),
         "fit": fit_table(json.loads(FIT.read_text(encoding="utf-8-sig"))),
@@ -553,6 +555,24 @@ def growth_table(record: dict[str, Any]) -> str:
     others = sorted({entry["commit"] for entry in record["rows"]} - {newest["commit"]})
     earlier = f" Some rows: commit {', '.join(others)}." if others else ""
     return "\n".join([*lines, "", f"{command}. {measured(newest)}{earlier}"])
+
+
+def blocks_table(record: dict[str, Any]) -> str:
+    """NC of trees with superpoints in blocks, then seconds and memory of superpoints alone."""
+    head = ("scene, size, seed", "blocks", "NC, objects", "NC", "one cut", "s")
+    lines = [row(head), row(["---"] * len(head))]
+    for entry in record["trees"]:
+        name = f"{entry['scene']}, {entry['size']}, {entry['seed']}"
+        nc, fixed = entry["nc"], entry["nc_fixed"]
+        cells = [f"{each:.3f}" for each in (nc["objects"], nc["mean"], fixed["mean"])]
+        lines.append(row([name, str(entry["blocks"]), *cells, f"{entry['seconds']:.0f}"]))
+    head = ("points", "blocks", "superpoints", "s", "memory, GB")
+    lines += ["", row(head), row(["---"] * len(head))]
+    for entry in record["memory"]:
+        numbers = [f"{entry[name]:,}" for name in ("points", "blocks", "superpoints")]
+        lines.append(row([*numbers, f"{entry['seconds']:.0f}", f"{entry['memory_gb']:.1f}"]))
+    command = "`python benchmarks/blocks.py RUNS --output benchmarks/blocks.json`"
+    return "\n".join([*lines, "", f"{command}. {measured(record)}"])
 
 
 def fit_table(record: dict[str, Any]) -> str:

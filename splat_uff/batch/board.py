@@ -83,7 +83,7 @@ def details(row: Row) -> str:
 
 
 def in_words(row: Row) -> str:
-    """Where a capture stands, in a few words."""
+    """State of a capture in a few words."""
     if row.standing == "running":
         again = len(row.state.attempts) > 1
         return f"{'goes on' if again else 'begins'} on {row.host}"
@@ -94,7 +94,7 @@ def in_words(row: Row) -> str:
 
 
 def counts_in_words(rows: Sequence[Row]) -> str:
-    """How many captures stand where, as in `2 of 4 finished, 1 running, 1 failed`."""
+    """Numbers of captures by their state, as in `2 of 4 finished, 1 running, 1 failed`."""
     counts = Counter(row.standing for row in rows)
     parts = [f"{counts['finished']} of {len(rows)} finished"]
     parts += [f"{counts[each]} {each}" for each in ORDER if counts[each] and each != "finished"]

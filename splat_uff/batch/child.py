@@ -16,6 +16,7 @@ import msgspec
 from splat_uff.batch.notes import Notes
 from splat_uff.batch.task import Task
 from splat_uff.system.errors import on_one_line
+from splat_uff.system.portable import start_apart, was_killed
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 """Environment variables that limit the threads of torch, NumPy and numba."""
@@ -86,14 +87,13 @@ def train_in_process(task: Task, children: Children | None = None) -> str:
 
 def _start(task: Task, log: IO[bytes]) -> subprocess.Popen[bytes]:
     threads = dict.fromkeys(THREADS, str(task.cores))
-    process = subprocess.Popen(
+    process = start_apart(
         [sys.executable, "-m", "splat_uff.batch.work"],
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=subprocess.STDOUT,
         env=os.environ | threads,
         cwd=task.notes,  # Python imports from this folder first, and this one is ours.
-        start_new_session=True,  # Ctrl-C in a terminal is for the one that started it.
     )
     assert process.stdin is not None
     with suppress(BrokenPipeError):  # It has ended already, and its log says why.
@@ -125,6 +125,6 @@ def _reason(code: int, log: Path) -> str:
         return on_one_line(last.removeprefix("error: "))
     if code < 0:
         name = signal.Signals(-code).name
-        hint = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
+        hint = ", perhaps for want of memory" if was_killed(code) else ""
         return f"its process was ended by {name}{hint}; see {log}"
     return on_one_line(f"its process ended with exit code {code} ({last}); see {log}")

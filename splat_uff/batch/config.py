@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def source(self) -> str:
-        """Where the capture comes from, in a few words."""
+        """Origin of the capture in a few words."""
         photos = f"scene {self.scene}" if self.scene else f"{self.data or ''}"
         return " with ".join(filter(None, [photos, str(self.splats or "")]))
 

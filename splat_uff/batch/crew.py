@@ -1,15 +1,14 @@
 """Crews train the tasks of a batch; this one does so on this machine, without Ray."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol
 
 from splat_uff.batch.child import Children, train_in_process
 from splat_uff.batch.task import Task
 from splat_uff.system.errors import InputError, on_one_line
+from splat_uff.system.portable import has_gpu, memory_of_machine, usable_cores
 
 MEMORY_GB = 4.0
 """Memory that a capture is given by default, in gigabytes."""
@@ -66,7 +65,7 @@ class LocalCrew:
         Raises:
             InputError: If the machine has less than a capture needs.
         """
-        cores, memory_gb = _cores(), _memory_gb()
+        cores, memory_gb = usable_cores(), memory_of_machine()
         each = cores_each(needs, cores, cores, len(tasks))
         wanted = min(MEMORY_GB, memory_gb) if needs.memory_gb is None else needs.memory_gb
         if each > cores or wanted > memory_gb:
@@ -75,7 +74,7 @@ class LocalCrew:
                 f"and {memory_gb:.1f}."
             )
         at_once = min(cores // each, int(memory_gb // wanted))
-        if needs.gpus or (needs.gpus is None and _has_gpu()):
+        if needs.gpus or (needs.gpus is None and has_gpu()):
             at_once = 1 if not needs.gpus else max(1, int(1 / needs.gpus))
         self._children = Children()
         self._pool = ThreadPoolExecutor(max_workers=max(1, at_once))
@@ -104,8 +103,9 @@ class LocalCrew:
 def cores_each(needs: Needs, cores: int, largest: int, count: int) -> int:
     """Cores for each of some captures: as many as there are for each, but at least one.
 
-    One core for each of several captures trains more of them in an hour than several cores for one
-    after the other (benchmarks/batch.json), because not everything runs on several cores.
+    Not everything runs on several cores, so that one core for each of several captures should train
+    more of them in an hour than several cores for one after the other; `benchmarks/batch.py`
+    measures it.
 
     Args:
         needs: Needs of a capture; its cores, if given, are taken.
@@ -121,24 +121,3 @@ def _result(future: Future[str]) -> str:
         return future.result()
     except OSError as error:  # For example, no process can be started.
         return on_one_line(f"its process cannot be started ({error})")
-
-
-def _cores() -> int:
-    """Cores that this process may use, which a scheduler such as Slurm may limit."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _memory_gb() -> float:
-    """Memory of this machine in gigabytes; infinite if the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    except (ValueError, OSError, AttributeError):
-        return float("inf")
-
-
-def _has_gpu() -> bool:
-    """Whether there seems to be an NVIDIA GPU; asking torch would take seconds and memory."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return visible not in ("", "-1") and Path("/dev/nvidia0").exists()

@@ -125,7 +125,7 @@ def read_row(output: Path, name: str, source: str, token: str | None) -> Row:
     Args:
         output: Output folder of the batch.
         name: Name of the capture.
-        source: Where the capture comes from.
+        source: Origin of the capture.
         token: Token of the batch that runs here, whose attempts are alive; `""` if none is alive,
             and None if the capture is another batch's, whose attempts may be.
     """

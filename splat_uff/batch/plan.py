@@ -45,12 +45,12 @@ def parse_shard(text: str) -> Shard:
     """
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
     if match is None:
-        raise InputError(f"--shard is {text}; expected I/N, such as 2/8 for the second of 8.")
+        raise InputError(f"the shard is {text}; expected I/N, such as 2/8 for the second of 8.")
     index, count = int(match[1]), int(match[2])
     if not 1 <= index <= count <= MOST_SHARDS:
         raise InputError(
-            f"--shard is {text}; expected I from 1 to N, as with a job array of "
-            f"--array=1-{count or 'N'}."
+            f"the shard is {text}; expected I from 1 to N, as in a job array of tasks 1 "
+            f"to {count or 'N'}."
         )
     return Shard(index, count)
 

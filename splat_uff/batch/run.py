@@ -44,7 +44,7 @@ class Batch:
         return self.shard.of(self.entries)
 
     def rows(self, *, alive: bool) -> list[Row]:
-        """Where every capture stands, those of other shares as well.
+        """State of every capture, those of other shares as well.
 
         Args:
             alive: Whether processes of this batch may still be training.

@@ -39,7 +39,7 @@ def write_summary(output: Path, rows: Sequence[Row]) -> None:
 
     Args:
         output: Output folder of the batch.
-        rows: Where each capture stands.
+        rows: State of each capture.
     """
     write_json(output / JSON, summary_record(output, rows))
     page = _template().render(

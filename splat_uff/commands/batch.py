@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Machines:
-    """Where the captures are trained, and what each is given."""
+    """Machines that train the captures, and what each capture is given."""
 
     address: Annotated[str, tyro.conf.arg(metavar="auto|HOST:PORT")] = ""
     """Ray cluster to join; auto is the one that runs on this machine. The default is the

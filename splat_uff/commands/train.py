@@ -22,6 +22,7 @@ from splat_uff.settings import TrainConfig, check_settings
 from splat_uff.system.checkpoints import SECONDS
 from splat_uff.system.errors import InputError
 from splat_uff.system.observer import NOBODY, Observer
+from splat_uff.training.kernels import FIT, REST, Kernels
 
 if TYPE_CHECKING:
     from splat_uff.capture import Capture
@@ -108,6 +109,23 @@ def train(
     """
     _check(given, running)
     check_settings(settings)  # Before a scene is made, which takes a minute.
+    kernels = _compile_ahead(given, running)
+    try:
+        _train(settings, given, running, page, kernels)
+    finally:
+        kernels.stop()
+
+
+def _compile_ahead(given: Input, running: Running) -> Kernels:
+    """Start to compile what a training on the CPU calls."""
+    if running.device == "cuda":
+        return Kernels()
+    return Kernels.ahead(*((FIT, REST) if given.gaussians is None else (REST,)))
+
+
+def _train(
+    settings: TrainConfig, given: Input, running: Running, page: Page, kernels: Kernels
+) -> None:
     folder: Path | None = None
     if given.gaussians is not None and given.scene is None and given.data is None:
         name, origin = name_of_splats(given.gaussians), f"splats {given.gaussians} without photos"
@@ -124,6 +142,7 @@ def train(
     options = TrainOptions(
         scene=name, device=running.device, resume=running.resume, overwrite=running.overwrite,
         force=given.force, checkpoint_seconds=running.checkpoint_seconds, memory_gb=running.memory,
+        kernels=kernels,
     )  # fmt: skip
 
     def run(observer: Observer) -> None:

@@ -16,6 +16,7 @@ from splat_uff.geometry.cameras import Camera
 from splat_uff.render.compositing import blend_over_white
 from splat_uff.run.open import Run
 from splat_uff.system.errors import InputError
+from splat_uff.system.portable import patiently
 from splat_uff.system.progress import track
 
 GIF_COLOURS = 128
@@ -96,7 +97,7 @@ def write_turntable(run: Run, output: Path, film: Film = DEFAULT) -> Path:
     ) as place:
         temporary = Path(place) / output.name
         write(temporary, images, film.frames_per_second)
-        temporary.replace(output)
+        patiently(lambda: temporary.replace(output))
     return output
 
 

@@ -10,6 +10,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from splat_uff.render.frozen import FrozenViews
+from splat_uff.system import kernels
 from splat_uff.system.records import array_record
 
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False, "fastmath": True}
@@ -74,7 +75,27 @@ def blend_pixels(
     features: Float[Tensor, "N D"], views: BlendRows, rows: Int[np.ndarray, "S"]
 ) -> Float[Tensor, "S D"]:
     """Blend features into the pixels `rows` (`views.firsts[view]` + pixel); differentiable."""
-    return _BlendPixels.apply(features, views, rows)
+    if kernels.numba_computes(features.device):
+        return _BlendPixels.apply(features, views, rows)
+    return blend_pixels_by_torch(features, views, rows)
+
+
+def blend_pixels_by_torch(
+    features: Float[Tensor, "N D"], views: BlendRows, rows: Int[np.ndarray, "S"]
+) -> Float[Tensor, "S D"]:
+    """`blend_pixels` in torch's operations, on any device: a product with a sparse matrix."""
+    starts = views.starts[rows]
+    counts = views.starts[rows + 1] - starts
+    before = np.cumsum(counts) - counts
+    entries = np.arange(counts.sum()) + np.repeat(starts - before, counts)
+    places = np.stack([np.repeat(np.arange(len(rows)), counts), views.indices[entries]])
+    matrix = torch.sparse_coo_tensor(
+        torch.from_numpy(places).to(features.device),
+        torch.from_numpy(views.weights[entries]).to(features.device),
+        (len(rows), len(features)),
+        check_invariants=False,
+    )
+    return torch.sparse.mm(matrix, features)
 
 
 class _BlendPixels(torch.autograd.Function):

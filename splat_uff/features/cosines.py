@@ -8,16 +8,29 @@ from jaxtyping import Float, Int
 from numba import njit
 from torch import Tensor
 
+from splat_uff.system import kernels
+
+AT_ONCE = 2**18
+"""Most pairs whose rows torch gathers at once, to bound memory."""
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False, "fastmath": True}
 
 
 def pair_cosines(unit: Float[Tensor, "S D"], ends: Int[np.ndarray, "P 2"]) -> Float[Tensor, "P"]:
     """Dot product of the two rows of each pair, differentiable; for unit rows, their cosine.
 
-    Makes one pass over the pairs: gathering both ends first, or taking all S^2 products, makes a
-    step of the fit ten times as slow.
+    On the CPU it makes one pass over the pairs: gathering both ends first, or taking all S^2
+    products, makes a step of the fit ten times as slow. On other devices torch gathers them.
     """
-    return _PairCosines.apply(unit, ends)
+    if kernels.numba_computes(unit.device):
+        return _PairCosines.apply(unit, ends)
+    return pair_cosines_by_torch(unit, ends)
+
+
+def pair_cosines_by_torch(
+    unit: Float[Tensor, "S D"], ends: Int[np.ndarray, "P 2"]
+) -> Float[Tensor, "P"]:
+    """`pair_cosines` in torch's operations, on any device."""
+    return _GatheredCosines.apply(unit, torch.from_numpy(ends).to(unit.device))
 
 
 class _PairCosines(torch.autograd.Function):
@@ -32,6 +45,29 @@ class _PairCosines(torch.autograd.Function):
         v = v_products.contiguous().cpu().numpy()
         gradient = _scatter_products(ctx.rows, ctx.ends, v)
         return torch.from_numpy(gradient).to(v_products.device), None
+
+
+class _GatheredCosines(torch.autograd.Function):
+    """Products of gathered rows; the backward pass gathers them again and need not keep them."""
+
+    @staticmethod
+    def forward(ctx, unit, ends):
+        ctx.save_for_backward(unit, ends)
+        return torch.cat([(unit[a] * unit[b]).sum(1) for a, b in _portions(ends)])
+
+    @staticmethod
+    def backward(ctx, v_products):  # pyright: ignore[reportIncompatibleMethodOverride]
+        unit, ends = ctx.saved_tensors
+        gradient = torch.zeros_like(unit)
+        for (a, b), v in zip(_portions(ends), v_products.split(AT_ONCE), strict=True):
+            gradient.index_add_(0, a, v[:, None] * unit[b])
+            gradient.index_add_(0, b, v[:, None] * unit[a])
+        return gradient, None
+
+
+def _portions(ends: Int[Tensor, "P 2"]) -> list[tuple[Tensor, Tensor]]:
+    """Both ends of so many pairs at a time."""
+    return [(part[:, 0], part[:, 1]) for part in ends.split(AT_ONCE)]
 
 
 @njit(**_options)

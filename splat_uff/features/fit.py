@@ -67,7 +67,7 @@ def fit_features(
     """
     _check(bags, config)
     features = Features(*_first(views.num_gaussians, config, tree, seed), device=device)
-    state, step = hooks.checkpoint.restore(), 0
+    state, step = hooks.checkpoint.restore({"step", *features.state()}), 0
     if state is not None:
         features.restore(state)
         step = int(state["step"])

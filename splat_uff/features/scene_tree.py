@@ -18,6 +18,7 @@ from torch import Tensor
 from splat_uff.features.cosines import pair_cosines
 from splat_uff.features.linkage import Merges, average_linkage, join, lay_out
 from splat_uff.features.ultrametric import meeting_merges
+from splat_uff.system import kernels
 from splat_uff.system.records import array_record
 
 SHORT = 1e-2
@@ -63,9 +64,9 @@ class SceneSimilarity:
         """
         self.tree, self.group = tree, tree.group
         self.below = join(tree.merges)
-        order, self._spans = lay_out(tree.merges)
-        self._position = np.argsort(order)
-        sizes = np.bincount(tree.group, minlength=len(order)).astype(np.float32)
+        self.order, self.spans = lay_out(tree.merges)
+        self._position = np.argsort(self.order)
+        sizes = np.bincount(tree.group, minlength=len(self.order)).astype(np.float32)
         self.sizes = sizes[:, None]
         self.counts = _add_up(self.below, self.sizes)
 
@@ -88,10 +89,10 @@ class SceneSimilarity:
             pairs: Indices of pixels.
         """
         seen, ends = _superpoints(heaviest, pairs, self.group)
-        merges = meeting_merges(self._spans, self._position, ends)
+        merges = meeting_merges(self.spans, self._position, ends)
         nodes = _branches(ends, merges, self.below)
         directions = torch.nn.functional.normalize(superpoints, dim=1, eps=SHORT)
-        means = pair_cosines(_BranchMeans.apply(directions, self), nodes)
+        means = pair_cosines(branch_means(directions, self), nodes)
         if seen.all():
             return means
         similarity = unit.new_empty(len(pairs))
@@ -100,8 +101,34 @@ class SceneSimilarity:
         return similarity
 
 
+def branch_means(directions: Float[Tensor, "G D"], tree: SceneSimilarity) -> Float[Tensor, "T D"]:
+    """Mean direction of the Gaussians below each node, given that of each superpoint."""
+    if kernels.numba_computes(directions.device):
+        return _BranchMeans.apply(directions, tree)
+    return branch_means_by_torch(directions, tree)
+
+
+def branch_means_by_torch(
+    directions: Float[Tensor, "G D"], tree: SceneSimilarity
+) -> Float[Tensor, "T D"]:
+    """`branch_means` in torch's operations, on any device.
+
+    A node's leaves are a run in the order of the tree's layout, and its sum is a difference of
+    running sums, in 64 bits.
+    """
+    device = directions.device
+    order = torch.as_tensor(tree.order, device=device)
+    sizes, counts = (torch.as_tensor(each, device=device) for each in (tree.sizes, tree.counts))
+    sums = (directions * sizes)[order].double().cumsum(0)
+    running = torch.cat([sums.new_zeros(1, sums.shape[1]), sums])
+    position = np.argsort(tree.order)
+    starts = torch.as_tensor(np.concatenate([position, tree.spans[:, 0]]), device=device)
+    ends = torch.as_tensor(np.concatenate([position + 1, tree.spans[:, 2]]), device=device)
+    return ((running[ends] - running[starts]) / counts).float()
+
+
 class _BranchMeans(torch.autograd.Function):
-    """Mean direction of the Gaussians below each node [T, D], given that of each superpoint."""
+    """`branch_means` by one pass up the tree; the gradient by one down."""
 
     @staticmethod
     def forward(ctx, directions, tree):

@@ -10,7 +10,7 @@ the scene; or if they reach 30 dB. Those that cover less than a thousandth of th
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -119,8 +119,7 @@ def measure(gaussians: Gaussians, probes: Iterable[Probe], *, device: str = "cpu
         probes: Photos to compare with, at least one.
         device: Device that renders: `cpu` or `cuda`.
     """
-    tensors = {name: tensor.to(device) for name, tensor in gaussians.tensors().items()}
-    moved = replace(gaussians, **tensors)
+    moved = gaussians.to(device)
     compared = [_compare(moved, probe) for probe in probes]
     ours, plain = (np.concatenate([each[kind] for each in compared]) for kind in (0, 1))
     pixels, left, there = np.sum([each[2:] for each in compared], axis=0)

@@ -20,6 +20,7 @@ from splat_uff.gaussians.config import BordersConfig, GaussiansConfig
 from splat_uff.gaussians.losses import photometric_loss
 from splat_uff.gaussians.segment_maps import segment_map
 from splat_uff.gaussians.straddlers import count_votes, find_straddlers, split_straddlers
+from splat_uff.gaussians.windows import look_at
 from splat_uff.geometry.cameras import Camera
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.render import Gaussians, rasterize
@@ -99,7 +100,9 @@ class BorderCleaner:
                 cleaned = replace(cleaned, gaussians=fitted)
                 if number == config.rounds - 1:
                     some = [view.camera for view in views[::COUNTED]]
-                    after = count_votes(FrozenViews(fitted, some, Memory(0)), maps[::COUNTED])
+                    after = count_votes(
+                        FrozenViews(fitted.to(self.device), some, Memory(0)), maps[::COUNTED]
+                    )
                     cleaned = replace(cleaned, straddling=(cleaned.straddling[0], after.straddling))
         return cleaned
 
@@ -112,7 +115,8 @@ class BorderCleaner:
     ) -> tuple[list[Int[np.ndarray, "H W"]], Cleaned]:
         """Borders in the photos, and the Gaussians of round `number` split along them."""
         gaussians, parents = cleaned.gaussians, cleaned.parents
-        seen = FrozenViews(gaussians, [view.camera for view in views], Memory(self.most_bytes))
+        cameras = [view.camera for view in views]
+        seen = FrozenViews(gaussians.to(self.device), cameras, Memory(self.most_bytes))
         maps = [
             segment_map(seen.matrix(index), bags[index][0], cleaned.labels, view.image)
             for index, view in enumerate(views)
@@ -195,19 +199,20 @@ class _Fit:
         )
 
     def _losses(self, index: int) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Losses of a photo: by its colours, and by Gaussians in pixels of other segments."""
-        view = self.views[index]
-        photo = torch.from_numpy(view.image).to(self.device)
+        """Losses of a photo or a window of it: by its colours, and by Gaussians in pixels of other
+        segments."""
+        looked = look_at(self.views[index], self.rates.step_pixels, self.rng)
+        photo = torch.from_numpy(looked.image).to(self.device)
         gaussians = replace(self.like, **self.params)
-        colours = view_colours(gaussians, view.camera)
-        fineness = Fineness.of(self.like, view.camera)
+        colours = view_colours(gaussians, looked.camera)
+        fineness = Fineness.of(self.like, looked.camera)
         shown = torch.cat([colours, self.own], dim=1)
         render = rasterize(gaussians, fineness.camera, shown, eps2d=fineness.eps2d)
         values, alpha = (_averaged(each, fineness.factor) for each in (render.values, render.alpha))
         background = torch.from_numpy(self.rng.random(3)).float().to(self.device)
         image = values[..., :3] + (1 - alpha[..., None]) * background
         truth = photo[..., :3] + (1 - photo[..., 3:]) * background
-        segments = torch.from_numpy(self.maps[index].astype(np.int64)).to(self.device)
+        segments = torch.from_numpy(self.maps[index][looked.place].astype(np.int64)).to(self.device)
         off = values[..., 3:] - alpha[..., None] * self.codes[segments]
         distance = (off.square().sum(dim=-1) + 1e-8).sqrt()
         border = torch.relu(distance - MARGIN).mean()

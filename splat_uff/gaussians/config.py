@@ -14,6 +14,9 @@ class GaussiansConfig:
 
     steps: Count = 2000
     """Optimiser steps, one photo each; the running time grows with them."""
+    step_pixels: Annotated[int, Meta(ge=1024)] = 250000
+    """Most pixels that one step looks at: of a larger photo, each step fits another window, so
+    that its time hardly grows with --size. With the depth loss, steps look at whole photos."""
     start: Count = 6000
     """Number of Gaussians at the start."""
     most: Count = 60000

@@ -9,6 +9,7 @@ from gsplat.strategy.ops import reset_opa
 
 from splat_uff.gaussians.config import GaussiansConfig
 from splat_uff.gaussians.mcmc import McmcStrategy
+from splat_uff.geometry.cameras import Camera
 from splat_uff.render import Render
 
 
@@ -81,6 +82,7 @@ class Density:
         optimizers: dict[str, torch.optim.Optimizer],
         step: int,
         render: Render,
+        camera: Camera,
         seed: int,
     ) -> None:
         """Record one step, and refine if a refinement is due.
@@ -91,6 +93,7 @@ class Density:
             optimizers: Optimizer of each parameter.
             step: Number of the step, from 0.
             render: Render of this step, after `backward`, with `means2d.grad` kept.
+            camera: Camera of the whole photo, of which `render` may show a window.
             seed: Seed of this step's draws; gsplat draws from the global generator.
         """
         if isinstance(self.strategy, CappedStrategy) and step >= self.strategy.refine_stop_iter:
@@ -102,19 +105,18 @@ class Density:
                 rate = optimizers["means"].param_groups[0]["lr"]
                 self.strategy.step_post_backward(params, optimizers, self.state, step, {}, rate)
             else:
-                info = _info(render)
+                info = _info(render, camera)
                 self.strategy.step_post_backward(params, optimizers, self.state, step, info)
 
 
-def _info(render: Render) -> dict[str, Any]:
+def _info(render: Render, camera: Camera) -> dict[str, Any]:
     """Entries of a rasterization's `meta` that `DefaultStrategy` reads."""
     assert render.means2d.grad is not None, "retain_grad() was not called on means2d."
-    height, width = render.alpha.shape
     return {
         "means2d": render.means2d,
         "radii": render.radii,
-        "width": width,
-        "height": height,
+        "width": camera.width,
+        "height": camera.height,
         "n_cameras": 1,
         "gaussian_ids": None,
     }

@@ -7,12 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splat_uff.capture import Capture
+from splat_uff.capture import Capture, View
 from splat_uff.gaussians.config import GaussiansConfig
 from splat_uff.gaussians.density import Density
 from splat_uff.gaussians.depth import Runs, depth_continuity_loss, find_runs
 from splat_uff.gaussians.initial import initial_gaussians
 from splat_uff.gaussians.losses import photometric_loss
+from splat_uff.gaussians.windows import Looked, look_at
+from splat_uff.geometry.cameras import Camera
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.render import Gaussians, Render, render_colours, render_colours_and_depth
 from splat_uff.system.hooks import Hooks
@@ -47,7 +49,7 @@ def fit_gaussians(
         hooks: Checkpoint, log of `loss`, `psnr` and `num_gaussians`, and observer.
     """
     fit = _Fit(capture, config, bags, seed, device)
-    fit.restore(hooks.checkpoint.restore())
+    fit.restore(hooks.checkpoint.restore(fit.state()))
     with progress_bar("gaussians", config.steps, done=fit.step) as bar:
         while fit.step < config.steps:
             figures = fit.advance()
@@ -87,16 +89,16 @@ class _Fit:
     def advance(self) -> Callable[[], dict[str, float]]:
         """Take one step; returns a function that computes its figures, most of which go unread."""
         index = self._next_view()
-        view = self.views[index]
-        photo = torch.from_numpy(view.image).to(self.device)
+        looked = self._look(self.views[index])
+        photo, camera = torch.from_numpy(looked.image).to(self.device), looked.camera
         self._set_rates()
         degree = min(self.config.sh_degree, self.step // 500)
         gaussians = self.gaussians()
         with_depth = self.bags and self.step >= self.config.depth_start * self.config.steps
         if with_depth:
-            render = render_colours_and_depth(gaussians, view.camera, degree=degree)
+            render = render_colours_and_depth(gaussians, camera, degree=degree)
         else:
-            render = render_colours(gaussians, view.camera, degree=degree)
+            render = render_colours(gaussians, camera, degree=degree)
         render.means2d.retain_grad()
         background, truth = self._background(), photo[..., :3]
         image = render.values[..., :3]
@@ -110,7 +112,10 @@ class _Fit:
             loss = loss + self.config.mcmc_opacity_weight * gaussians.opacities.mean()
             loss = loss + self.config.mcmc_scale_weight * gaussians.scales.mean()
         loss.backward()
-        self._apply(render)
+        # A window's loss is a mean over fewer pixels, so the density would see larger gradients.
+        assert render.means2d.grad is not None
+        render.means2d.grad *= looked.share
+        self._apply(render, self.views[index].camera)
         self.step += 1
 
         def figures() -> dict[str, float]:
@@ -136,6 +141,12 @@ class _Fit:
         order = np.random.default_rng([self.seed, STAGE, 1, epoch]).permutation(len(self.views))
         return int(order[index])
 
+    def _look(self, view: View) -> Looked:
+        """The photo, or a window of it; a whole one if its masks smooth the depth."""
+        rng = np.random.default_rng([self.seed, STAGE, 5, self.step])
+        most = view.camera.width * view.camera.height if self.bags else self.config.step_pixels
+        return look_at(view, most, rng)
+
     def _depth_loss(self, index: int, render: Render) -> Float[Tensor, ""]:
         assert self.bags is not None
         if index not in self.runs:
@@ -149,12 +160,12 @@ class _Fit:
         colour = np.random.default_rng([self.seed, STAGE, 2, self.step]).random(3)
         return torch.as_tensor(colour, dtype=torch.float32, device=self.device)
 
-    def _apply(self, render: Render) -> None:
+    def _apply(self, render: Render, camera: Camera) -> None:
         for optimizer in self.optimizers.values():
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         draws = int(np.random.default_rng([self.seed, STAGE, 3, self.step]).integers(2**31))
-        self.density.step(self.params, self.optimizers, self.step, render, draws)
+        self.density.step(self.params, self.optimizers, self.step, render, camera, draws)
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything on which the next step depends, as arrays."""

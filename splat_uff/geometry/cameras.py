@@ -48,6 +48,12 @@ class Camera:
         scale = np.diag([width / self.width, height / self.height, 1.0])
         return Camera(self.world_from_cam, scale @ self.K, width, height)
 
+    def window(self, left: int, top: int, width: int, height: int) -> "Camera":
+        """Return the camera that sees a rectangle of this one's pixels, at the same scale."""
+        K = self.K.copy()
+        K[:2, 2] -= left, top
+        return Camera(self.world_from_cam, K, width, height)
+
 
 def camera_from_opengl(
     world_from_gl: Float[np.ndarray, "4 4"], *, angle_x: float, width: int, height: int

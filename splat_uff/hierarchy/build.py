@@ -22,6 +22,7 @@ from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.consensus import Consensus, merge_by_ratio
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
+from splat_uff.hierarchy.superpoints import Lengths, grow_superpoints
 from splat_uff.hierarchy.support import bootstrap_support
 from splat_uff.system.records import array_record
 
@@ -80,18 +81,17 @@ def build_hierarchy(
     """
     shaping = _shaping(means, largest_weights, config)
     points, unit = means[shaping], _unit(features[shaping])
-    sources, targets = neighbour_graph(points, k=config.neighbours)
     support = None
     if config.linkage == "watershed":
         group = np.arange(len(points))
-        below, heights = _single_linkage(unit, sources, targets)
+        below, heights = _single_linkage(unit, *neighbour_graph(points, k=config.neighbours))
     elif config.linkage == "consensus":
         if opinions is None:
             raise ValueError("a tree by consensus needs the opinions of the photos")
         consensus, grown = opinions(np.flatnonzero(shaping)), None
         if colours is not None:
             grown = _grow_by_consensus(points, colours[shaping], consensus, config)
-        group, merges, share = grown or _grow_by_both(unit, sources, targets, consensus, config)
+        group, merges, share = grown or _grow_by_both(points, unit, consensus, config)
         below, heights = _rank_merges(merges, group, 0.0)
         if rng is not None and config.resamples > 0:
             support = bootstrap_support(
@@ -99,8 +99,7 @@ def build_hierarchy(
                 resamples=config.resamples, rng=rng,
             )  # fmt: skip
     else:
-        lengths = np.linalg.norm(unit[sources] - unit[targets], axis=1)
-        group = _superpoints(lengths, sources, targets, len(points), config.superpoints)
+        group = _grow(points, lambda *ends: _feature_distances(unit, *ends), config)
         merges = average_linkage(*group_means(unit, group))
         below, heights = _rank_merges(merges, group, config.crumb_exponent)
     tree = _hang_leaves(_groups_of_all(group, shaping, means), below, heights)
@@ -147,29 +146,52 @@ def _grow_by_consensus(
 
     The last value is the consensus's share in the merges, here 1.
     """
-    sources, targets = neighbour_graph(points, k=config.neighbours)
-    agreed = consensus.along_edges(sources, targets)
-    if not agreed.any():
+    any_agreed = False
+
+    def lengths(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        nonlocal any_agreed
+        agreed = consensus.along_edges(sources, targets)
+        any_agreed |= bool(agreed.any())
+        return 1 - agreed + COLOUR * _feature_distances(colours, sources, targets)
+
+    group = _grow(points, lengths, config)
+    if not any_agreed:
         return None
-    lengths = 1 - agreed + COLOUR * np.linalg.norm(colours[sources] - colours[targets], axis=1)
-    group = _superpoints(lengths, sources, targets, len(points), config.superpoints)
     return group, merge_by_ratio(*consensus.between_groups(group)), 1.0
 
 
 def _grow_by_both(
+    points: Float[np.ndarray, "P 3"],
     unit: Float[np.ndarray, "P D"],
-    sources: Int[np.ndarray, "E"],
-    targets: Int[np.ndarray, "E"],
     consensus: Consensus,
     config: HierarchyConfig,
 ) -> tuple[Int[np.ndarray, "P"], Merges, float]:
     """Superpoints and their merges by consensus and features, and the consensus's share."""
-    lengths = 1 - consensus.along_edges(sources, targets)
-    lengths += FEATURES * (1 - (unit[sources] * unit[targets]).sum(axis=1)) / 2
-    group = _superpoints(lengths, sources, targets, len(unit), config.superpoints)
+
+    def lengths(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        cosines = (unit[sources] * unit[targets]).sum(axis=1)
+        return 1 - consensus.along_edges(sources, targets) + FEATURES * (1 - cosines) / 2
+
+    group = _grow(points, lengths, config)
     share = config.consensus_share
     merges = _merge_by_consensus(consensus, group_means(unit, group)[0], group, share)
     return group, merges, share
+
+
+def _grow(
+    points: Float[np.ndarray, "P 3"], lengths: Lengths, config: HierarchyConfig
+) -> Int[np.ndarray, "P"]:
+    """Superpoint of each point, by the settings."""
+    return grow_superpoints(
+        points, lengths,
+        neighbours=config.neighbours, most=config.superpoints, blocks=config.blocks,
+    )  # fmt: skip
+
+
+def _feature_distances(
+    features: Float[np.ndarray, "P D"], sources: np.ndarray, targets: np.ndarray
+) -> Float[np.ndarray, "E"]:
+    return np.linalg.norm(features[sources] - features[targets], axis=1)
 
 
 def _shaping(
@@ -199,39 +221,6 @@ def _groups_of_all(
         _, nearest = find_nearest(means[shaping], means[~shaping], k=1)
         found[~shaping] = group[nearest[:, 0]]
     return found
-
-
-def _superpoints(
-    lengths: Float[np.ndarray, "E"],
-    sources: Int[np.ndarray, "E"],
-    targets: Int[np.ndarray, "E"],
-    count: int,
-    most: int,
-) -> Int[np.ndarray, "P"]:
-    """Group of each of `count` points, from 0, by a watershed on area (Cousty, Najman 2011).
-
-    Basins are ranked by the number of points that they hold when flooded, so the remaining groups
-    have some size and are not stray points. Many basins are flooded at the same area; if keeping
-    all of them would leave too many, those that come first in the tree are merged first.
-    """
-    if count <= 2:
-        return np.zeros(count, np.int64)
-    graph = hg.UndirectedGraph(count)  # pyright: ignore[reportAttributeAccessIssue]
-    graph.add_edges(sources, targets)
-    tree, areas = hg.watershed_hierarchy_by_area(graph, lengths, vertex_area=np.ones(count))
-    parents = tree.parents()
-    merged = areas == 0  # Leaves, and the nodes inside a basin.
-    nodes = np.flatnonzero(~merged)
-    nodes = nodes[np.argsort(areas[nodes], kind="stable")]
-    # Number of groups left once all basins have formed, and after each node that joins some.
-    fewer = np.bincount(parents[:-1], minlength=len(parents)) - 1
-    basins = count - fewer[count:][merged[count:]].sum()
-    left = basins - np.concatenate([[0], np.cumsum(fewer[nodes])])
-    merged[nodes[: int(np.argmax(left <= most))]] = True
-    top = np.where(merged[parents], parents, np.arange(len(parents)))
-    while (top[top] != top).any():
-        top = top[top]
-    return np.unique(top[:count], return_inverse=True)[1]
 
 
 def _merge_by_consensus(
@@ -279,7 +268,7 @@ def _single_linkage(
         return np.zeros((0, 2), np.int64), np.zeros(0)
     graph = hg.UndirectedGraph(len(unit))  # pyright: ignore[reportAttributeAccessIssue]
     graph.add_edges(sources, targets)
-    lengths = np.linalg.norm(unit[sources] - unit[targets], axis=1)
+    lengths = _feature_distances(unit, sources, targets)
     tree, altitudes = hg.bpt_canonical(graph, lengths)
     below = np.stack([tree.child(0), tree.child(1)], axis=1)[-(len(unit) - 1) :]
     return below, altitudes[len(unit) :]

@@ -1,7 +1,9 @@
 """Settings of the tree."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from splat_uff.system.setting_types import Count, Draws, Share
 
@@ -17,6 +19,9 @@ class HierarchyConfig:
     """Nearest Gaussians to which each Gaussian is joined in the graph."""
     superpoints: Count = 2000
     """Most groups of neighbouring Gaussians (superpoints) that `consensus` and `average` merge."""
+    blocks: Annotated[Count, tyro.conf.arg(aliases=("--blocks",))] = 1
+    """Number of overlapping blocks of space in which superpoints grow, one after the other, for
+    scenes that need too much memory at once; `watershed` has none."""
     consensus_share: Share = 0.5
     """Weight of the photos' agreement when `consensus` merges superpoints: 0 uses features alone, 1
     agreement alone."""

@@ -13,7 +13,8 @@ sees both, there is no consensus.
 
 Masks that are the same (`MaskTree.same`) count as one, and a mask of A pixels, in a photo of
 200 x 200, has weight 1 / log2(2 + A): sharing a large mask means less than sharing a small one.
-Nothing depends on the number of threads.
+Nothing depends on the number of threads. Numba's kernels are here; `consensus_torch` has the same
+operations for other devices than the CPU.
 """
 
 from collections.abc import Sequence
@@ -21,12 +22,15 @@ from dataclasses import dataclass
 from typing import Protocol, no_type_check, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 from numba import njit, prange
 from scipy.sparse import csr_matrix
 
 from splat_uff.features.linkage import Merges
+from splat_uff.hierarchy.consensus_torch import add_groups, edge_sums, group_sums, shares_in_masks
 from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.system import kernels
 from splat_uff.system.memory import Kept, Memory
 from splat_uff.system.progress import track
 
@@ -75,6 +79,11 @@ class Opinion:
     counts: Kept
     """float32 [M], weight of each mask in the sums over masks."""
 
+    def load(self) -> tuple[np.ndarray, ...]:
+        """Load all arrays, in the order of the fields."""
+        parts = self.points, self.seen, self.starts, self.masks, self.shares, self.counts
+        return tuple(part.load() for part in parts)
+
 
 @dataclass(frozen=True)
 class Consensus:
@@ -82,6 +91,8 @@ class Consensus:
 
     num_points: int
     opinions: Sequence[Opinion]
+    device: str = "cpu"
+    """Device that sums: numba's kernels on `cpu`, torch's operations on others."""
 
     @staticmethod
     def of(
@@ -90,6 +101,7 @@ class Consensus:
         chosen: Int[np.ndarray, "P"],
         *,
         memory: Memory | None = None,
+        device: str = "cpu",
     ) -> "Consensus":
         """Collect the opinion of every photo.
 
@@ -98,19 +110,28 @@ class Consensus:
             bags: Masks and mask tree of each view; a view without masks has no opinion.
             chosen: Indices of the Gaussians that are the points, in rising order.
             memory: Budget towards which the stored opinions count.
+            device: Device that computes: `cpu` or `cuda`.
         """
         budget = memory or Memory()
         opinions = []
         for view in track(range(len(bags)), "consensus", len(bags)):
             masks, tree = bags[view]
             if len(masks):
-                opinions.append(_ask(views.matrix(view), masks, tree, chosen, budget))
-        return Consensus(len(chosen), opinions)
+                matrix = views.matrix(view)
+                opinions.append(_ask(matrix, masks, tree, chosen, budget, device))
+        return Consensus(len(chosen), opinions, device)
 
     def along_edges(
         self, sources: Int[np.ndarray, "E"], targets: Int[np.ndarray, "E"]
     ) -> Float[np.ndarray, "E"]:
         """Consensus on the two points of each edge, 0 to 1; 0 if no photo sees both."""
+        if kernels.numba_computes(self.device):
+            total, weight = self._edges(sources, targets)
+        else:
+            total, weight = self._edges_by_torch(sources, targets)
+        return np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+
+    def _edges(self, sources: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         total, weight = np.zeros(len(sources)), np.zeros(len(sources))
         row = np.empty(self.num_points, np.int64)
         for opinion in self.opinions:
@@ -121,7 +142,19 @@ class Consensus:
                 row, sources, targets, opinion.starts.load(), opinion.masks.load(),
                 opinion.shares.load(), opinion.seen.load(), opinion.counts.load(), total, weight,
             )  # fmt: skip
-        return np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+        return total, weight
+
+    def _edges_by_torch(
+        self, sources: np.ndarray, targets: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        ends = [torch.from_numpy(each).to(self.device) for each in (sources, targets)]
+        total, weight = (torch.zeros_like(ends[0], dtype=torch.float64) for _ in range(2))
+        for opinion in self.opinions:
+            limits = LEAST_MASKED, MOST_SEEN
+            found = edge_sums(opinion.load(), ends[0], ends[1], self.num_points, limits)
+            total += found[0]
+            weight += found[1]
+        return total.cpu().numpy(), weight.cpu().numpy()
 
     def between_groups(
         self, group: Int[np.ndarray, "P"]
@@ -132,12 +165,22 @@ class Consensus:
             group: Superpoint of each point, from 0.
         """
         count = int(group.max()) + 1
+        if not kernels.numba_computes(self.device):
+            return self._groups_by_torch(group, count)
         total, weight = (np.zeros((count, count), np.float32) for _ in range(2))
         for opinion in self.opinions:
             _add_groups(*grouped_shares(opinion, group, count), total, weight)
         _mirror(total)
         _mirror(weight)
         return total, weight
+
+    def _groups_by_torch(self, group: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        total, weight = (torch.zeros(count, count, device=self.device) for _ in range(2))
+        for opinion in self.opinions:
+            found = grouped_shares(opinion, group, count, device=self.device)
+            parts = [torch.from_numpy(part).to(self.device) for part in found]
+            add_groups(parts[0], parts[1], parts[2], parts[3], total, weight)
+        return total.cpu().numpy(), weight.cpu().numpy()
 
 
 def merge_by_ratio(totals: Float[np.ndarray, "G G"], weights: Float[np.ndarray, "G G"]) -> Merges:
@@ -165,8 +208,29 @@ def _ask(
     tree: MaskTree,
     chosen: Int[np.ndarray, "P"],
     memory: Memory,
+    device: str,
 ) -> Opinion:
     run_of, members = _runs(masks)
+    kind = np.uint16 if len(masks) <= np.iinfo(np.uint16).max else np.uint32
+    if kernels.numba_computes(device):
+        points, seen, *rows = _shares(matrix, run_of, members, chosen, kind)
+    else:
+        least = LEAST_SEEN, LEAST_SHARE
+        points, seen, *rows = shares_in_masks(matrix, run_of, members, chosen, least, device)
+    starts, inside, shares = rows
+    counts = _counts(tree, members @ np.bincount(run_of) / len(run_of)).astype(np.float32)
+    parts = points.astype(np.int32), seen.astype(np.float32), starts, inside.astype(kind), shares
+    return Opinion(*(memory.keep(part) for part in (*parts, counts)))
+
+
+def _shares(
+    matrix: csr_matrix,
+    run_of: Int[np.ndarray, "_"],
+    members: Bool[np.ndarray, "M R"],
+    chosen: Int[np.ndarray, "P"],
+    kind: type[np.unsignedinteger],
+) -> tuple[np.ndarray, ...]:
+    """`consensus_torch.shares_in_masks` by numba's kernels; masks are numbered by `kind`."""
     runs, lists = np.nonzero(members.T)
     list_starts = np.searchsorted(runs, np.arange(members.shape[1] + 1))
     starts, runs, weights = _by_column(
@@ -174,15 +238,12 @@ def _ask(
     )
     seen = _seen(chosen, starts, weights)
     points = np.flatnonzero(seen >= LEAST_SEEN)
-    kind = np.uint16 if len(masks) <= np.iinfo(np.uint16).max else np.uint32
-    given = chosen[points], starts, runs, weights, seen[points], list_starts, lists, len(masks)
+    given = chosen[points], starts, runs, weights, seen[points], list_starts, lists, len(members)
     rows = np.zeros(len(points) + 1, np.int64)
     np.cumsum(_share(*given, rows, np.empty(0, kind), np.empty(0, np.float32)), out=rows[1:])
     inside, shares = np.empty(rows[-1], kind), np.empty(rows[-1], np.float32)
     _share(*given, rows, inside, shares)
-    counts = _counts(tree, members @ np.bincount(run_of) / len(run_of)).astype(np.float32)
-    parts = points.astype(np.int32), seen[points].astype(np.float32), rows, inside, shares, counts
-    return Opinion(*(memory.keep(part) for part in parts))
+    return points, seen[points], rows, inside, shares
 
 
 def _columns(matrix: csr_matrix) -> int:
@@ -217,7 +278,7 @@ def _runs(masks: MaskSet) -> tuple[Int[np.ndarray, "_"], Bool[np.ndarray, "M R"]
 
 
 def grouped_shares(
-    opinion: Opinion, group: Int[np.ndarray, "P"], count: int
+    opinion: Opinion, group: Int[np.ndarray, "P"], count: int, *, device: str = "cpu"
 ) -> tuple[
     Float[np.ndarray, "S M"], Float[np.ndarray, "S M"], Float[np.ndarray, "S"], Int[np.ndarray, "S"]
 ]:
@@ -227,11 +288,15 @@ def grouped_shares(
         Mean shares [S, M], these times the masks' weights, trust [S], and the superpoints' indices
         in rising order.
     """
-    points, seen, starts = opinion.points.load(), opinion.seen.load(), opinion.starts.load()
-    masks, shares, counts = opinion.masks.load(), opinion.shares.load(), opinion.counts.load()
-    of_row = group[points]
-    total = np.bincount(of_row, seen, minlength=count)
-    sums = _group_sums(of_row, starts, masks, shares, seen, np.zeros((count, len(counts))))
+    points, seen, starts, masks, shares, counts = opinion.load()
+    if kernels.numba_computes(device):
+        of_row = group[points]
+        total = np.bincount(of_row, seen, minlength=count)
+        sums = _group_sums(of_row, starts, masks, shares, seen, np.zeros((count, len(counts))))
+    else:
+        groups = torch.from_numpy(group).to(device)
+        found = group_sums((points, seen, starts, masks, shares, counts), groups, count)
+        sums, total = (each.cpu().numpy() for each in found)
     means = (sums / np.maximum(total, 1e-12)[:, None]).astype(np.float32)
     counted = means * counts
     which = np.flatnonzero((total > LEAST_GROUP) & (counted.sum(axis=1) > LEAST_MASKED))

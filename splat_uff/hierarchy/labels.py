@@ -13,9 +13,11 @@ from numba import njit, prange
 
 from splat_uff.geometry.cameras import Camera, pixel_centres, project, unproject
 from splat_uff.geometry.neighbours import find_nearest
+from splat_uff.hierarchy.labels_torch import count_votes_by_torch
+from splat_uff.hierarchy.votes import Votes
 from splat_uff.render import Gaussians, blend_weights
+from splat_uff.system import kernels
 from splat_uff.system.errors import InputError
-from splat_uff.system.records import array_record
 
 OPAQUE = 0.5
 """Accumulated opacity below which a pixel belongs to no segment."""
@@ -25,22 +27,12 @@ NEAREST_REACH = 5e-3
 """Squared distance to the last voter, in the normalised scene, beyond which there is no segment."""
 
 
-@array_record
-class Votes:
-    """Voters in each pixel of one view, as compressed sparse rows."""
-
-    starts: Int[np.ndarray, "R"]
-    voters: Int[np.ndarray, "E"]
-    weights: Float[np.ndarray, "E"]
-    covered: Bool[np.ndarray, "H W"]
-    """Whether each pixel belongs to a segment."""
-
-
 def blended_votes(gaussians: Gaussians, camera: Camera) -> Votes:
     """Votes of every Gaussian with its blend weight."""
     weights = blend_weights(gaussians, camera)
     alpha = np.asarray(weights.sum(axis=1)).reshape(camera.height, camera.width)
-    return Votes(weights.indptr, weights.indices, weights.data, alpha >= OPAQUE)
+    rows = weights.indptr, weights.indices, weights.data
+    return Votes(*rows, alpha >= OPAQUE, device=str(gaussians.means.device))
 
 
 def expected_depth(
@@ -75,6 +67,7 @@ def nearest_votes(gaussians: Gaussians, camera: Camera, labelled: Bool[np.ndarra
         voters[nearest.ravel()],
         np.ones(nearest.size, np.float32),
         covered.reshape(camera.height, camera.width),
+        device=str(gaussians.means.device),
     )
 
 
@@ -124,9 +117,12 @@ def label_maps(votes: Votes, labels: Int[np.ndarray, "K N"]) -> Int[np.ndarray, 
     Among labels with equal votes, the first one wins: the nearest, or the one in front.
     """
     parties, party = _parties(labels.astype(np.int32))
-    maps = _count_votes(
-        votes.starts, votes.voters, votes.weights, votes.covered.ravel(), party, parties
-    )
+    if kernels.numba_computes(votes.device):
+        maps = _count_votes(
+            votes.starts, votes.voters, votes.weights, votes.covered.ravel(), party, parties
+        )
+    else:
+        maps = count_votes_by_torch(votes, party, parties)
     return maps.reshape(-1, *votes.covered.shape)
 
 

@@ -66,6 +66,10 @@ class Gaussians:
         """Return the same values, detached from any autograd graph."""
         return replace(self, **{name: each.detach() for name, each in self.tensors().items()})
 
+    def to(self, device: str) -> "Gaussians":
+        """Return the same values on a device, for example `cpu` or `cuda`."""
+        return replace(self, **{name: each.to(device) for name, each in self.tensors().items()})
+
     def subset(self, chosen: Bool[Tensor, "N"] | Int[Tensor, "M"]) -> "Gaussians":
         """Return the chosen Gaussians, in order."""
         return replace(self, **{name: each[chosen] for name, each in self.tensors().items()})

@@ -6,7 +6,6 @@ Like `builtin`, this file does not determine what a scene looks like (`GENERATOR
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -16,6 +15,7 @@ from splat_uff.capture.images import area_resize
 from splat_uff.capture.records import Capture, View
 from splat_uff.evaluate.parts import AloneView, PartTruth
 from splat_uff.geometry.cameras import Camera, pixel_centres, project, unproject
+from splat_uff.scenes.casting import Caster
 from splat_uff.scenes.catalogue import RECIPES
 from splat_uff.scenes.covisible import TOLERANCE
 from splat_uff.scenes.raytrace import TracedScene, build_scene, cast, render_ids, render_photo
@@ -64,8 +64,8 @@ class _Alone:
 class _LitBy:
     """Ray caster that shows one object, on which all objects throw their shadows."""
 
-    def __init__(self, alone: Any, everything: Any) -> None:
-        self.cast_rays, self.test_occlusions = alone.cast_rays, everything.test_occlusions
+    def __init__(self, alone: Caster, everything: Caster) -> None:
+        self.meet, self.blocked = alone.meet, everything.blocked
 
 
 @array_record

@@ -4,14 +4,12 @@ Results do not depend on the number of threads: rays are independent and nothing
 light from the sky is computed once per vertex, so it is the same in every view.
 """
 
-from functools import partial
-from typing import Any
-
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from splat_uff.capture.images import to_bytes
 from splat_uff.geometry.cameras import Camera, pixel_centres
+from splat_uff.scenes.casting import Caster, Triangles
 from splat_uff.scenes.lighting import OPEN_SKY, Lighting, Points, shade, sky_light
 from splat_uff.scenes.parts import Part
 from splat_uff.scenes.surfaces import Surface, build_surface
@@ -30,8 +28,7 @@ EDGE_CONTRAST = 0.06
 class TracedScene:
     """Scene that is ready for ray casting."""
 
-    caster: Any
-    """Ray caster, open3d's `RaycastingScene`."""
+    caster: Caster
     surface: Surface
     normals: Float[np.ndarray, "N 3"]
     """Normals of the surface, float32."""
@@ -60,14 +57,8 @@ class Hits:
 
 def build_scene(parts: list[Part], lighting: Lighting = OPEN_SKY) -> TracedScene:
     """Prepare parts for ray casting under a light; takes a second or two for a large scene."""
-    import open3d as o3d
-
     surface = build_surface(parts, crease_degrees=CREASE_DEGREES, max_edge=MAX_EDGE)
-    caster = o3d.t.geometry.RaycastingScene()
-    caster.add_triangles(
-        o3d.core.Tensor(surface.vertices.astype(np.float32)),
-        o3d.core.Tensor(surface.triangles.astype(np.uint32)),
-    )
+    caster = Triangles(surface.vertices, surface.triangles)
     objects = tuple(dict.fromkeys(part.path for part in parts))
     collections = tuple(dict.fromkeys(part.collection for part in parts))
     object_ids = {path: 1 + index for index, path in enumerate(objects)}
@@ -78,7 +69,7 @@ def build_scene(parts: list[Part], lighting: Lighting = OPEN_SKY) -> TracedScene
         caster,
         surface,
         surface.normals.astype(np.float32),
-        sky_light(surface, partial(_blocked, caster), lighting),
+        sky_light(surface, caster.blocked, lighting),
         lighting,
         {name: np.array([getattr(m, name) for m in materials], np.float32) for name in fields},
         np.array([object_ids[part.path] for part in parts]),
@@ -90,20 +81,15 @@ def build_scene(parts: list[Part], lighting: Lighting = OPEN_SKY) -> TracedScene
 
 def cast(scene: TracedScene, camera: Camera, pixels: Float[np.ndarray, "R 2"]) -> Hits:
     """Cast rays through `pixels`."""
-    import open3d as o3d
-
-    rays = np.empty((len(pixels), 6), np.float32)
-    rays[:, :3] = camera.centre
-    rays[:, 3:] = _ahead(camera, pixels)
-    found = scene.caster.cast_rays(o3d.core.Tensor(rays))
-    depth = found["t_hit"].numpy()
-    hit = np.isfinite(depth)
-    triangle = np.where(hit, found["primitive_ids"].numpy().astype(np.int64), 0)
+    directions = _ahead(camera, pixels)
+    found = scene.caster.meet(np.broadcast_to(camera.centre, directions.shape), directions)
+    hit = found.triangle >= 0
+    triangle = np.where(hit, found.triangle, 0)
     return Hits(
-        np.where(hit, depth, np.float32(0)),
+        np.where(hit, found.distance, np.float32(0)),
         np.where(hit, scene.surface.part_of_triangle[triangle], -1),
         triangle,
-        found["primitive_uvs"].numpy(),
+        found.barycentric,
     )
 
 
@@ -157,7 +143,7 @@ def _colours(
     sky = np.einsum("rk,rk->r", weights, scene.sky[corners])
     points = Points(positions, normals, to_eye, sky)
     material = {name: values[hits.part[seen]] for name, values in scene.materials.items()}
-    image[seen, :3] = shade(points, material, partial(_blocked, scene.caster), scene.lighting)
+    image[seen, :3] = shade(points, material, scene.caster.blocked, scene.lighting)
     image[seen, 3] = 1
     return image
 
@@ -170,19 +156,6 @@ def _ahead(camera: Camera, pixels: Float[np.ndarray, "R 2"]) -> Float[np.ndarray
     world_from_pixel = camera.world_from_cam[:3, :3] @ np.linalg.inv(camera.K)
     matrix = world_from_pixel.astype(np.float32)
     return pixels.astype(np.float32) @ matrix[:, :2].T + matrix[:, 2]
-
-
-def _blocked(
-    caster: Any,
-    origins: Float[np.ndarray, "R 3"],
-    directions: Float[np.ndarray, "R 3"],
-    reach: float = np.inf,
-) -> Bool[np.ndarray, "R"]:
-    """Whether each ray hits anything before `reach`, in lengths of its direction."""
-    import open3d as o3d
-
-    rays = np.concatenate([origins, directions], axis=1, dtype=np.float32)
-    return caster.test_occlusions(o3d.core.Tensor(rays), tfar=reach).numpy()
 
 
 def _edges(

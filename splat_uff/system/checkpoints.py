@@ -1,7 +1,7 @@
 """The state from which an interrupted stage continues, saved every few seconds while it runs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,15 +31,27 @@ class Checkpoint:
     """Function called after the state is saved."""
     _saved: float = field(default_factory=time.monotonic)
 
-    def restore(self) -> dict[str, np.ndarray] | None:
-        """Return the state last saved, or None if there is none or it is damaged."""
+    def restore(self, names: Iterable[str] = ()) -> dict[str, np.ndarray] | None:
+        """Return the state last saved, or None if there is none or it cannot be used.
+
+        Args:
+            names: Names that the state must have; one of another version may lack some.
+        """
         if self.path is None or not self.path.exists():
             return None
         try:
-            return read_arrays(self.path)
+            state = read_arrays(self.path)
         except InputError as error:
             notice(f"{error} The stage begins again.")
             return None
+        missing = sorted(set(names) - set(state))
+        if missing:
+            notice(
+                f"{self.path} was saved by another version: it lacks {', '.join(missing)}. "
+                "The stage begins again."
+            )
+            return None
+        return state
 
     def keep(self, state: Callable[[], dict[str, np.ndarray]], *, now: bool = False) -> None:
         """Save the result of `state()` if the last save was too long ago, or if `now` is set."""

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from splat_uff.system.errors import InputError, argument, reason_of
+from splat_uff.system.portable import is_device, patiently
 
 _PARSING = threading.Lock()
 """Held while NumPy parses a header: Python 3.11 counts the depth of all parsing threads together,
@@ -36,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         temporary.touch(exist_ok=False)
         yield temporary
-        temporary.replace(path)
+        patiently(lambda: temporary.replace(path))
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -58,8 +59,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         if path.exists():
-            shutil.rmtree(path)
-        temporary.rename(path)
+            patiently(lambda: shutil.rmtree(path))
+        patiently(lambda: temporary.rename(path))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -189,7 +190,8 @@ def inside_folder(folder: Path, name: str) -> Path:
         name: Typed name: letters, digits, space, dot, dash and underscore, and no dot first.
 
     Raises:
-        InputError: If the name is not allowed, or the folder or the path is a link.
+        InputError: If the name is not allowed or that of a device on Windows, or the folder or the
+            path is a link.
     """
     name = name.strip()
     if not re.fullmatch(r"[^\W_][\w .-]{0,79}", name) or name.endswith("."):
@@ -197,6 +199,8 @@ def inside_folder(folder: Path, name: str) -> Path:
             f"{name[:40]!r} cannot be a file name here; expected letters, digits, space, dot, dash "
             "and underscore, a letter or digit first, at most 80."
         )
+    if is_device(name):
+        raise InputError(f"{name} is a device on Windows and no file; type another name.")
     if folder.is_symlink() or (folder / name).is_symlink():
         raise InputError(f"{folder / name} is a link to elsewhere; type another name.")
     return folder / name
@@ -221,7 +225,8 @@ def map_array(path: Path) -> np.ndarray:
 def write_json(path: Path, record: Any) -> None:
     """Write `record` as indented JSON; NaN is refused, because JSON has none."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
+        text = json.dumps(record, indent=2, allow_nan=False) + "\n"
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:

@@ -10,23 +10,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from splat_uff.system.errors import InputError, argument, reason_of
+from splat_uff.system.portable import NO_LINKS, close_and_remove, is_file_of, try_to_lock
 from splat_uff.system.progress import notice
 
-try:
-    import fcntl
-except ImportError:  # Windows.
-    fcntl = None
-
 NAME = ".lock"
-OPEN = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
+OPEN = os.O_RDWR | NO_LINKS
 """Flags for opening the lock file; links are not followed, since a link in someone else's folder
 could make us write to another file."""
 PATIENCE_SECONDS = 0.5
 """Time in seconds to wait for processes that hold the lock only to test it."""
 MOST_BYTES = 300
 """Most bytes of the lock file that are read."""
-LOCKED_BYTE = 1 << 30
-"""Offset of the locked byte, far behind the content: Windows lets nobody read locked bytes."""
 
 
 class FolderLocked(InputError):
@@ -62,11 +56,8 @@ def folder_lock(folder: Path) -> Iterator[None]:
         os.write(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode())
         yield
     finally:
-        with suppress(OSError):  # Windows cannot remove an open file, so there it stays.
-            # If the folder was removed meanwhile, the file there now belongs to another process.
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                path.unlink()
-        os.close(descriptor)
+        # If the folder was removed meanwhile, the file there now belongs to another process.
+        close_and_remove(descriptor, path)
 
 
 def require_unlocked(folder: Path) -> None:
@@ -103,7 +94,7 @@ def _take(path: Path) -> int:
                     "process writes into it."
                 )
             with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                if is_file_of(descriptor, path):
                     return descriptor
         except BaseException:
             os.close(descriptor)
@@ -116,22 +107,12 @@ def _lock(descriptor: int, folder: Path) -> None:
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            _try_to_lock(descriptor)
+            try_to_lock(descriptor)
             return
         except (BlockingIOError, PermissionError):
             if time.monotonic() > end:
                 _refuse(descriptor, folder)
         time.sleep(0.02)
-
-
-def _try_to_lock(descriptor: int) -> None:
-    if fcntl is not None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return
-    import msvcrt
-
-    os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)
-    msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _refuse(descriptor: int, folder: Path) -> NoReturn:

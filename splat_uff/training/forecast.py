@@ -40,6 +40,8 @@ class Work:
 
     pixels: float
     """Mean number of pixels of a training photo."""
+    step_pixels: float
+    """Mean number of pixels that a step of the fit looks at."""
     views: int
     held_out: int
     start: int
@@ -56,8 +58,11 @@ class Work:
         """Work of a training that fits Gaussians."""
         cameras = [view.camera for view in capture.train]
         config = settings.gaussians
+        pixels = np.array([camera.width * camera.height for camera in cameras])
+        whole = config.depth_weight > 0
         return Work(
-            pixels=float(np.mean([camera.width * camera.height for camera in cameras])),
+            pixels=float(pixels.mean()),
+            step_pixels=float((pixels if whole else np.minimum(pixels, config.step_pixels)).mean()),
             views=len(cameras),
             held_out=len(capture.val),
             start=min(config.start, config.most),
@@ -70,7 +75,7 @@ class Work:
 
     def step(self, number: float) -> float:
         """Seconds of one step of the fit with so many Gaussians, on the measured machine."""
-        return STEP_PIXEL * self.pixels + STEP_GAUSSIAN * number
+        return STEP_PIXEL * self.step_pixels + STEP_GAUSSIAN * number
 
     def fit_after(self, done: int) -> float:
         """Seconds of the fit from a step on."""

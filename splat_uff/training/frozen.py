@@ -26,17 +26,24 @@ class FrozenScene:
     """Gaussians with fixed geometry, the training photos that see them, and the photos' masks.
 
     Args:
-        gaussians: The N Gaussians.
+        gaussians: The N Gaussians, on the CPU.
         capture: Capture whose training photos see the Gaussians.
         bags: Masks and mask tree of each training photo.
         memory: Budget towards which blend weights and masks count; unlimited by default.
+        device: Device that computes with them: `cpu` or `cuda`.
     """
 
     def __init__(
-        self, gaussians: Gaussians, capture: Capture, bags: Bags, memory: Memory | None = None
+        self,
+        gaussians: Gaussians,
+        capture: Capture,
+        bags: Bags,
+        memory: Memory | None = None,
+        device: str = "cpu",
     ) -> None:
-        self.gaussians, self.bags = gaussians, bags
-        self.views = FrozenViews(gaussians, [view.camera for view in capture.train], memory)
+        self.gaussians, self.bags, self.device = gaussians, bags, device
+        cameras = [view.camera for view in capture.train]
+        self.views = FrozenViews(gaussians.to(device), cameras, memory)
         self._asked: dict[bytes, Consensus] = {}
 
     @cached_property
@@ -63,7 +70,9 @@ class FrozenScene:
         if question not in self._asked:
             self._asked.clear()
             memory = self.views.memory
-            self._asked[question] = Consensus.of(self.views, self.bags, chosen, memory=memory)
+            self._asked[question] = Consensus.of(
+                self.views, self.bags, chosen, memory=memory, device=self.device
+            )
         return self._asked[question]
 
     def forget(self) -> None:
@@ -134,7 +143,7 @@ def refit(
     start = time.perf_counter()
     features = fit_features(
         scene.views, scene.bags, settings.features, seed=settings.seed,
-        tree=tree_for_features(scene, settings),
+        tree=tree_for_features(scene, settings), device=scene.device,
     )  # fmt: skip
     hierarchy = grow_tree(scene, features, settings)
     return features, hierarchy, time.perf_counter() - start

@@ -28,6 +28,7 @@ from splat_uff.system.lock import require_unlocked
 from splat_uff.system.memory import GIGABYTE, MEMORY_GB, Memory
 from splat_uff.system.progress import notice
 from splat_uff.training.clock import Clock
+from splat_uff.training.kernels import Kernels
 
 MaskMaker = Callable[[Capture], None]
 """Function that makes the masks missing from a capture's folder."""
@@ -52,6 +53,8 @@ class TrainOptions:
     memory_gb: Annotated[float, msgspec.Meta(ge=0)] = MEMORY_GB
     """Most gigabytes of photos, masks and blend weights held in memory; the rest is kept on disk,
     beside the run."""
+    kernels: Kernels = Kernels()
+    """Processes that compile kernels ahead, for whose parts the stages wait."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,12 +35,14 @@ from splat_uff.system.checkpoints import Checkpoint
 from splat_uff.system.errors import worded
 from splat_uff.system.files import read_arrays, write_arrays, write_json
 from splat_uff.system.hooks import Hooks
-from splat_uff.system.machine import choose_device, peak_memory
+from splat_uff.system.machine import choose_render_device
+from splat_uff.system.portable import peak_memory
 from splat_uff.system.progress import notice
 from splat_uff.training.clock import Clock
 from splat_uff.training.forecast import Forecast, Work
 from splat_uff.training.frozen import FrozenScene, grow_tree, tree_for_features
 from splat_uff.training.inputs import TrainInput, TrainOptions
+from splat_uff.training.kernels import FIT, REST
 
 FRAME = "frame.npz"
 """File among the checkpoints that holds `original_from_source` of splats from elsewhere."""
@@ -58,7 +60,7 @@ class Training:
     @property
     def device(self) -> str:
         """Device of the tensors: `cpu` or `cuda`."""
-        return choose_device(self.options.device)
+        return choose_render_device(self.options.device)
 
     def hooks(self, stage: str) -> Hooks:
         """Hooks of a stage: its file among the checkpoints, the run's log, and the observer."""
@@ -106,12 +108,13 @@ def fit_gaussians(training: Training, placed: Placed | None) -> Gaussians:
     if not run.gaussians.exists():
         with training.clock.stage("gaussians"):
             hooks = training.hooks("gaussians")
+            training.options.kernels.wait(FIT)
             forecast = Forecast(Work.of(given.capture, settings), hooks.observer)
             gaussians = gaussians_fit.fit_gaussians(
                 given.capture, settings.gaussians, given.bags, seed=settings.seed,
                 device=training.device, hooks=replace(hooks, observer=forecast),
             )  # fmt: skip
-        gaussians = replace(gaussians, fitted_focal=given.capture.focal)
+        gaussians = replace(gaussians.to("cpu"), fitted_focal=given.capture.focal)
         save_ply(run.gaussians, _with_clean_borders(training, gaussians))
     return with_fitted_focal(load_ply(run.gaussians), given.capture)
 
@@ -163,7 +166,7 @@ def see_scene(training: Training, gaussians: Gaussians) -> FrozenScene:
     if given.provenance.mask_source == CLASSICAL:
         with training.clock.stage("masks"):
             bags = gather_seen(gaussians, given.capture, CLASSICAL, memory=given.memory)
-    return FrozenScene(gaussians, given.capture, bags, given.memory)
+    return FrozenScene(gaussians, given.capture, bags, given.memory, training.device)
 
 
 def fit_features(training: Training, scene: FrozenScene) -> Float[np.ndarray, "N D"]:
@@ -171,6 +174,7 @@ def fit_features(training: Training, scene: FrozenScene) -> Float[np.ndarray, "N
     run, given = training.run, training.given
     settings = given.provenance.settings
     with training.clock.stage("features"):
+        training.options.kernels.wait(REST)
         if not run.features.exists():
             training.clock.observer.gaussians(scene.gaussians)
             features = features_fit.fit_features(
@@ -218,8 +222,8 @@ def evaluate(training: Training, gaussians: Gaussians, hierarchy: Hierarchy) -> 
             )
     with training.clock.stage("evaluate"):
         return score.evaluate(
-            given.capture, gaussians, hierarchy, held_out, settings.evaluate,
-            seed=settings.seed,
+            given.capture, gaussians.to(training.device), hierarchy, held_out,
+            settings.evaluate, seed=settings.seed,
         )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import time
 import viser
 
 from splat_uff.system.errors import InputError, argument
+from splat_uff.system.portable import require_free
 from splat_uff.system.progress import notice
 from splat_uff.view.guard import bracketed, choose_guard, start_guarded
 
@@ -97,7 +98,7 @@ def _resolved(host: str, port: int) -> dict[str, int]:
 def _require_bindable(family: int, host: str, port: int) -> None:
     """Check that viser can listen on a port or a later one; it takes any error for a busy port."""
     with socket.socket(family, socket.SOCK_STREAM) as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        require_free(tried)
         try:
             tried.bind((host, port))
         except PermissionError:

@@ -110,7 +110,7 @@ def test_batch_goes_on_after_it_was_ended(number, tmp_path):
 def test_batch_refuses_in_one_line(run, tmp_path):
     for args, answer in (
         (["toy", "--address", "auto"], "contradict"),
-        (["toy", "--shard", "5/4"], "--shard is 5/4"),
+        (["toy", "--shard", "5/4"], "the shard is 5/4"),
         (["toy", "--cores", "0"], "--cores is 0"),
         (["toy", "--gpus", "1.5"], "--gpus is 1.5"),
         (["toy", "--memory-gb", "nan"], "--memory-gb is nan"),

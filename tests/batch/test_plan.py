@@ -28,7 +28,7 @@ def test_every_capture_is_in_exactly_one_share(items, count):
     "text", ["0/3", "4/3", "1/0", "1", "1/3/3", "-1/3", "a/b", "", "1.0/3", "1/9999999", "\u0661/3"]
 )
 def test_parse_shard_refuses_others(text):
-    with pytest.raises(InputError, match="--shard is"):
+    with pytest.raises(InputError, match="the shard is"):
         parse_shard(text)
 
 

@@ -18,6 +18,7 @@ from splat_uff.render import rasterize
 from splat_uff.render.frozen import FrozenViews
 from splat_uff.system.checkpoints import Checkpoint
 from splat_uff.system.errors import InputError
+from splat_uff.system.files import write_arrays
 from splat_uff.system.hooks import Hooks
 from tests.features.scenes import look_at_origin, tiny_scene
 
@@ -149,6 +150,18 @@ def test_fit_features_resumed_when_done_changes_nothing(scene, views, tmp_path):
     checkpoint = Checkpoint(tmp_path / "features.npz", seconds=0)
     straight = fit(scene, views, config, hooks=Hooks(checkpoint))
     assert (fit(scene, views, config, hooks=Hooks(checkpoint)) == straight).all()
+
+
+def test_fit_features_begins_again_if_another_version_saved_its_state(
+    scene, views, tmp_path, capsys
+):
+    config = replace(CONFIG, steps=3)
+    checkpoint = Checkpoint(tmp_path / "features.npz", seconds=0)
+    write_arrays(tmp_path / "features.npz", step=np.array(2), features=np.zeros((4, 2)))
+    found = fit(scene, views, config, hooks=Hooks(checkpoint))
+    said = capsys.readouterr().err
+    assert "was saved by another version: it lacks own, superpoints. The stage begins" in said
+    assert (found == fit(scene, views, config)).all()
 
 
 def test_fit_features_learns_from_the_views_that_have_masks(scene, views):

@@ -1,10 +1,12 @@
 """Growth and pruning: under the cap, in step with the optimizers, and by the seed alone."""
 
+import numpy as np
 import pytest
 import torch
 
 from splat_uff.gaussians.config import GaussiansConfig
 from splat_uff.gaussians.density import Density
+from splat_uff.geometry.cameras import Camera
 from splat_uff.render import Render, rasterization
 from tests.render.scenes import loss_of, random_inputs
 
@@ -54,7 +56,8 @@ class Fit:
         means2d.grad[0, :, 0] = torch.as_tensor(pull, dtype=torch.float32) / 8  # 16 pixels wide.
         radii = torch.full((1, count, 2), int(seen), dtype=torch.int32)
         render = Render(torch.zeros(16, 16, 3), torch.zeros(16, 16), means2d, radii)
-        self.density.step(self.params, self.optimizers, step, render, seed)
+        camera = Camera(np.eye(4), np.eye(3), 16, 16)
+        self.density.step(self.params, self.optimizers, step, render, camera, seed)
 
     def moments(self, name):
         return self.optimizers[name].state[self.params[name]]["exp_avg"]

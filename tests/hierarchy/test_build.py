@@ -2,13 +2,18 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from splat_uff.hierarchy.build import _superpoints, build_hierarchy
+from splat_uff.geometry.neighbours import find_nearest
+from splat_uff.hierarchy import graph as graphs
+from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.dendrogram import cut, cut_into
-from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
+from splat_uff.hierarchy.graph import _bridges, find_outliers, neighbour_graph
+from splat_uff.hierarchy.superpoints import flood
 
 
 def scene(rng, per_part=40):
@@ -91,10 +96,10 @@ def test_superpoints_are_at_most_as_many_as_asked_for_and_nest():
     rng = np.random.default_rng(0)
     sources, targets = neighbour_graph(rng.random((3000, 3)), k=6)
     lengths = rng.random(len(sources))  # Hundreds of basins of the same small areas.
-    finer = _superpoints(lengths, sources, targets, 3000, 3000)
+    finer = flood(lengths, sources, targets, 3000, 3000)
     basins = int(finer.max()) + 1
     for most in (basins, basins - 1, 300, 100, 10, 2, 1):
-        group = _superpoints(lengths, sources, targets, 3000, most)
+        group = flood(lengths, sources, targets, 3000, most)
         assert 0.95 * most <= group.max() + 1 <= most
         assert all(len(np.unique(group[finer == one])) == 1 for one in range(finer.max() + 1))
         graph = coo_array((np.ones(len(sources)), (sources, targets)), shape=(3000, 3000)).tocsr()
@@ -102,6 +107,42 @@ def test_superpoints_are_at_most_as_many_as_asked_for_and_nest():
             inside = np.flatnonzero(group == one)
             assert connected_components(graph[inside][:, inside], directed=False)[0] == 1
         finer = group
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.sampled_from([3, 40, 400]))
+@settings(max_examples=20, deadline=None)
+def test_bridges_are_the_shortest_edges_between_pieces(seed, pieces, most):
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, most + 1, pieces)
+    centres = rng.normal(size=(pieces, 3)) * rng.choice([1.0, 30.0])
+    piece = np.repeat(np.arange(pieces), sizes)
+    points = centres[piece] + rng.normal(size=(len(piece), 3)) * rng.choice([0.1, 1.0])
+    bridges = _bridges(points, piece)
+    assert len(bridges) == pieces - 1
+    far = np.linalg.norm(points[:, None] - points[None], axis=2)
+    far[piece[:, None] == piece[None]] = np.inf
+    expected = np.array([far[piece == index].min() for index in range(pieces)])
+    found = np.linalg.norm(points[bridges[:, 0]] - points[bridges[:, 1]], axis=1)
+    assert np.allclose(found, expected[piece[bridges[:, 0]]])
+    assert np.argmax(np.bincount(piece)) not in piece[bridges[:, 0]]
+
+
+def test_few_of_many_pieces_are_compared_with_all_points(monkeypatch):
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(500, 3)) * 100
+    points = centres.repeat(20, axis=0) + rng.normal(size=(10_000, 3)) * 0.1
+    asked = []
+
+    def find(points, queries, *, k):
+        asked.append(len(queries))
+        return find_nearest(points, queries, k=k)
+
+    monkeypatch.setattr(graphs, "find_nearest", find)
+    sources, targets = neighbour_graph(points, k=10)
+    shape = (len(points), len(points))
+    edges = coo_array((np.ones(len(sources)), (sources, targets)), shape=shape)
+    assert connected_components(edges, directed=False)[0] == 1
+    assert len(asked) < 20
 
 
 def test_neighbour_graph_is_connected_by_the_shortest_bridges():

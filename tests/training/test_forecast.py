@@ -8,7 +8,14 @@ from splat_uff.training import forecast
 from splat_uff.training.forecast import Forecast, Work, in_words
 
 WORK = Work(
-    pixels=160_000, views=100, held_out=20, start=6000, most=60_000, steps=2000, feature_steps=500
+    pixels=160_000,
+    step_pixels=160_000,
+    views=100,
+    held_out=20,
+    start=6000,
+    most=60_000,
+    steps=2000,
+    feature_steps=500,
 )
 
 
@@ -34,7 +41,7 @@ def test_said_once_by_the_speed_of_this_machine(speed, monkeypatch, capsys):
 
 def test_a_fit_takes_longer_with_more_of_anything():
     base = WORK.fit_after(0) + WORK.after_fit()
-    for name in ("pixels", "views", "held_out", "most", "steps", "feature_steps"):
+    for name in ("pixels", "step_pixels", "views", "held_out", "most", "steps", "feature_steps"):
         more = Work(**{**vars(WORK), name: 2 * getattr(WORK, name)})
         assert more.fit_after(0) + more.after_fit() > base
     assert WORK.fit_after(1000) < WORK.fit_after(0)
@@ -43,7 +50,7 @@ def test_a_fit_takes_longer_with_more_of_anything():
 
 
 def test_short_trainings_say_nothing(monkeypatch, capsys):
-    work = Work(64**2, 20, 5, 6000, 12_000, steps=100, feature_steps=50)
+    work = Work(64**2, 64**2, 20, 5, 6000, 12_000, steps=100, feature_steps=50)
     follow(monkeypatch, work)
     assert "takes about" not in capsys.readouterr().err
 

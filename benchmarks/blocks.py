@@ -1,0 +1,100 @@
+"""What do blocks of superpoints cost in quality, and what do they save in memory?
+
+    python benchmarks/blocks.py RUNS --output benchmarks/blocks.json
+
+Features and tree of finished runs on built-in scenes are made again with superpoints in one and
+four blocks, and scored. Memory is that of superpoints alone, in processes of their own: on a
+surface of a million and of two million points, with edges measured by colour.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from borders import scores
+
+from splat_uff.hierarchy.superpoints import grow_superpoints
+from splat_uff.run.masks import training_masks
+from splat_uff.run.open import open_run
+from splat_uff.settings import TrainConfig
+from splat_uff.system.files import write_json
+from splat_uff.system.machine import measured_here
+from splat_uff.system.portable import peak_memory
+from splat_uff.training.frozen import FrozenScene, refit
+
+BLOCKS = (1, 4)
+NUMBERS = (1_000_000, 2_000_000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", nargs="*", type=Path, help="finished runs on built-in scenes")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--surface", nargs=2, type=int, help="points and blocks of one process")
+    options = parser.parse_args()
+    if options.surface:
+        print(json.dumps(surface(*options.surface)))
+        return
+    record: dict[str, Any] = {**measured_here(), "trees": [], "memory": []}
+    for number in NUMBERS:
+        for blocks in BLOCKS:
+            own = ["--output", str(options.output), "--surface", str(number), str(blocks)]
+            command = [sys.executable, __file__, *own]
+            said = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
+            record["memory"].append(json.loads(said.splitlines()[-1]))
+            print(said, end="", flush=True)
+            write_json(options.output, record)
+    for folder in options.runs:
+        for row in trees(folder):
+            record["trees"].append(row)
+            print(json.dumps(row), flush=True)
+            write_json(options.output, record)
+
+
+def surface(number: int, blocks: int) -> dict[str, Any]:
+    """Seconds and peak memory of superpoints on a wavy surface, and what Python alone takes."""
+    rng = np.random.default_rng(0)
+    points = np.empty((number, 3))
+    points[:, :2] = rng.uniform(0, 10, (number, 2))
+    points[:, 2] = np.sin(points[:, 0]) * np.cos(points[:, 1])
+    colours = np.sin(points @ rng.normal(size=(3, 3)) * 3)
+    config = TrainConfig().hierarchy
+    before, start = peak_memory(), time.perf_counter()
+    group = grow_superpoints(
+        points,
+        lambda a, b: np.linalg.norm(colours[a] - colours[b], axis=1),
+        neighbours=config.neighbours,
+        most=config.superpoints,
+        blocks=blocks,
+    )
+    return {
+        "points": number,
+        "blocks": blocks,
+        "superpoints": int(group.max()) + 1,
+        "seconds": round(time.perf_counter() - start, 1),
+        "memory_gb": round((peak_memory() or 0) - (before or 0), 2),
+    }
+
+
+def trees(folder: Path) -> list[dict[str, Any]]:
+    """Scores of the run's tree, made anew with each number of blocks."""
+    run = open_run(folder, finished=True)
+    settings = run.provenance.settings
+    scene, rows = FrozenScene(run.gaussians, run.capture, training_masks(run)), []
+    for blocks in BLOCKS:
+        hierarchy = replace(settings.hierarchy, blocks=blocks)
+        _, found, seconds = refit(scene, replace(settings, hierarchy=hierarchy))
+        row = {"scene": run.provenance.scene, "size": settings.size, "seed": settings.seed}
+        row |= {"blocks": blocks, "seconds": round(seconds, 1)}
+        rows.append(row | scores(run, run.gaussians, found))
+    return rows
+
+
+if __name__ == "__main__":
+    main()
