@@ -1,7 +1,10 @@
 """Batches on Ray: a cluster of two nodes on this machine, one of which is killed amid a capture."""
 
+import os
+import signal
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -55,15 +58,23 @@ def start_nodes():
     """Start a cluster of two nodes; None if Ray gives up."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster()
+    before, cluster = children(), Cluster()
     try:
         cluster.add_node(**NODE, include_dashboard=False)
         return cluster, cluster.add_node(**NODE)
     except Exception as error:
         cluster.shutdown()
+        for process in children() - before:  # Ray forgets those of a node that did not start.
+            os.kill(process, signal.SIGKILL)
         if "timed out during startup" not in str(error):
             raise
         return None
+
+
+def children():
+    """Processes that this one has started and that have not ended."""
+    listed = Path("/proc/self/task").glob("*/children")
+    return {int(each) for path in listed for each in path.read_text().split()}
 
 
 def test_batch_goes_on_when_a_node_is_killed(nodes, tmp_path):
