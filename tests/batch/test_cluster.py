@@ -26,7 +26,7 @@ pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = [pytest.mark.usefixtures("toy"), pytest.mark.slow]
 
 NODE = {"num_cpus": 1, "memory": 2 * 10**9, "object_store_memory": 80 * 2**20}
-START_SECONDS = 900
+START_SECONDS = 240
 """Most seconds in which Ray is started again and again: each time it gives up after 15 seconds,
 which are not enough if the machine is busy with something else."""
 NAMES = ["one", "two", "three", "four"]
