@@ -5,7 +5,7 @@ PYTHON ?= python3
 TORCH ?=
 BIN := .venv/bin
 
-.PHONY: drums test check bench gpu results docs browser node
+.PHONY: cluster drums test check bench gpu results docs browser node
 
 drums: .venv/installed
 	$(BIN)/splat-uff train --scene drums --resume
@@ -32,6 +32,11 @@ node:
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nodejs npm >/dev/null; }; } || true
 	@npm ci --prefix tests/node --silent --no-audit --no-fund \
 	|| echo 'npm packages cannot be installed here: tests with other programs are skipped.'
+
+# A batch on a cluster of two nodes, one of which is killed. Needs a machine with nothing else to do.
+cluster: .venv/installed-dev
+	$(BIN)/python -m pip install --quiet --editable ".[cluster]"
+	SPLAT_UFF_CLUSTER=1 $(BIN)/python -m pytest tests/batch/test_cluster.py
 
 bench: .venv/installed
 	$(BIN)/splat-uff bench --compare benchmarks/baseline.json
