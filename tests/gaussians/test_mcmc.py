@@ -15,6 +15,7 @@ from splat_uff.gaussians.mcmc import (
     move_to_the_living,
     relocated,
 )
+from splat_uff.geometry.cameras import Camera
 from splat_uff.render import Render
 
 SHAPES = {"means": (3,), "quats": (4,), "scales": (3,), "opacities": (), "sh0": (1, 3)}
@@ -161,13 +162,15 @@ def test_mcmc_rises_evenly_to_its_cap_by_the_seed_alone(most):
         )
         density = Density.of(config, scale=1.0)
         params, optimizers = some_gaussians([0.3] * 40)
+
+        camera = Camera(np.eye(4), np.eye(3), 2, 2)
         render = Render(
             torch.zeros(2, 2, 3), torch.zeros(2, 2), torch.zeros(1, 40, 2),
             torch.zeros(1, 40, 2).int(),
         )  # fmt: skip
         counts, before = [], torch.get_rng_state()
         for step in range(1, 100):
-            density.step(params, optimizers, step, render, seed)
+            density.step(params, optimizers, step, render, camera, seed)
             counts.append(len(params["means"]))
         assert torch.equal(torch.get_rng_state(), before)
         assert counts[-1] == most
