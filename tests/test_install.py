@@ -1,5 +1,6 @@
 """Ways to install: the Makefile's switch, the versions that are tested, and the page about both."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -35,8 +36,12 @@ def planned(folder, *words):
         pytest.skip("there is no make")
     for name in ("Makefile", "pyproject.toml"):
         shutil.copyfile(ROOT / name, folder / name)
-    command = ["make", "--dry-run", "drums", *words]
-    done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=True)
+    command = ["make", "--dry-run", "--no-print-directory", "drums", *words]
+    # The tests may themselves be run by make, whose flags would reach this one.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(
+        command, cwd=folder, env=alone, capture_output=True, encoding="utf-8", check=True
+    )
     lines = done.stdout.replace("\\\n", " ").splitlines()
     return [" ".join(line.split()) for line in lines if line.strip()]
 

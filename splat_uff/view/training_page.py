@@ -135,6 +135,7 @@ class TrainingPage(Observer):
             self._take(look())
         if not self._go.is_set() and not self._stopping:
             self._take(look())
+            self._said.content = f"**{stage}**, step {step:,}, paused"
             since = time.monotonic()
             self._go.wait()
             self._pauses += time.monotonic() - since
@@ -202,7 +203,7 @@ class TrainingPage(Observer):
         if self._go.is_set():
             self._go.clear()
             self._pause.label = "Continue"
-            self._said.content = f"**{self._now}**, paused"
+            self._said.content = f"**{self._now}**, pausing after this step"
         else:
             self._go.set()
             self._pause.label = "Pause"

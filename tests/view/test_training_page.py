@@ -128,6 +128,8 @@ def test_a_pause_holds_the_training_and_is_not_counted(page, trained):
     page._paused(SimpleNamespace())
     assert page.holding
     assert page._pause.label == "Continue"
+    assert "pausing" in page._said.content
+    page.figures("gaussians", 1, {"loss": 0.5})  # The step that was under way says its figures.
     done = threading.Event()
 
     def step():
@@ -137,6 +139,7 @@ def test_a_pause_holds_the_training_and_is_not_counted(page, trained):
     thread = threading.Thread(target=step)
     thread.start()
     assert not done.wait(0.5)
+    assert page._said.content == "**gaussians**, step 1, paused"
     page._paused(SimpleNamespace())
     assert done.wait(5)
     thread.join()
