@@ -24,6 +24,7 @@ from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.masks.bags import Bags
 from splat_uff.run.open import open_run
 from splat_uff.settings import TrainConfig
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.training.frozen import frozen_scene, grow_tree, tree_for_features
@@ -116,4 +117,5 @@ def readings_of(losses: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

@@ -21,6 +21,7 @@ from splat_uff.masks.folders import read_masks
 from splat_uff.render import blend_weights
 from splat_uff.render.frozen import FrozenViews
 from splat_uff.run.open import Run, open_run
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 
@@ -113,4 +114,5 @@ def measure_distil(run: Run) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

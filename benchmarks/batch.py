@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.system.portable import load_average, usable_cores
@@ -105,4 +106,5 @@ def command(*args: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

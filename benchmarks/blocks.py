@@ -23,6 +23,7 @@ from splat_uff.hierarchy.superpoints import grow_superpoints
 from splat_uff.run.masks import training_masks
 from splat_uff.run.open import open_run
 from splat_uff.settings import TrainConfig
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.system.portable import peak_memory
@@ -97,4 +98,5 @@ def trees(folder: Path) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

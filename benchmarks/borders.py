@@ -39,6 +39,7 @@ from splat_uff.run.masks import training_masks
 from splat_uff.run.open import Run, open_run
 from splat_uff.scenes.builtin_parts import render_parts
 from splat_uff.settings import TrainConfig
+from splat_uff.system.errors import InputError, told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.system.memory import Memory
@@ -80,6 +81,10 @@ def main() -> None:
     rows = {(row["scene"], row["size"], row["seed"], row["way"]): row for row in kept}
     for folder in options.runs:
         run = open_run(folder, finished=True)
+        if any(view.truth is None for view in [*run.capture.train, *run.capture.val]):
+            raise InputError(
+                f"photos of {folder} have no true segments; pass runs on built-in scenes."
+            )
         bags = training_masks(run)
         truth = render_parts(run.capture) if options.parts else None
         for way in options.only:
@@ -218,4 +223,5 @@ def rounded(values: dict[str, float]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

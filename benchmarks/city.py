@@ -22,6 +22,7 @@ from splat_uff.geometry.cameras import OPENCV_FROM_OPENGL, Camera
 from splat_uff.hierarchy.labels import blended_votes, label_maps
 from splat_uff.render import Gaussians
 from splat_uff.render.compositing import render_over_white
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.progress import track
 
 HOUSES = 7
@@ -191,4 +192,5 @@ def _turned_to(normals: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 4"]:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

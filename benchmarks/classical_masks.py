@@ -27,6 +27,7 @@ from splat_uff.masks.bags import Bags
 from splat_uff.masks.gather import CLASSICAL, gather_masks
 from splat_uff.run.open import Run, open_run
 from splat_uff.settings import TrainConfig
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.training.frozen import FrozenScene, refit
@@ -107,4 +108,5 @@ def covering_of(run: Run, bags: Bags) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

@@ -20,6 +20,7 @@ from splat_uff.export.collision import MOST_CORNERS, MOST_PIECES, PRICE, VISIBLE
 from splat_uff.export.hulls import Hull
 from splat_uff.gaussians.source import centres_of
 from splat_uff.run.open import Run, open_run
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 
@@ -143,4 +144,5 @@ def table_of(summary: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

@@ -31,6 +31,7 @@ from splat_uff.masks.bags import Bags
 from splat_uff.masks.records import MaskSet
 from splat_uff.render import Gaussians
 from splat_uff.render.frozen import FrozenViews
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.system.memory import GIGABYTE, Memory
@@ -207,4 +208,5 @@ def cells(camera: Camera, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

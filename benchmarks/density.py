@@ -17,6 +17,7 @@ from splat_uff.gaussians.fit import fit_gaussians
 from splat_uff.masks.folders import read_masks
 from splat_uff.scenes.builtin import find_scene
 from splat_uff.settings import TrainConfig
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.training.frozen import FrozenScene, refit
@@ -75,4 +76,5 @@ def score(folder: Path, strategy: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

@@ -19,6 +19,7 @@ from borders import ceiling, psnr, straddling
 from splat_uff.gaussians.config import GaussiansConfig
 from splat_uff.gaussians.fit import fit_gaussians
 from splat_uff.run.open import Run, open_run
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 
@@ -85,4 +86,5 @@ def judge(run: Run, name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

@@ -27,6 +27,7 @@ from splat_uff.hierarchy.graph import find_outliers
 from splat_uff.render import Gaussians
 from splat_uff.render.compositing import render_over_white
 from splat_uff.run.open import open_run
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 
@@ -246,4 +247,5 @@ def table_of(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

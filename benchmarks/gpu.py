@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from city import make_city
 
-from splat_uff.system.errors import InputError
+from splat_uff.system.errors import InputError, told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import choose_render_device, describe_device, measured_here
 
@@ -138,4 +138,5 @@ def recorded(row: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

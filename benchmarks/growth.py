@@ -25,6 +25,7 @@ from scipy.sparse import csr_matrix
 
 from splat_uff.hierarchy.dendrogram import cut_into
 from splat_uff.run.open import open_run
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.system.portable import run_measured
@@ -192,4 +193,5 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

@@ -21,6 +21,7 @@ from splat_uff.masks.tree import build_tree
 from splat_uff.run.judge_masks import judge_capture
 from splat_uff.run.masks import training_masks
 from splat_uff.run.open import Run, open_run
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 
@@ -148,4 +149,5 @@ def _rectangle(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

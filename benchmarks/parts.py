@@ -33,6 +33,7 @@ from splat_uff.evaluate.parts import PartTruth, score_parts
 from splat_uff.paper.methods import LIFT_STAGE, PROMPTED, SOURCES
 from splat_uff.run.open import Run, open_run
 from splat_uff.scenes.builtin_parts import render_parts
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.training.frozen import frozen_scene
@@ -123,4 +124,5 @@ def lifted(run: Run) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

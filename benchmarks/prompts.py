@@ -30,6 +30,7 @@ from splat_uff.masks.config import Prompting, SamSettings
 from splat_uff.masks.gather import OWN, gather_masks
 from splat_uff.masks.records import MaskSet
 from splat_uff.run.open import Run, open_run
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.training.frozen import FrozenScene, refit
@@ -198,4 +199,5 @@ def scored(run: Run, capture: Capture, bags: Sequence) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

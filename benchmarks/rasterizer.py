@@ -25,6 +25,7 @@ import torch
 
 from splat_uff.bench import random_inputs, time_in_turns
 from splat_uff.render import rasterization
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import describe_machine
 
@@ -431,4 +432,5 @@ def median(runs: list[dict[str, float]]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

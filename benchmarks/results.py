@@ -24,7 +24,7 @@ from splat_uff.run.folder import RunFolder
 from splat_uff.run.provenance import read_metrics
 from splat_uff.scenes.builtin import list_scenes
 from splat_uff.settings import TrainConfig, config_folder, read_settings, scene_presets
-from splat_uff.system.errors import InputError
+from splat_uff.system.errors import InputError, told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 
@@ -151,7 +151,5 @@ def _spread(values: Sequence[Any]) -> Any:
 
 
 if __name__ == "__main__":
-    try:
+    with told_in_one_line():
         main()
-    except InputError as error:
-        sys.exit(f"error: {error}")

@@ -18,6 +18,7 @@ import numpy as np
 import tyro
 from PIL import Image
 
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import describe_machine
 from splat_uff.system.portable import link_or_copy, run_measured
@@ -139,4 +140,5 @@ def pose(angle: float) -> list[list[float]]:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with told_in_one_line():
+        tyro.cli(main)

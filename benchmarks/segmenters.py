@@ -26,6 +26,7 @@ import tyro
 from splat_uff.masks.onnx import load_onnx
 from splat_uff.masks.sam import SamSegmenter
 from splat_uff.masks.transformers import load_transformers
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.system.portable import load_average, peak_memory
@@ -293,4 +294,5 @@ MODELS: dict[str, Callable[[Path], Loading]] = {
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with told_in_one_line():
+        tyro.cli(main)

@@ -47,6 +47,7 @@ from splat_uff.scenes.catalogue import RECIPES
 from splat_uff.scenes.raytrace import build_scene, cast, render_ids
 from splat_uff.scenes.simulated import simulate_masks
 from splat_uff.settings import TrainConfig
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.training.frozen import FrozenScene, refit
@@ -200,4 +201,5 @@ def row_of(run: Run, capture: Capture, kind: str) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

@@ -33,6 +33,7 @@ from splat_uff.masks.bags import Bags
 from splat_uff.masks.gather import OWN, gather_masks
 from splat_uff.render import Gaussians
 from splat_uff.run.open import Run, open_run
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.training.frozen import FrozenScene, refit
@@ -149,4 +150,5 @@ FILES: dict[str, Callable[[Path, Path], None]] = {
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

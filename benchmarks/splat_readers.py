@@ -36,6 +36,7 @@ from splat_uff.formats.records import empty_table
 from splat_uff.formats.sog import read_sog
 from splat_uff.formats.splat import read_splat
 from splat_uff.formats.spz import read_spz
+from splat_uff.system.errors import told_in_one_line
 
 ROOT = Path(__file__).resolve().parents[1]
 NODE = ROOT / "tests" / "node"
@@ -428,4 +429,5 @@ def large_sog(rng: np.random.Generator) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(tyro.cli(main))
+    with told_in_one_line():
+        sys.exit(tyro.cli(main))

@@ -32,6 +32,7 @@ from splat_uff.geometry.axes import any_across, pose_along
 from splat_uff.geometry.cameras import Camera
 from splat_uff.render import render_colours
 from splat_uff.render.records import Gaussians
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 
@@ -251,4 +252,5 @@ def shown(value: float | None, key: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

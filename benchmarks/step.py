@@ -17,6 +17,7 @@ import torch
 from splat_uff.gaussians import fit as gaussians_fit
 from splat_uff.render import blending, cpu, harmonics, projection
 from splat_uff.run.open import open_run
+from splat_uff.system.errors import told_in_one_line
 
 WARM, COUNTED = 50, 300
 """Steps before the clock starts, and steps that count."""
@@ -66,4 +67,5 @@ def timed(function: Any, name: str, seconds: dict[str, float]) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

@@ -33,6 +33,7 @@ from splat_uff.hierarchy.support import STAGE as SUPPORT_STAGE
 from splat_uff.hierarchy.walk import Walk
 from splat_uff.run.masks import held_out_masks
 from splat_uff.run.open import Run, open_run
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.training.frozen import frozen_scene
@@ -240,4 +241,5 @@ def draw(path: Path, rows: list[dict]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

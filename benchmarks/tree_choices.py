@@ -31,6 +31,7 @@ from splat_uff.hierarchy.superpoints import flood
 from splat_uff.run.folder import RunFolder
 from splat_uff.run.open import open_run
 from splat_uff.run.provenance import read_provenance
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.training.frozen import frozen_scene
@@ -427,4 +428,5 @@ def _add_groups(kind, means, value, sums, trust, which, total, weight):
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

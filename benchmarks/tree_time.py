@@ -12,6 +12,7 @@ from pathlib import Path
 
 from splat_uff.run.open import open_run
 from splat_uff.settings import TrainConfig
+from splat_uff.system.errors import told_in_one_line
 from splat_uff.training.frozen import frozen_scene, grow_tree, refit
 
 NOW = TrainConfig()
@@ -37,4 +38,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

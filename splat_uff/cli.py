@@ -25,7 +25,7 @@ from splat_uff.settings import (
     scene_presets,
     settings_file,
 )
-from splat_uff.system.errors import InputError, on_command_line, on_one_line, reason_of
+from splat_uff.system.errors import on_command_line, on_one_line, reason_of, told_in_one_line
 from splat_uff.system.observer import TrainingStopped
 from splat_uff.system.portable import print_anything
 
@@ -38,7 +38,7 @@ def main(args: list[str] | None = None) -> None:
         print(f"splat-uff {__version__}")
         return
     try:
-        with on_command_line(), _stoppable(args):
+        with told_in_one_line(), on_command_line(), _stoppable(args):
             commands = {
                 "train": partial(train, settings=_defaults(args)),
                 "batch": batch,
@@ -56,9 +56,6 @@ def main(args: list[str] | None = None) -> None:
             tyro.extras.subcommand_cli_from_dict(
                 commands, prog="splat-uff", description=_DESCRIPTION, args=args
             )
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
     except BrokenPipeError:  # The reader of our output, such as `head`, closed the pipe.
         sys.stderr.close()
         sys.exit(141)

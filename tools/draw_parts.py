@@ -18,6 +18,7 @@ from splat_uff.report.parts import around
 from splat_uff.report.pictures import Picture, write_sheet
 from splat_uff.run.open import Run, open_run
 from splat_uff.scenes.builtin_parts import render_parts
+from splat_uff.system.errors import told_in_one_line
 
 
 def main() -> None:
@@ -25,6 +26,8 @@ def main() -> None:
     parser.add_argument("pairs", nargs="+", metavar="RUN OBJECT")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
+    if len(options.pairs) % 2:
+        parser.error("each run is followed by the name of an object.")
     rows = []
     for folder, name in list(pairwise(options.pairs))[::2]:
         run = open_run(folder, finished=True)
@@ -49,4 +52,5 @@ def members(run: Run, k: int, count: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_line():
+        main()

@@ -1,5 +1,6 @@
 """The one exception for mistakes that users can correct, and the wording of its messages."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,16 @@ class InputError(ValueError):
     def __init__(self, message: str) -> None:
         """Store the message as one line that is safe to print in a terminal."""
         super().__init__(on_one_line(message))
+
+
+@contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """Print an `InputError` as one line, and exit with status 2."""
+    try:
+        yield
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
 
 
 def on_one_line(text: str) -> str:
