@@ -140,6 +140,7 @@ def test_missing_masks_name_all_three_ways_out(tmp_path, capsys):
         (OSError("no number"), "no number"),
         (EOFError(), "EOFError"),
         (ValueError("x" * 999), "x" * LONGEST_REASON),
+        (ValueError("not this " * 99), "not this " * 12 + "not ..."),
     ],
 )
 def test_reason_of_is_a_few_words(error, reason):

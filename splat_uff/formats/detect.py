@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Literal, NoReturn, TypeAlias
 
-from splat_uff.system.errors import InputError, argument, reason_of
+from splat_uff.system.errors import InputError, reason_of, worded
 
 Format: TypeAlias = Literal["ply", "compressed-ply", "splat", "ksplat", "spz", "sog"]
 ENDINGS = {
@@ -127,8 +127,8 @@ def _detect_ply(path: Path, head: bytes) -> Format:
     _refuse(
         path,
         "a point cloud without columns of Gaussians",
-        "pass the splats that were fitted, or leave "
-        f"{argument('splats', flag='--gaussians')} out to fit them here",
+        "pass the splats that were fitted, or the photos, to which "
+        f"{worded('train', command='splat-uff train --data DIR')} fits splats",
     )
 
 

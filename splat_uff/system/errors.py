@@ -49,7 +49,11 @@ def reason_of(error: Exception) -> str:
     without text, its name.
     """
     said = error.strerror if isinstance(error, OSError) else None
-    return " ".join((said or str(error)).split())[:LONGEST_REASON] or type(error).__name__
+    text = " ".join((said or str(error)).split()) or type(error).__name__
+    if len(text) <= LONGEST_REASON:
+        return text
+    words = text[: LONGEST_REASON - len(" ...")].rpartition(" ")[0]
+    return f"{words} ..." if words else text[:LONGEST_REASON]
 
 
 def argument(name: str, value: int | str | None = None, *, flag: str = "") -> str:
