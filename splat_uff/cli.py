@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import tyro
@@ -25,7 +26,13 @@ from splat_uff.settings import (
     scene_presets,
     settings_file,
 )
-from splat_uff.system.errors import on_command_line, on_one_line, reason_of, told_in_one_line
+from splat_uff.system.errors import (
+    InputError,
+    on_command_line,
+    on_one_line,
+    reason_of,
+    told_in_one_line,
+)
 from splat_uff.system.observer import TrainingStopped
 from splat_uff.system.portable import print_anything
 
@@ -39,6 +46,7 @@ def main(args: list[str] | None = None) -> None:
         return
     try:
         with told_in_one_line(), on_command_line(), _stoppable(args):
+            _refuse_empty(args)
             commands = {
                 "train": partial(train, settings=_defaults(args)),
                 "batch": batch,
@@ -106,6 +114,19 @@ _HINTS = {
     "paper": "; the same command goes on",
 }
 _DESCRIPTION = "Hierarchical, view-consistent 3D segmentation of Gaussian splats."
+
+
+def _refuse_empty(args: list[str]) -> None:
+    """Refuse an empty argument, which as a path would mean the working folder.
+
+    Raises:
+        InputError: If one is empty.
+    """
+    for before, value in pairwise(["", *args]):
+        flag = value[:-1] if value.startswith("--") and value.endswith("=") else before
+        if value == "" or flag is not before:
+            what = f"nothing follows {flag}" if flag.startswith("-") else "an argument is empty"
+            raise InputError(f"{what}, as when a variable of the shell has no value; pass a value.")
 
 
 def _defaults(args: list[str]) -> TrainConfig:

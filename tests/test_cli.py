@@ -58,6 +58,20 @@ def refused(capsys):
     return run
 
 
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["train", "--scene", "toy", "--output", ""], "nothing follows --output, "),
+        (["train", "--scene", "toy", "--output="], "nothing follows --output, "),
+        (["view", ""], "an argument is empty, "),
+    ],
+)
+def test_main_refuses_an_empty_argument(refused, args, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert said in refused(*args)
+    assert not list(tmp_path.iterdir())
+
+
 def run_python(*args):
     return subprocess.run([sys.executable, *args], capture_output=True, text=True, check=False)
 

@@ -141,6 +141,7 @@ def test_missing_masks_name_all_three_ways_out(tmp_path, capsys):
         (EOFError(), "EOFError"),
         (ValueError("x" * 999), "x" * LONGEST_REASON),
         (ValueError("not this " * 99), "not this " * 12 + "not ..."),
+        (ValueError("not 1.5 of them. See https://example.org. Or ask."), "not 1.5 of them"),
     ],
 )
 def test_reason_of_is_a_few_words(error, reason):

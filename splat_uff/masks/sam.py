@@ -118,9 +118,8 @@ def load_sam(checkpoint: Path, model: SamModel, *, device: str = "cpu") -> Any:
         mapped = zipfile.is_zipfile(checkpoint)
         weights = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # Zip, pickle and torch each raise their own errors.
-        reason = reason_of(error).partition(". ")[0]  # Torch explains itself at length.
         raise InputError(
-            f"{checkpoint} is no checkpoint of weights ({reason}); download it again."
+            f"{checkpoint} is no checkpoint of weights ({reason_of(error)}); download it again."
         ) from None
     sam = sam_model_registry[model]()
     try:

@@ -46,10 +46,10 @@ def reason_of(error: Exception) -> str:
     """Reason for a failure, as a few words for the middle of one of our messages.
 
     For errors of the operating system, this is their text without number and path; for an exception
-    without text, its name.
+    without text, its name; for others, the first sentence of their text.
     """
     said = error.strerror if isinstance(error, OSError) else None
-    text = " ".join((said or str(error)).split()) or type(error).__name__
+    text = " ".join((said or str(error)).split()).partition(". ")[0] or type(error).__name__
     if len(text) <= LONGEST_REASON:
         return text
     words = text[: LONGEST_REASON - len(" ...")].rpartition(" ")[0]
