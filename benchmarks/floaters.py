@@ -5,10 +5,11 @@
 Five kinds, together 1 % of the Gaussians: single specks, clusters of five, thin needles and faint
 blobs in the free space between cameras and scene, and specks 5 % of the scene's extent in front of
 a surface. Only those count that have a blend weight of at least 0.05 in some pixel. Prints the
-table of docs/research/floaters.md.
+table of docs/research/floaters.md. Rows of other runs and rules stay in the file.
 """
 
 import argparse
+import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -78,19 +79,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, help="finished runs")
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--only", nargs="+", default=list(CHOICES), choices=list(CHOICES))
     options = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    before = (
+        json.loads(options.output.read_text(encoding="utf-8"))["rows"]
+        if options.output.exists()
+        else []
+    )
+    rows = {(row["run"], row["choice"]): row for row in before}
     for folder in options.runs:
-        rows += measure(folder)
-        write_json(options.output, {**measured_here(), "rows": rows})
-        kept = next(row for row in rows[::-1] if row["choice"] == KEPT)
-        print(folder.name, {name: kept[name] for name in ("found", "own", "psnr")}, flush=True)
-    print(table_of(rows))
+        found = measure(folder, options.only)
+        rows |= {(row["run"], row["choice"]): row for row in found}
+        write_json(options.output, {**measured_here(), "rows": list(rows.values())})
+        for row in found:
+            said = {name: row[name] for name in ("choice", "found", "own", "psnr")}
+            print(folder.name, said, flush=True)
+    print(table_of(list(rows.values())))
 
 
-def measure(folder: Path) -> list[dict[str, Any]]:
+def measure(folder: Path, choices: list[str]) -> list[dict[str, Any]]:
     """One row for each choice; the seed of the planting is that of the run."""
-    run = open_run(folder, finished=True)
+    run, chosen = open_run(folder, finished=True), {name: CHOICES[name] for name in choices}
     seed, scene = run.provenance.settings.seed, run.provenance.scene
     cameras = [view.camera for view in run.capture.train]
     gaussians, kinds = plant(run.gaussians, cameras, rng=np.random.default_rng(seed))
@@ -110,7 +119,7 @@ def measure(folder: Path) -> list[dict[str, Any]]:
     seconds = time.perf_counter() - start
     floaters.pixel_weights = cached
     try:
-        found = {name: find(gaussians, cameras, choice) for name, choice in CHOICES.items()}
+        found = {name: find(gaussians, cameras, choice) for name, choice in chosen.items()}
     finally:
         floaters.pixel_weights = real
     top = np.zeros(len(gaussians), np.float32)
@@ -118,7 +127,7 @@ def measure(folder: Path) -> list[dict[str, Any]]:
         np.maximum.at(top, indices, weights)
     seen = top >= VISIBLE
     rows = []
-    for name, choice in CHOICES.items():
+    for name, choice in chosen.items():
         taken = found[name]
         of_kind = [float(taken[seen & (kinds == kind)].mean()) for kind in range(len(KINDS))]
         cleaned = gaussians.subset(torch.from_numpy(~taken))
@@ -236,6 +245,8 @@ def table_of(rows: list[dict[str, Any]]) -> str:
     ]
     for name in CHOICES:
         own = [row for row in rows if row["choice"] == name]
+        if not own:
+            continue
         means = [f"{np.mean([row[kind] for row in own]):.3f}" for kind in ("found", *KINDS)]
         means.insert(1, f"{min(row['found'] for row in own):.3f}")
         taken = [100 * row["own"] for row in own]
