@@ -10,8 +10,11 @@ BIN := .venv/bin
 drums: .venv/installed
 	$(BIN)/splat-uff train --scene drums --resume
 
+# Two files at a time; then, one after the other, those that wait for a browser or for processes.
 test: .venv/installed-dev browser node
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	--ignore tests/browser --ignore tests/batch
+	$(BIN)/python -m pytest tests/browser tests/batch
 
 # Tests of the page drive a real browser. Root gets Debian's; without any, they are skipped.
 browser:
