@@ -39,6 +39,7 @@ BORDERS = ROOT / "benchmarks" / "borders.json"
 BORDERS_4000 = ROOT / "benchmarks" / "borders_4000_steps.json"
 FIT = ROOT / "benchmarks" / "fit.json"
 GROWTH = ROOT / "benchmarks" / "growth.json"
+BATCH = ROOT / "benchmarks" / "batch.json"
 BLOCKS = ROOT / "benchmarks" / "blocks.json"
 SPEED = ROOT / "benchmarks" / "speed.json"
 PARTS = ROOT / "benchmarks" / "parts.json"
@@ -47,6 +48,7 @@ RASTERIZER = ROOT / "benchmarks" / "rasterizer.json"
 PAGES = (
     README,
     ROOT / "docs" / "research" / "choices.md",
+    ROOT / "docs" / "cluster.md",
     ROOT / "docs" / "input.md",
     ROOT / "docs" / "metrics.md",
     ROOT / "docs" / "research" / "results.md",
@@ -129,6 +131,8 @@ def parts() -> dict[str, str]:
         "growth": growth_table(json.loads(GROWTH.read_text(encoding="utf-8-sig"))),
         "blocks": blocks_table(json.loads(BLOCKS.read_text(encoding="utf-8-sig"))),
         "borders": borders_table(json.loads(BORDERS.read_text(encoding="utf-8-sig"))),
+        "borders-rise": borders_rise(json.loads(BORDERS.read_text(encoding="utf-8-sig"))),
+        "batch": batch_table(json.loads(BATCH.read_text(encoding="utf-8-sig"))),
         "borders-4000": borders_table(json.loads(BORDERS_4000.read_text(encoding="utf-8-sig"))),
         "fit": fit_table(json.loads(FIT.read_text(encoding="utf-8-sig"))),
         "speed": speed_table(json.loads(SPEED.read_text(encoding="utf-8-sig"))),
@@ -525,6 +529,74 @@ def borders_table(record: dict[str, Any]) -> str:
         lines[-1] = lines[-1].removesuffix(" |") + f" | {entry['seconds']:.0f} |"
     command = "`python benchmarks/borders.py RUNS --parts --output benchmarks/borders.json`"
     return "\n".join([*lines, "", f"{command}. {measured(record)}"])
+
+
+def borders_rise(record: dict[str, Any]) -> str:
+    """What one round of clean borders changes: means over seeds, and over scenes of a size."""
+    pairs: dict[tuple[int, str], list[tuple[dict[str, Any], dict[str, Any]]]] = defaultdict(list)
+    by_way = {(e["scene"], e["size"], e["seed"], e["way"]): e for e in record["rows"]}
+    for (scene, size, seed, way), before in sorted(by_way.items()):
+        after = by_way.get((scene, size, seed, "clean"))
+        if way == "as fitted" and after is not None:
+            pairs[size, scene].append((before, after))
+    head = ("size", "scene", "seeds", "ceiling, objects", "PSNR, dB", "Gaussians")
+    lines = [row(head), row(["---"] * len(head))]
+    for size in sorted({size for size, _ in pairs}, reverse=True):
+        scenes = {scene: found for (at, scene), found in pairs.items() if at == size}
+        for scene, found in scenes.items():
+            lines.append(row([str(size), scene, str(len(found)), *_rises(found)]))
+        means = []
+        for name in RISES:
+            each = [statistics.fmean(_each_rise(name, found)) for found in scenes.values()]
+            means.append(FORMATS[name].format(statistics.fmean(each)))
+        lines.append(row([str(size), "mean of scenes", "", *means]))
+    return "\n".join(lines)
+
+
+RISES = ("ceiling", "psnr", "gaussians")
+FORMATS = {"ceiling": "{:+.3f}", "psnr": "{:+.2f}", "gaussians": "{:+.1%}"}
+
+
+def _rises(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
+    """Mean and sample deviation of each figure's rise."""
+    cells = []
+    for name in RISES:
+        values = _each_rise(name, pairs)
+        cell = FORMATS[name].format(statistics.fmean(values))
+        if len(values) > 1:
+            cell += f" ± {FORMATS[name].format(statistics.stdev(values)).lstrip('+')}"
+        cells.append(cell)
+    return cells
+
+
+def _each_rise(name: str, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[float]:
+    """Rise of a figure in each run; of Gaussians, as a share."""
+    if name == "ceiling":
+        return [b["ceiling"]["objects"] - a["ceiling"]["objects"] for a, b in pairs]
+    if name == "gaussians":
+        return [b[name] / a[name] - 1 for a, b in pairs]
+    return [b[name] - a[name] for a, b in pairs]
+
+
+def batch_table(record: dict[str, Any]) -> str:
+    """Seconds of a batch in each way, beside single trainings one after the other."""
+    words = {
+        "single": "`splat-uff train`, one after the other",
+        "ray": "`splat-uff batch` with Ray",
+        "no ray": "`splat-uff batch --no-ray`",
+        "ray, one at a time": "with Ray, one at a time",
+        "no ray, one at a time": "`--no-ray`, one at a time",
+    }
+    head = ("way", "s, each round", "median, of single trainings")
+    lines = [row(head), row(["---"] * len(head))]
+    for way, seconds in record["seconds"].items():
+        each = ", ".join(f"{value:.0f}" for value in seconds)
+        lines.append(row([words[way], each, f"{record['of_single'][way]:.2f}"]))
+    ways = " ".join(f'"{way}"' if " " in way else way for way in record["seconds"])
+    rounds = len(record["seconds"]["single"])
+    command = f"`python benchmarks/batch.py --rounds {rounds} --ways {ways} --output FILE`"
+    number = f"{record['captures']} times `{record['scene']}`"
+    return "\n".join([*lines, "", f"{number}; {command}. {measured(record)}"])
 
 
 def growth_table(record: dict[str, Any]) -> str:
