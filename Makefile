@@ -10,7 +10,7 @@ BIN := .venv/bin
 drums: .venv/installed
 	$(BIN)/splat-uff train --scene drums --resume
 
-# Two files at a time; then, one after the other, those that wait for a browser or for processes.
+# A file on each core, four at most; then, by themselves, those that wait for a browser or processes.
 test: .venv/installed-dev browser node
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
 	--ignore tests/browser --ignore tests/batch

@@ -91,8 +91,8 @@ def main() -> None:
             row = judge(run, bags, way, truth, with_tree=not options.no_tree)
             print(json.dumps(row), flush=True)
             key = (row["scene"], row["size"], row["seed"], way)
-            rows[key] = rows.get(key, {}) | row
-            write_json(options.output, {**measured_here(), "rows": list(rows.values())})
+            rows[key] = rows.get(key, {}) | row | measured_here()
+            write_json(options.output, {"rows": list(rows.values())})
 
 
 def judge(

@@ -123,8 +123,10 @@ def _refuse_empty(args: list[str]) -> None:
         InputError: If one is empty.
     """
     for before, value in pairwise(["", *args]):
-        flag = value[:-1] if value.startswith("--") and value.endswith("=") else before
-        if value == "" or flag is not before:
+        name, equals, after = value.partition("=")
+        joined = name.startswith("--") and equals and not after  # As in --output=
+        if value == "" or joined:
+            flag = name if joined else before
             what = f"nothing follows {flag}" if flag.startswith("-") else "an argument is empty"
             raise InputError(f"{what}, as when a variable of the shell has no value; pass a value.")
 

@@ -64,12 +64,17 @@ def refused(capsys):
         (["train", "--scene", "toy", "--output", ""], "nothing follows --output, "),
         (["train", "--scene", "toy", "--output="], "nothing follows --output, "),
         (["view", ""], "an argument is empty, "),
+        (["view", "--scene="], "nothing follows --scene, "),
     ],
 )
 def test_main_refuses_an_empty_argument(refused, args, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert said in refused(*args)
     assert not list(tmp_path.iterdir())
+
+
+def test_main_takes_a_value_that_ends_like_a_flag_without_one(refused):
+    assert "nothing follows" not in refused(*TOY, "--config=of=")
 
 
 def run_python(*args):

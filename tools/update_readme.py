@@ -528,7 +528,15 @@ def borders_table(record: dict[str, Any]) -> str:
         lines.append(row([name, entry["way"], *cells[:4], *whole, *cells[4:]]))
         lines[-1] = lines[-1].removesuffix(" |") + f" | {entry['seconds']:.0f} |"
     command = "`python benchmarks/borders.py RUNS --parts --output benchmarks/borders.json`"
-    return "\n".join([*lines, "", f"{command}. {measured(record)}"])
+    if "commit" in record:  # Records of then say it once.
+        return "\n".join([*lines, "", f"{command}. {measured(record)}"])
+    where: dict[str, list[str]] = defaultdict(list)
+    for entry in sorted(record["rows"], key=lambda entry: (-entry["size"], entry["seed"])):
+        name = f"{entry['size']} pixels, seed {entry['seed']}"
+        if name not in where[measured(entry)]:
+            where[measured(entry)].append(name)
+    said = [f"{'; '.join(names)}: {which}" for which, names in where.items()]
+    return "\n".join([*lines, "", " ".join([f"{command}.", *said])])
 
 
 def borders_rise(record: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The one exception for mistakes that users can correct, and the wording of its messages."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,11 @@ class InputError(ValueError):
 
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
-    """Print an `InputError` as one line, and exit with status 2."""
+    """Print an `InputError` as one line on stderr.
+
+    Raises:
+        SystemExit: With status 2, in place of the `InputError`.
+    """
     try:
         yield
     except InputError as error:
@@ -49,7 +54,8 @@ def reason_of(error: Exception) -> str:
     without text, its name; for others, the first sentence of their text.
     """
     said = error.strerror if isinstance(error, OSError) else None
-    text = " ".join((said or str(error)).split()).partition(". ")[0] or type(error).__name__
+    text = re.split(r"\. (?=[A-Z])", " ".join((said or str(error)).split()))[0]
+    text = text or type(error).__name__
     if len(text) <= LONGEST_REASON:
         return text
     words = text[: LONGEST_REASON - len(" ...")].rpartition(" ")[0]
