@@ -38,10 +38,10 @@ def read_partnet(folder: Path, *, size: int = 400, memory: Memory | None = None)
     """Read renderings of PartNet, which have a folder `view-XX` for each view.
 
     It holds the pose (`meta.txt`), the photo (`shape-rgb.png`, H x W RGB) and a mask of each part
-    (`part-XXX.png`, H x W). `meta.txt` has rotations about z, y and x in degrees and a radius; the camera stands at twice
-    that radius and looks at the origin, +x up, with a field of view of 50 degrees. Pixels that no
-    part covers are the background, which is black; parts are the true objects and together form one
-    collection. Every eighth view is held out.
+    (`part-XXX.png`, H x W). `meta.txt` has rotations about z, y and x in degrees and a radius; the
+    camera stands at twice that radius and looks at the origin, +x up, with a field of view of 50
+    degrees. Pixels that no part covers are the background, which is black; parts are the true
+    objects and together form one collection. Every eighth view is held out.
 
     Args:
         folder: Folder with the views.
