@@ -38,7 +38,7 @@ from splat_uff.masks.onnx_photo import (
     resized,
     sizes_of,
 )
-from splat_uff.masks.onnx_session import open_session, require_onnxruntime, run_session
+from splat_uff.masks.onnx_session import open_session, run_session
 from splat_uff.masks.segmenter import Answers
 from splat_uff.system.errors import InputError
 from splat_uff.system.records import array_record
@@ -72,7 +72,6 @@ def load_onnx(path: Path, *, device: str = "cpu") -> "OnnxSegmenter":
         InputError: If onnxruntime is not installed or lacks the device, files are missing, damaged
             or of other models, or weights are outside of the folder.
     """
-    require_onnxruntime(device)
     pair = find_pair(path)
     encoder, decoder = (
         open_session(each.path, device=device) for each in (pair.encoder, pair.decoder)

@@ -81,11 +81,19 @@ def test_masks_of_a_capture_are_judged_by_a_run_of_it(toy, trained, capsys):
         (("--sam-checkpoint", "b.pth", "--prompts", "9"), "clicks on its whole grid"),
         (("--model", "no.pth"), "no checkpoint no.pth"),
         (("--model", "no.onnx"), "no.onnx"),
-        (("--model", "no/such"), "no/such"),
     ],
 )
-def test_mistakes_are_one_line_and_write_nothing(capture, capsys, flags, words, monkeypatch):
+def test_mistakes_are_one_line_and_write_nothing(capture, capsys, flags, words):
+    refuse_and_write_nothing(capture, capsys, flags, words)
+
+
+def test_a_model_that_is_nowhere_is_named(capture, capsys, monkeypatch):
+    pytest.importorskip("transformers", reason='pip install "splat-uff[transformers]"')
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    refuse_and_write_nothing(capture, capsys, ("--model", "no/such"), "no/such")
+
+
+def refuse_and_write_nothing(capture, capsys, flags, words):
     before = sorted(capture.rglob("*"))
     with pytest.raises(SystemExit) as stopped:
         main(["masks", "--data", str(capture), *flags])

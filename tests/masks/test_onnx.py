@@ -481,6 +481,7 @@ def test_missing_files_are_named(tmp_path):
 
 
 def test_without_onnxruntime_the_extra_is_named(tmp_path, monkeypatch):
+    write_sam2(tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     assert EXTRA in said_by(tmp_path)
 
