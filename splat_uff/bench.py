@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from splat_uff import __version__
-from splat_uff.capture.records import Capture, GroundTruth, View
+from splat_uff.capture.records import Capture, GroundTruth, SparsePoints, View
 from splat_uff.capture.rotated import ANGLES
 from splat_uff.evaluate.consistency import Warp, view_consistency
 from splat_uff.evaluate.covering import normalized_covering, segmentation_injectivity
@@ -19,6 +19,9 @@ from splat_uff.features.config import FeaturesConfig
 from splat_uff.features.fit import fit_features
 from splat_uff.features.linkage import average_linkage
 from splat_uff.features.ultrametric import average_linkage_similarity, spanning_tree_similarity
+from splat_uff.gaussians.borders import BorderCleaner
+from splat_uff.gaussians.config import BordersConfig, GaussiansConfig
+from splat_uff.gaussians.fit import fit_gaussians
 from splat_uff.gaussians.ssim import mean_ssim
 from splat_uff.geometry.cameras import Camera
 from splat_uff.hierarchy.build import build_hierarchy
@@ -38,8 +41,12 @@ from splat_uff.training.frozen import FrozenScene, refit, tree_for_features
 
 COUNT = 30_000
 """Number of Gaussians in most of the inputs."""
-FEATURE_STEPS = 20
+STEPS = 20
+"""Optimiser steps of a fit."""
 VIEWS = 20
+LARGE = 1600, 1067
+"""Width and height of a photo that the fit sees by windows."""
+BLOCKS = 4
 REPEATS, SECONDS = 11, 10.0
 """Maximum repeats of a call, and the seconds after which no further repeat starts."""
 TOLERANCE = 1.3
@@ -134,6 +141,12 @@ def cases(device: str = "cpu") -> dict[str, Callable[[], tuple[Call, int]]]:
     found["labels 200x200, 60 cuts"] = lambda: _labels(device)
     found["blend 4096 pixels, 32 channels, and backward"] = lambda: _blend_pixels(device)
     found["SSIM 200x200, and backward"] = lambda: _ssim(device)
+    for width, height in ((400, 400), LARGE):
+        by_windows = " by windows" if (width, height) == LARGE else ""
+        found[f"fit step, photo of {width}x{height}{by_windows}"] = lambda w=width, h=height: (
+            _fit_step(w, h, device)
+        )
+    found[f"clean borders, {VIEWS} photos, {STEPS} steps"] = lambda: _borders(device)
     found["feature step, 4096 pixels"] = lambda: _feature_step(device)
     found[f"tree by consensus of {VIEWS} photos"] = lambda: _consensus(device)
     if device == "cpu":
@@ -149,6 +162,7 @@ def _on_cpu() -> dict[str, Callable[[], tuple[Call, int]]]:
     found["average linkage of 2000 superpoints"] = _superpoints
     for count, name in ((10_000, "10k"), (100_000, "100k"), (1_000_000, "1M")):
         found[f"tree over {name} Gaussians"] = lambda n=count: _tree(n)
+    found[f"tree over 100k Gaussians in {BLOCKS} blocks"] = lambda: _tree(100_000, BLOCKS)
     found["cut a tree over 100k into 100 segments"] = _cut
     found["NC, SI, VC at 4 angles: 20 views, 60 cuts"] = _metrics
     return found
@@ -283,16 +297,42 @@ def _ssim(device: str) -> tuple[Call, int]:
     return lambda: mean_ssim(photo, photo.detach() * 0.9).backward(), 1
 
 
+def _fit_step(width: int, height: int, device: str) -> tuple[Call, int]:
+    """Steps of the fit to two photos of random colours, with a constant number of Gaussians."""
+    inputs, rng = random_inputs(width, 3), np.random.default_rng(0)
+    distance = 4.0  # To the middle of the Gaussians, which becomes the origin.
+    K, pose = inputs["Ks"][0].double().numpy(), np.eye(4)
+    pose[2, 3] = -distance
+    camera = Camera(pose, K, width, height)
+    photos = rng.random((2, height, width, 4), np.float32)
+    photos[..., 3] = 1
+    views = tuple(View(f"r_{number}", camera, photo) for number, photo in enumerate(photos))
+    positions = inputs["means"].double().numpy() - (0, 0, distance)
+    points = SparsePoints(positions, rng.random((COUNT, 3)))
+    capture = Capture("bench", Path(), views, (), False, np.eye(4), "simulated", points=points)
+    config = GaussiansConfig(steps=STEPS, start=COUNT, most=COUNT)
+    return lambda: fit_gaussians(capture, config, seed=0, device=device), STEPS
+
+
+def _borders(device: str) -> tuple[Call, int]:
+    """A round of clean borders between slabs of Gaussians, whose borders the masks show."""
+    gaussians, capture, bags = _masked_photos(VIEWS)
+    means = gaussians.means.numpy()
+    labels = 1 + np.digitize(means[:, 0] / means[:, 2], np.linspace(-0.4, 0.4, 7))
+    cleaner = BorderCleaner(BordersConfig(rounds=1, steps=STEPS), GaussiansConfig(), 0, device)
+    return lambda: cleaner.clean(gaussians, capture.train, bags, labels), 1
+
+
 def _feature_step(device: str) -> tuple[Call, int]:
     """Feature steps with the default losses; the scene's tree is built beforehand."""
-    settings = TrainConfig(features=FeaturesConfig(steps=FEATURE_STEPS))
+    settings = TrainConfig(features=FeaturesConfig(steps=STEPS))
     scene = _masked(1, device)
     tree = tree_for_features(scene, settings)
 
     def call() -> None:
         fit_features(scene.views, scene.bags, settings.features, seed=0, tree=tree, device=device)
 
-    return call, FEATURE_STEPS
+    return call, STEPS
 
 
 def _consensus(device: str) -> tuple[Call, int]:
@@ -302,13 +342,17 @@ def _consensus(device: str) -> tuple[Call, int]:
 
 
 def _masked(count: int, device: str) -> FrozenScene:
-    """Scene of identical photos, each masked by nested squares with sides of 200 to 25 pixels."""
+    return FrozenScene(*_masked_photos(count), device=device)
+
+
+def _masked_photos(count: int) -> tuple[Gaussians, Capture, Bags]:
+    """Identical photos, each masked by nested squares with sides of 200 to 25 pixels."""
     gaussians, camera = _scene(200)
     masks = MaskSet.of(np.stack(list(_squares(200, 25))))
     image = np.ones((200, 200, 4), np.float32)
     views = tuple(View(f"r_{number}", camera, image) for number in range(count))
     capture = Capture("bench", Path(), views, (), True, np.eye(4), "simulated")
-    return FrozenScene(gaussians, capture, Bags.of(views, lambda view: masks), device=device)
+    return gaussians, capture, Bags.of(views, lambda view: masks)
 
 
 def _squares(size: int, least: int) -> Iterator[np.ndarray]:
@@ -352,9 +396,10 @@ def _points(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return points, np.stack(waves, axis=1).astype(np.float32), np.ones(count, np.float32)
 
 
-def _tree(count: int) -> tuple[Call, int]:
+def _tree(count: int, blocks: int = 1) -> tuple[Call, int]:
     given = _points(count)
-    return lambda: build_hierarchy(*given, HierarchyConfig(linkage="average")), 1
+    config = HierarchyConfig(linkage="average", blocks=blocks)
+    return lambda: build_hierarchy(*given, config), 1
 
 
 def _metrics() -> tuple[Call, int]:

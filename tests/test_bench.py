@@ -64,7 +64,7 @@ def test_bench_names_what_it_does_not_have(capsys):
 
 def test_every_case_runs_on_small_inputs(monkeypatch):
     monkeypatch.setattr(bench, "COUNT", 500)
-    monkeypatch.setattr(bench, "FEATURE_STEPS", 2)
+    monkeypatch.setattr(bench, "STEPS", 2)
     monkeypatch.setattr(bench, "VIEWS", 1)
     monkeypatch.setattr(bench, "_points", lambda count, points=bench._points: points(2000))
     monkeypatch.setattr(bench, "median_ms", lambda call: [call(), 1.0][1])
@@ -72,4 +72,9 @@ def test_every_case_runs_on_small_inputs(monkeypatch):
     times = bench.run_bench(say=lines.append)
     assert len(times) == len(bench.cases()) == len(lines)
     kinds = ("rasterize", "blend weights", "feature step", "ultrametric", "tree over 1M", "cut")
+    kinds += (
+        "fit step, photo of 1600x1067 by windows",
+        "clean borders",
+        "tree over 100k Gaussians in",
+    )
     assert all(any(name.startswith(kind) for name in times) for kind in kinds)

@@ -238,8 +238,7 @@ def _bright(values: Shaped[np.ndarray, "H W"], lossy: bool) -> Bool[np.ndarray, 
     if values.dtype.kind == "f":
         values = np.nan_to_num(values, nan=0, posinf=0, neginf=0)
         return (values > values.max(initial=0) / 2) & (values > 0)
-    values = values.astype(np.int64)
-    return values > max(0, values.max(initial=0)) // 2
+    return values > max(0, int(values.max(initial=0))) // 2
 
 
 def _indexed(image: Image.Image) -> Bool[np.ndarray, "H W"]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Shaped
+from scipy.ndimage import find_objects
 
 from splat_uff.capture.mask_images import (
     has_negative,
@@ -28,6 +29,8 @@ from splat_uff.system.progress import notice
 MOST_JSON = 1 << 30
 MOST_PIXELS = 2**26
 """Maximum number of pixels in one array of label maps, all levels together."""
+MOST_COUNTED = 2**16
+"""Largest label up to which the labels of a map are counted one by one."""
 MOST_WORK = 2 * 10**10
 """Maximum of labels times pixels in one label map."""
 
@@ -224,7 +227,9 @@ def _split(
     labels: Shaped[np.ndarray, "H W"], path: Path, lifts: bool = False
 ) -> Iterator[Bool[np.ndarray, "H W"]]:
     """Yield a mask per label, except for 0, or if `lifts` is set, for -1."""
-    known = np.unique(labels)
+    few = labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() <= MOST_COUNTED
+    # Counting is many times faster than sorting, and a box than the whole picture.
+    known = np.flatnonzero(np.bincount(labels.ravel())) if few else np.unique(labels)
     if len(known) > MOST_MASKS or len(known) * labels.size > MOST_WORK:
         raise InputError(
             f"{path} has {len(known)} labels on {labels.shape[1]}x{labels.shape[0]} pixels; "
@@ -232,6 +237,10 @@ def _split(
             "reduce it to the size of the training images."
         )
     nothing = largest_of(labels.dtype)
+    boxes = find_objects(labels) if few else []
     for label in known.tolist():
         if label >= 0 and label != nothing if lifts else label > 0:
-            yield labels == label
+            box = boxes[label - 1] if few and label > 0 else (slice(None), slice(None))
+            mask = np.zeros(labels.shape, bool)
+            mask[box] = labels[box] == label
+            yield mask

@@ -5,9 +5,6 @@ from jaxtyping import Bool, Int, UInt8
 
 from splat_uff.system.records import array_record
 
-# Bytes of packed pixels that are unpacked at a time, to limit the memory for large masks.
-_CHUNK = 4096
-
 
 @array_record
 class MaskSet:
@@ -65,23 +62,34 @@ class Regions:
         count, pixels = len(masks), masks.height * masks.width
         if count == 0 or pixels == 0:
             return Regions(np.zeros((count, min(pixels, 1)), bool), np.zeros(pixels, np.int32))
-        keys, starts, last = [], [], None
-        for first in range(0, masks.packed.shape[1], _CHUNK):
-            bits = np.unpackbits(masks.packed[:, first : first + _CHUNK], axis=1)
-            bits = bits[:, : pixels - 8 * first]  # Padding of the last byte is no pixel.
-            key = np.packbits(bits, axis=0)
-            new = np.ones(key.shape[1], bool)
-            new[1:] = (key[:, 1:] != key[:, :-1]).any(axis=0)
-            new[0] = last is None or bool((key[:, 0] != last).any())
-            last = key[:, -1]
-            keys.append(key[:, new].T)
-            starts.append(np.flatnonzero(new) + 8 * first)
-        runs = np.ascontiguousarray(np.concatenate(keys))
-        whole = runs.view([("", np.uint8)] * runs.shape[1]).ravel()
-        _, firsts, region = np.unique(whole, return_index=True, return_inverse=True)
-        members = np.unpackbits(runs[firsts].T, axis=0, count=count).astype(bool)
-        lengths = np.diff(np.append(np.concatenate(starts), pixels))
-        return Regions(members, np.repeat(region.ravel().astype(np.int32), lengths))
+        changed = np.zeros(masks.packed.shape[1], np.uint8)
+        changed[0] = 0x80  # The first pixel begins a run.
+        for row in masks.packed:
+            before = row >> 1  # Each pixel's neighbour to the left, in reading order.
+            before[1:] |= row[:-1] << 7
+            before[0] |= row[0] & 0x80
+            changed |= row ^ before
+        starts = np.flatnonzero(np.unpackbits(changed, count=pixels))
+        members, region = _unique_columns(masks.at(starts))
+        lengths = np.diff(np.append(starts, pixels))
+        return Regions(members, np.repeat(region.astype(np.int32), lengths))
+
+
+def _unique_columns(
+    bits: Bool[np.ndarray, "M C"],
+) -> tuple[Bool[np.ndarray, "M U"], Int[np.ndarray, "C"]]:
+    """Distinct columns in lexicographic order, and the place of each column among them."""
+    rows = np.packbits(bits.T, axis=1)
+    words = np.zeros((len(rows), -(-rows.shape[1] // 8) * 8), np.uint8)
+    words[:, : rows.shape[1]] = rows
+    # Numbers sort much faster than strings of bytes; the first byte counts most.
+    words = words.view(">u8").astype(np.uint64)
+    order = np.lexsort(words.T[::-1])
+    new = np.ones(len(order), bool)
+    new[1:] = (words[order[1:]] != words[order[:-1]]).any(axis=1)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.cumsum(new) - 1
+    return bits[:, order[new]], place
 
 
 @array_record

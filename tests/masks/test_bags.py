@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from splat_uff.masks import records
 from splat_uff.masks.bags import Bags, mask_counts
 from splat_uff.masks.records import MaskSet, Regions
 from splat_uff.masks.tree import build_tree
@@ -42,8 +41,7 @@ def test_mask_counts_of_plain_lists():
 @pytest.mark.parametrize(
     ("count", "height", "width"), [(0, 3, 5), (1, 7, 9), (9, 24, 24), (40, 1, 3)]
 )
-def test_regions_are_the_pixels_in_the_same_masks(monkeypatch, count, height, width):
-    monkeypatch.setattr(records, "_CHUNK", 3)
+def test_regions_are_the_pixels_in_the_same_masks(count, height, width):
     rng = np.random.default_rng(count)
     masks = rng.random((count, height, width)).round(1) < 0.4
     masks[1:2] = masks[:1]
