@@ -1,6 +1,6 @@
 """Scores of a run's Gaussians and tree on the held-out views."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -98,13 +98,11 @@ def evaluate(
     depths = read_depths(capture)
     if depths is not None:
         metrics["depth_error"] = _depth_errors(capture, gaussians, depths)
-    if any(len(masks) for masks, _ in val_masks):
-        views = track(capture.val, "explain", len(capture.val))
-        best = explain_masks((see(view.camera) for view in views), (bag for bag, _ in val_masks))
-        metrics["explained"] = float(best.mean())
     known = [view for view in capture.val if view.truth is not None]
+    maps = _see_truths(known, see)
+    if any(len(masks) for masks, _ in val_masks):
+        metrics["explained"] = _explained(capture, (bag for bag, _ in val_masks), maps, see)
     if known:
-        maps = np.stack([see(scored_camera(view)) for view in track(known, "labels", len(known))])
         truths = [view.truth for view in known if view.truth is not None]
         metrics |= click_scores(maps, truths, seed, config.clicks)
         metrics |= {"granularities": len(np.unique(cuts, axis=0))}
@@ -114,6 +112,33 @@ def evaluate(
             metrics["ratios"] = ceiling_ratios(metrics)
         metrics |= _masks_scores(val_masks, truths, seed, config.clicks)
     return Evaluation(metrics, cuts)
+
+
+def _see_truths(
+    known: Sequence[View], see: Callable[[Camera], Int[np.ndarray, "K H W"]]
+) -> Int[np.ndarray, "V K H W"]:
+    """Label maps of views with ground truth, at its size; an empty array if there are none."""
+    if not known:
+        return np.empty((0, 0, 0, 0), np.int16)
+    return np.stack([see(scored_camera(view)) for view in track(known, "labels", len(known))])
+
+
+def _explained(
+    capture: Capture,
+    bags: Iterable[MaskSet],
+    maps: Int[np.ndarray, "V K H W"],
+    see: Callable[[Camera], Int[np.ndarray, "K H W"]],
+) -> float:
+    """Mean IoU of the masks with the best segments, at the size of the photos.
+
+    Label maps of ground truth are used where every photo has one of its own size.
+    """
+    sizes = {(view.camera.height, view.camera.width) for view in capture.val}
+    if len(maps) == len(capture.val) and sizes == {maps.shape[2:]}:
+        shown = iter(maps)
+    else:
+        shown = (see(view.camera) for view in capture.val)
+    return float(explain_masks(track(shown, "explain", len(capture.val)), bags).mean())
 
 
 def _image_scores(capture: Capture, gaussians: Gaussians) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """The contrastive fit: one feature per Gaussian from the masks of all views; geometry is fixed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ def fit_features(
     config: FeaturesConfig,
     *,
     seed: int,
-    tree: SceneTree | None = None,
+    tree: SceneTree | Callable[[], SceneTree | None] | None = None,
     device: str = "cpu",
     hooks: Hooks = Hooks(),
 ) -> Float[np.ndarray, "N D"]:
@@ -53,9 +53,9 @@ def fit_features(
         bags: Masks and mask tree of each training view.
         config: Settings of the fit.
         seed: Seed of all draws of the stage; every step draws from a stream of its own.
-        tree: Tree that the masks of all photos agree on, used for the start and as the scene's
-            tree. Without it, features start from noise and the loss on the scene's tree is left
-            out; if that was the only loss, average linkage of pixels replaces it.
+        tree: Tree that the masks of all photos agree on, or a function that makes it. Without one,
+            features start from noise and the loss on the scene's tree is left out; if that was the
+            only loss, average linkage of pixels replaces it.
         device: Device of the tensors: `cpu` or `cuda`.
         hooks: Checkpoint, log of the losses, and observer.
 
@@ -66,14 +66,14 @@ def fit_features(
         InputError: If no view has a mask, or both similarity losses have weight 0.
     """
     _check(bags, config)
+    samples = Samples(views, bags, config, seed=seed)
+    tree = tree() if callable(tree) else tree  # Needs all views, which `Samples` has seen.
     features = Features(*_first(views.num_gaussians, config, tree, seed), device=device)
     state, step = hooks.checkpoint.restore({"step", *features.state()}), 0
     if state is not None:
         features.restore(state)
         step = int(state["step"])
-    in_scene = _scene_of(tree, state, config)
-    refresh = config.ultrametric_refresh
-    samples = Samples(views, bags, config, seed=seed)
+    in_scene, refresh = _scene_of(tree, state, config), config.ultrametric_refresh
     with one_thread(), progress_bar("features", config.steps, done=step) as bar:
         while step < config.steps:
             if in_scene is not None and refresh and step % refresh == 0:

@@ -47,6 +47,8 @@ LEAST_SHARE = 1e-3
 """Share up to which a mask is taken not to contain a Gaussian."""
 PHOTO_AREA = 200**2
 """Area in pixels to which every photo is scaled when areas of masks are compared."""
+MOST_PARTS = 8
+"""Most threads that sort a photo's blend weights, since each has a counter for every Gaussian."""
 PART = 256
 """Number of points that one thread processes at a time."""
 
@@ -234,8 +236,9 @@ def _shares(
     runs, lists = np.nonzero(members.T)
     list_starts = np.searchsorted(runs, np.arange(members.shape[1] + 1))
     starts, runs, weights = _by_column(
-        matrix.indptr, matrix.indices, matrix.data, run_of, _columns(matrix)
-    )
+        matrix.indptr, matrix.indices, matrix.data, run_of, _columns(matrix),
+        min(torch.get_num_threads(), MOST_PARTS),
+    )  # fmt: skip
     seen = _seen(chosen, starts, weights)
     points = np.flatnonzero(seen >= LEAST_SEEN)
     given = chosen[points], starts, runs, weights, seen[points], list_starts, lists, len(members)
@@ -265,16 +268,10 @@ def _counts(tree: MaskTree, shares: Float[np.ndarray, "M"]) -> Float[np.ndarray,
 
 
 def _runs(masks: MaskSet) -> tuple[Int[np.ndarray, "_"], Bool[np.ndarray, "M R"]]:
-    """Runs of row-major pixels in the same masks: run of each pixel, and masks of each run.
-
-    There are far fewer runs than pixels, and finding them takes a few operations on packed bits.
-    """
-    before = masks.packed >> 1
-    before[:, 1:] |= masks.packed[:, :-1] << 7
-    changes = np.bitwise_or.reduce(masks.packed ^ before, axis=0)
-    first = np.unpackbits(changes, count=masks.height * masks.width)
-    first[:1] = 1
-    return np.cumsum(first, dtype=np.int32) - 1, masks.at(np.flatnonzero(first))
+    """Runs of row-major pixels in the same masks: run of each pixel, and masks of each run."""
+    starts = masks.run_starts()
+    lengths = np.diff(np.append(starts, masks.height * masks.width))
+    return np.repeat(np.arange(len(starts), dtype=np.int32), lengths), masks.at(starts)
 
 
 def grouped_shares(
@@ -304,23 +301,36 @@ def grouped_shares(
     return means[which], counted[which], trust.astype(np.float32), which
 
 
-@njit(**_options)
+@njit(parallel=True, **_options)
 @no_type_check
-def _by_column(starts, columns, weights, run_of, count):
-    """Start, pixel runs and weights of each of `count` columns, in rising order of pixels."""
+def _by_column(starts, columns, weights, run_of, count, parts):
+    """Start, pixel runs and weights of each of `count` columns, in rising order of pixels.
+
+    Each of `parts` stretches of pixels is counted and then written by a thread of its own.
+    """
+    pixels = len(starts) - 1
+    ends = (np.arange(parts + 1) * pixels) // parts
+    cursors = np.zeros((parts, count), np.int64)
+    for part in prange(parts):
+        for e in range(starts[ends[part]], starts[ends[part + 1]]):
+            cursors[part, columns[e]] += 1
     column_starts = np.zeros(count + 1, np.int64)
-    for e in range(starts[-1]):
-        column_starts[columns[e] + 1] += 1
-    column_starts = np.cumsum(column_starts)
-    cursor = column_starts[:-1].copy()
-    runs = np.empty(column_starts[-1], np.int32)
-    ordered = np.empty(column_starts[-1], np.float32)
-    for pixel in range(len(starts) - 1):
-        run = run_of[pixel]
-        for e in range(starts[pixel], starts[pixel + 1]):
-            at = cursor[columns[e]]
-            cursor[columns[e]] = at + 1
-            runs[at], ordered[at] = run, weights[e]
+    total = 0
+    for column in range(count):
+        for part in range(parts):
+            before = total
+            total += cursors[part, column]
+            cursors[part, column] = before
+        column_starts[column + 1] = total
+    runs = np.empty(total, np.int32)
+    ordered = np.empty(total, np.float32)
+    for part in prange(parts):
+        for pixel in range(ends[part], ends[part + 1]):
+            run = run_of[pixel]
+            for e in range(starts[pixel], starts[pixel + 1]):
+                at = cursors[part, columns[e]]
+                cursors[part, columns[e]] = at + 1
+                runs[at], ordered[at] = run, weights[e]
     return column_starts, runs, ordered
 
 

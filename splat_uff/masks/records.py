@@ -41,6 +41,20 @@ class MaskSet:
         """Whether each mask contains each of some flattened pixels, without unpacking the rest."""
         return (self.packed[:, pixels >> 3] >> (7 - (pixels & 7)).astype(np.uint8)) & 1 != 0
 
+    def run_starts(self) -> Int[np.ndarray, "R"]:
+        """First pixels of the runs of row-major pixels that lie in the same masks.
+
+        There are far fewer runs than pixels, and finding them takes a few operations on packed
+        bits.
+        """
+        changed = np.zeros(self.packed.shape[1], np.uint8)
+        for row in self.packed:
+            before = row >> 1  # The pixel before each.
+            before[1:] |= row[:-1] << 7
+            changed |= row ^ before
+        changed[:1] |= 0x80
+        return np.flatnonzero(np.unpackbits(changed, count=self.height * self.width))
+
 
 @array_record
 class Regions:
@@ -62,14 +76,7 @@ class Regions:
         count, pixels = len(masks), masks.height * masks.width
         if count == 0 or pixels == 0:
             return Regions(np.zeros((count, min(pixels, 1)), bool), np.zeros(pixels, np.int32))
-        changed = np.zeros(masks.packed.shape[1], np.uint8)
-        changed[0] = 0x80  # The first pixel begins a run.
-        for row in masks.packed:
-            before = row >> 1  # Each pixel's neighbour to the left, in reading order.
-            before[1:] |= row[:-1] << 7
-            before[0] |= row[0] & 0x80
-            changed |= row ^ before
-        starts = np.flatnonzero(np.unpackbits(changed, count=pixels))
+        starts = masks.run_starts()
         members, region = _unique_columns(masks.at(starts))
         lengths = np.diff(np.append(starts, pixels))
         return Regions(members, np.repeat(region.astype(np.int32), lengths))

@@ -143,7 +143,7 @@ def refit(
     start = time.perf_counter()
     features = fit_features(
         scene.views, scene.bags, settings.features, seed=settings.seed,
-        tree=tree_for_features(scene, settings), device=scene.device,
+        tree=lambda: tree_for_features(scene, settings), device=scene.device,
     )  # fmt: skip
     hierarchy = grow_tree(scene, features, settings)
     return features, hierarchy, time.perf_counter() - start

@@ -179,7 +179,7 @@ def fit_features(training: Training, scene: FrozenScene) -> Float[np.ndarray, "N
             training.clock.observer.gaussians(scene.gaussians)
             features = features_fit.fit_features(
                 scene.views, scene.bags, settings.features, seed=settings.seed,
-                tree=tree_for_features(scene, settings), device=training.device,
+                tree=lambda: tree_for_features(scene, settings), device=training.device,
                 hooks=training.hooks("features"),
             )  # fmt: skip
             save_arrays(
