@@ -46,18 +46,29 @@ def explain_masks(
 
 
 def _best_ious(maps: Int[np.ndarray, "K P"], masks: MaskSet) -> Float[np.ndarray, "M"]:
-    """Best IoU with each mask of one view; pixels in the same masks are counted together."""
+    """Best IoU with each mask of one view; runs of pixels in the same segments and masks count
+    together."""
     regions = Regions.of(masks)
     areas = regions.members @ regions.sizes
     members = csr_matrix(regions.members[areas > 0], dtype=np.int64)
     areas = areas[areas > 0, None]
     best = np.zeros(len(areas))
-    for labels in maps:
+    starts = _run_starts(regions.of_pixel, maps)
+    lengths, region = np.diff(np.append(starts, maps.shape[1])), regions.of_pixel[starts]
+    for labels in maps[:, starts]:
         shape = (regions.members.shape[1], int(labels.max(initial=0)) + 1)
-        ones = np.ones(labels.size, np.int64)
-        pixels = csr_matrix((ones, (regions.of_pixel, labels)), shape=shape)
+        pixels = csr_matrix((lengths, (region, labels)), shape=shape)
         joint = csr_matrix(members @ pixels).toarray()[:, 1:]
-        sizes = np.bincount(labels, minlength=shape[1])[1:]
+        sizes = np.bincount(labels, lengths, minlength=shape[1])[1:]
         ious = joint / np.maximum(sizes + areas - joint, 1)
         best = np.maximum(best, ious.max(axis=1, initial=0))
     return best
+
+
+def _run_starts(region: Int[np.ndarray, "P"], maps: Int[np.ndarray, "K P"]) -> Int[np.ndarray, "R"]:
+    """First pixels of runs that lie in one region and in one segment of every cut."""
+    changed = np.ones(len(region), bool)
+    changed[1:] = region[1:] != region[:-1]
+    for labels in maps:
+        changed[1:] |= labels[1:] != labels[:-1]
+    return np.flatnonzero(changed)

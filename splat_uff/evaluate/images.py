@@ -1,6 +1,8 @@
 """PSNR and SSIM of renderings against photos."""
 
+import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from jaxtyping import Float
@@ -91,10 +93,10 @@ def ssim(image: Float[np.ndarray, "H W 3"], reference: Float[np.ndarray, "H W 3"
             f"{2 * SSIM_RADIUS + 1} a side."
         )
     x, y = image.astype(np.float64), reference.astype(np.float64)
-    mean_x, mean_y = _blur(x), _blur(y)
-    variance_x = _blur(x * x) - mean_x**2
-    variance_y = _blur(y * y) - mean_y**2
-    covariance = _blur(x * y) - mean_x * mean_y
+    with ThreadPoolExecutor(min(5, os.cpu_count() or 1)) as pool:
+        mean_x, mean_y, xx, yy, xy = pool.map(_blur, (x, y, x * x, y * y, x * y))
+    variance_x, variance_y = xx - mean_x**2, yy - mean_y**2
+    covariance = xy - mean_x * mean_y
     c1, c2 = 0.01**2, 0.03**2
     similarity = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
         (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)

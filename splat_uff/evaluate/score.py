@@ -32,7 +32,7 @@ from splat_uff.evaluate.levels import Undefined
 from splat_uff.geometry.cameras import Camera
 from splat_uff.hierarchy.build import Hierarchy
 from splat_uff.hierarchy.dendrogram import cut, cut_into, height_of, segment_counts
-from splat_uff.hierarchy.labels import Votes, blended_votes, label_maps, nearest_votes
+from splat_uff.hierarchy.labels import Parties, Votes, blended_votes, label_maps, nearest_votes
 from splat_uff.hierarchy.natural import describe_levels
 from splat_uff.hierarchy.segments import largest_first, numbered
 from splat_uff.masks.records import MaskSet, MaskTree
@@ -84,9 +84,10 @@ def evaluate(
             them; takes longer.
     """
     cuts = make_cuts(hierarchy, config)
+    parties = Parties.of(cuts)
 
     def see(camera: Camera) -> Int[np.ndarray, "K H W"]:
-        return label_view(gaussians, hierarchy, camera, cuts, config)
+        return label_view(gaussians, hierarchy, camera, parties, config)
 
     metrics: dict[str, Any] = {
         "num_gaussians": len(gaussians),
@@ -214,10 +215,10 @@ def label_view(
     gaussians: Gaussians,
     hierarchy: Hierarchy,
     camera: Camera,
-    cuts: Int[np.ndarray, "K N"],
+    cuts: Int[np.ndarray, "K N"] | Parties,
     config: EvaluateConfig,
 ) -> Int[np.ndarray, "K H W"]:
-    """Label maps of what a camera sees."""
+    """Label maps of what a camera sees, in each of the given cuts."""
     votes: Votes
     if config.labels == "nearest":
         votes = nearest_votes(gaussians, camera, hierarchy.shaping)
@@ -284,7 +285,7 @@ def ceiling_scores(
     """
     known = [view for view in capture.val if view.truth is not None]
     trained = [view for view in capture.train if view.truth is not None]
-    labels = oracle_labels(gaussians, trained or known)
+    labels = Parties.of(oracle_labels(gaussians, trained or known))
 
     def see(camera: Camera) -> Int[np.ndarray, "3 H W"]:
         return label_maps(blended_votes(gaussians, camera), labels)

@@ -5,6 +5,7 @@ from pathlib import Path
 from splat_uff.capture.rotated import read_rotated
 from splat_uff.evaluate.layout import PUBLISHED_ANGLE, write_layout
 from splat_uff.evaluate.score import cut_heights, label_view, make_cuts, scored_camera
+from splat_uff.hierarchy.labels import Parties
 from splat_uff.run.open import open_run
 from splat_uff.system.errors import InputError
 from splat_uff.system.progress import track
@@ -32,8 +33,9 @@ def write_labels(path: Path, output: Path) -> int:
     cameras = [scored_camera(view) for view in run.capture.val]
     cameras += [view.camera for view in read_rotated(run.capture, PUBLISHED_ANGLE) or []]
     cuts = make_cuts(run.hierarchy, config)
+    parties = Parties.of(cuts)
     maps = [
-        label_view(run.gaussians, run.hierarchy, camera, cuts, config)
+        label_view(run.gaussians, run.hierarchy, camera, parties, config)
         for camera in track(cameras, "labels", len(cameras))
     ]
     write_layout(output, maps, cut_heights(run.hierarchy, config))

@@ -32,7 +32,7 @@ from splat_uff.formats.ply import write_ply
 from splat_uff.gaussians.precision import NO_ORIGIN
 from splat_uff.gaussians.similarity import move_table
 from splat_uff.gaussians.source import centres_of
-from splat_uff.hierarchy.labels import blended_votes, label_maps
+from splat_uff.hierarchy.labels import Parties, blended_votes, label_maps
 from splat_uff.hierarchy.segments import largest_first
 from splat_uff.run.node_names import read_names
 from splat_uff.run.open import Run, check_segments
@@ -281,11 +281,11 @@ def _write_labels(job: _Job, place: Path) -> None:
         (place / f"labels_{each.level}").mkdir()
     if not job.levels:
         return
-    stacked = np.stack([each.labels[job.kept] for each in job.levels])
+    parties = Parties.of(np.stack([each.labels[job.kept] for each in job.levels]))
     gaussians = run.gaussians.subset(torch.from_numpy(job.kept))
     for view in track(views, "labels", len(views)):
         with run.rendering:
-            maps = label_maps(blended_votes(gaussians, scored_camera(view)), stacked)
+            maps = label_maps(blended_votes(gaussians, scored_camera(view)), parties)
         for each, shown in zip(job.levels, maps, strict=True):
             write_label_pngs(
                 place / f"labels_{each.level}", view.name, shown, each.colours,

@@ -18,9 +18,12 @@ from splat_uff.hierarchy.votes import Votes
 from splat_uff.render import Gaussians, blend_weights
 from splat_uff.system import kernels
 from splat_uff.system.errors import InputError
+from splat_uff.system.records import array_record
 
 OPAQUE = 0.5
 """Accumulated opacity below which a pixel belongs to no segment."""
+MIXER = np.uint64(0x9E3779B97F4A7C15)
+"""Odd number by which labels are mixed into one key."""
 NEAREST_VOTERS = 5
 """Number of nearest voters, the paper's k_query (docs/method.md, "Labels in a view")."""
 NEAREST_REACH = 5e-3
@@ -111,36 +114,44 @@ def label_map(
     return label_maps(blended_votes(gaussians, camera), labels[None])[0]
 
 
-def label_maps(votes: Votes, labels: Int[np.ndarray, "K N"]) -> Int[np.ndarray, "K H W"]:
+@array_record
+class Parties:
+    """Gaussians with equal labels in each of K labellings, which vote as one.
+
+    Nested cuts of a tree have a few hundred parties.
+    """
+
+    labels: Int[np.ndarray, "K A"]
+    """Labels of each party, int32."""
+    of_gaussian: Int[np.ndarray, "N"]
+    """Party of each Gaussian, int32."""
+
+    @staticmethod
+    def of(labels: Int[np.ndarray, "K N"]) -> "Parties":
+        """Find the parties; worth doing once for many views of the same labellings."""
+        labels = labels.astype(np.int32)
+        keys = np.zeros(labels.shape[1], np.uint64)
+        for row in labels:
+            keys = keys * MIXER + row.astype(np.uint64)
+        _, first, party = np.unique(keys, return_index=True, return_inverse=True)
+        if any((row != row[first][party]).any() for row in labels):  # Unequal labels share a key.
+            _, first, party = np.unique(labels, axis=1, return_index=True, return_inverse=True)
+        return Parties(labels[:, first], party.reshape(-1).astype(np.int32))
+
+
+def label_maps(votes: Votes, labels: Int[np.ndarray, "K N"] | Parties) -> Int[np.ndarray, "K H W"]:
     """Label maps for K labellings of the Gaussians at once; 0 is no segment.
 
     Among labels with equal votes, the first one wins: the nearest, or the one in front.
     """
-    parties, party = _parties(labels.astype(np.int32))
+    found = labels if isinstance(labels, Parties) else Parties.of(labels)
     if kernels.numba_computes(votes.device):
-        maps = _count_votes(
-            votes.starts, votes.voters, votes.weights, votes.covered.ravel(), party, parties
-        )
+        covered = votes.covered.ravel()
+        rows = votes.starts, votes.voters, votes.weights
+        maps = _count_votes(*rows, covered, found.of_gaussian, found.labels)
     else:
-        maps = count_votes_by_torch(votes, party, parties)
+        maps = count_votes_by_torch(votes, found.of_gaussian, found.labels)
     return maps.reshape(-1, *votes.covered.shape)
-
-
-def _parties(
-    labels: Int[np.ndarray, "K N"],
-) -> tuple[Int[np.ndarray, "K A"], Int[np.ndarray, "N"]]:
-    """Parties of Gaussians with equal labels in all labellings, which vote as one.
-
-    Returns the labels of each party and the party of each Gaussian. Nested cuts of a tree have a
-    few hundred parties.
-    """
-    columns = np.ascontiguousarray(labels.T)
-    numbers: dict[bytes, int] = {}
-    keys = columns.view(np.dtype((np.void, columns.itemsize * columns.shape[1]))).ravel().tolist()
-    party = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int32)
-    parties = np.zeros((len(labels), len(numbers)), np.int32)
-    parties[:, party] = labels
-    return parties, party
 
 
 @njit(parallel=True, cache=True, error_model="numpy", boundscheck=False)

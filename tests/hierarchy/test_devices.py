@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from splat_uff.hierarchy import consensus_torch
-from splat_uff.hierarchy.labels import _parties, label_maps
+from splat_uff.hierarchy.labels import Parties, label_maps
 from splat_uff.hierarchy.labels_torch import count_votes_by_torch
 from splat_uff.hierarchy.votes import Votes
 from splat_uff.system import kernels
@@ -95,8 +95,8 @@ def test_label_maps_agree(device, whole, seed, labellings, at_once):
     votes = random_votes(rng, device, whole=whole)
     labels = rng.integers(0, 4, (labellings, 12))
     ours = label_maps(Votes(votes.starts, votes.voters, votes.weights, votes.covered), labels)
-    parties, party = _parties(labels.astype(np.int32))
-    theirs = count_votes_by_torch(votes, party, parties, at_once=at_once)
+    found = Parties.of(labels)
+    theirs = count_votes_by_torch(votes, found.of_gaussian, found.labels, at_once=at_once)
     assert (ours.reshape(theirs.shape) == theirs).all()
 
 
@@ -115,8 +115,8 @@ def test_no_votes_give_no_labels():
     votes = Votes(
         np.zeros(5, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), np.ones((2, 2), bool)
     )
-    parties, party = _parties(np.array([[1, 2]], np.int32))
-    assert not count_votes_by_torch(votes, party, parties).any()
+    found = Parties.of(np.array([[1, 2]]))
+    assert not count_votes_by_torch(votes, found.of_gaussian, found.labels).any()
 
 
 def test_torch_is_needed_nowhere_on_the_cpu(monkeypatch):

@@ -6,6 +6,8 @@ import torch
 
 from splat_uff.geometry.cameras import camera_from_opengl
 from splat_uff.hierarchy.labels import (
+    MIXER,
+    Parties,
     Votes,
     blended_votes,
     label_map,
@@ -74,3 +76,14 @@ def test_labels_may_be_renumbered():
     votes = blended_votes(gaussians, camera)
     first, second = label_maps(votes, np.stack([labels, 7 * labels]))
     assert (second == 7 * first).all()
+
+
+@pytest.mark.parametrize("mixer", [MIXER, np.uint64(0), np.uint64(1)])
+@pytest.mark.parametrize("labellings", [1, 2, 5])
+def test_parties_have_the_labels_of_their_gaussians(monkeypatch, mixer, labellings):
+    """Also where a poor mixer gives Gaussians with other labels the same key."""
+    monkeypatch.setattr("splat_uff.hierarchy.labels.MIXER", mixer)
+    labels = np.random.default_rng(0).integers(0, 4, (labellings, 100))
+    parties = Parties.of(labels)
+    assert (parties.labels[:, parties.of_gaussian] == labels).all()
+    assert parties.labels.shape[1] == len(np.unique(labels, axis=1).T)
