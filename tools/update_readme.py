@@ -41,6 +41,7 @@ FIT = ROOT / "benchmarks" / "fit.json"
 GROWTH = ROOT / "benchmarks" / "growth.json"
 BATCH = ROOT / "benchmarks" / "batch.json"
 BLOCKS = ROOT / "benchmarks" / "blocks.json"
+WINDOWS = ROOT / "benchmarks" / "windows.json"
 SPEED = ROOT / "benchmarks" / "speed.json"
 PARTS = ROOT / "benchmarks" / "parts.json"
 BASELINES = ROOT / "benchmarks" / "baselines.json"
@@ -130,6 +131,7 @@ def parts() -> dict[str, str]:
         "segmenters": segmenters_table(json.loads(SEGMENTERS.read_text(encoding="utf-8-sig"))),
         "growth": growth_table(json.loads(GROWTH.read_text(encoding="utf-8-sig"))),
         "blocks": blocks_table(json.loads(BLOCKS.read_text(encoding="utf-8-sig"))),
+        "windows": windows_table(json.loads(WINDOWS.read_text(encoding="utf-8-sig"))),
         "borders": borders_table(json.loads(BORDERS.read_text(encoding="utf-8-sig"))),
         "borders-rise": borders_rise(json.loads(BORDERS.read_text(encoding="utf-8-sig"))),
         "batch": batch_table(json.loads(BATCH.read_text(encoding="utf-8-sig"))),
@@ -610,7 +612,7 @@ def batch_table(record: dict[str, Any]) -> str:
 def growth_table(record: dict[str, Any]) -> str:
     """Seconds by stage and peak memory of each training, and the slopes along each axis."""
     stages = ("gaussians", "features", "hierarchy", "evaluate", "total")
-    head = ("Gaussians", "photos", "masks a photo", *stages, "peak, GB", "found: parts, houses")
+    head = ("Gaussians", "photos", "masks a photo", "reading", *stages, "peak, GB", "found")
     lines = [row(head), row(["---"] * len(head))]
     seen = set()
     for entry in record["rows"]:
@@ -620,7 +622,9 @@ def growth_table(record: dict[str, Any]) -> str:
         seen.add(str(case))
         width, height = case["width"], round(case["width"] / 1.5)
         cells = (f"{case['gaussians']:,}", f"{case['views']} of {width} x {height}")
-        seconds = [f"{entry['seconds'][stage]:.0f}" for stage in stages]
+        spent = entry["seconds"]
+        seconds = [f"{spent['capture'] + spent['masks']:.0f}"]
+        seconds += [f"{spent[stage]:.0f}" for stage in stages]
         found = f"{entry['found']['parts']:.3f}, {entry['found']['houses']:.3f}"
         masks = f"{entry['masks_per_photo']:.0f}"
         lines.append(row([*cells, masks, *seconds, f"{entry['peak_gb']:.1f}", found]))
@@ -653,6 +657,21 @@ def blocks_table(record: dict[str, Any]) -> str:
         lines.append(row([*numbers, f"{entry['seconds']:.0f}", f"{entry['memory_gb']:.1f}"]))
     command = "`python benchmarks/blocks.py RUNS --output benchmarks/blocks.json`"
     return "\n".join([*lines, "", f"{command}. {measured(record)}"])
+
+
+def windows_table(record: dict[str, Any]) -> str:
+    """Trainings whose steps look at windows, beside those whose steps look at whole photos."""
+    head = ("scene, size", "a step sees", "PSNR", "NC", "gaussians, s", "total, s", "forecast")
+    lines = [row(head), row(["---"] * len(head))]
+    for entry in record["rows"]:
+        seconds = entry["seconds"]
+        scores = (f"{entry['psnr']:.2f}", NONE if entry["nc"] is None else f"{entry['nc']:.3f}")
+        spent = (f"{seconds['gaussians']:.0f}", f"{seconds['total']:.0f}")
+        sight = f"a window of {entry['most']:,} pixels" if entry["windows"] else "the whole photo"
+        error = f"{entry['forecast_error']:+.0%}"
+        lines.append(row([f"{entry['scene']}, {entry['size']}", sight, *scores, *spent, error]))
+    command = "`python benchmarks/windows.py SCENES --output benchmarks/windows.json`"
+    return "\n".join([*lines, "", f"{command}. {measured(record['rows'][-1])}"])
 
 
 def fit_table(record: dict[str, Any]) -> str:

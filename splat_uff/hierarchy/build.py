@@ -31,6 +31,8 @@ Opinions = Callable[[Int[np.ndarray, "P"]], Consensus]
 FEATURES = 1.5
 """Length that opposite features add to an edge; photos that disagree add 1. Measured in
 docs/research/tree.md."""
+MOST_EDGES = 2**20
+"""Most edges whose features are compared at a time."""
 COLOUR = 0.1
 """Length that a colour difference of 1 (in `sh0`) adds to an edge if there are no features."""
 
@@ -168,9 +170,12 @@ def _grow_by_both(
 ) -> tuple[Int[np.ndarray, "P"], Merges, float]:
     """Superpoints and their merges by consensus and features, and the consensus's share."""
 
+    def cosines(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        return (unit[sources] * unit[targets]).sum(axis=1)
+
     def lengths(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        cosines = (unit[sources] * unit[targets]).sum(axis=1)
-        return 1 - consensus.along_edges(sources, targets) + FEATURES * (1 - cosines) / 2
+        apart = FEATURES * (1 - _in_parts(cosines, sources, targets)) / 2
+        return 1 - consensus.along_edges(sources, targets) + apart
 
     group = _grow(points, lengths, config)
     share = config.consensus_share
@@ -191,7 +196,19 @@ def _grow(
 def _feature_distances(
     features: Float[np.ndarray, "P D"], sources: np.ndarray, targets: np.ndarray
 ) -> Float[np.ndarray, "E"]:
-    return np.linalg.norm(features[sources] - features[targets], axis=1)
+    def distances(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(features[sources] - features[targets], axis=1)
+
+    return _in_parts(distances, sources, targets)
+
+
+def _in_parts(
+    measure: Lengths, sources: Int[np.ndarray, "E"], targets: Int[np.ndarray, "E"]
+) -> Float[np.ndarray, "E"]:
+    """Measure some edges at a time, since both ends' features of all would take gigabytes."""
+    starts = range(0, max(1, len(sources)), MOST_EDGES)
+    parts = [slice(start, start + MOST_EDGES) for start in starts]
+    return np.concatenate([measure(sources[part], targets[part]) for part in parts])
 
 
 def _shaping(

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from splat_uff.report.curves import Curves, draw_curve
@@ -100,8 +99,8 @@ class _Slider:
     """Natural levels, in the form of `metrics.json`."""
     marks: Sequence[int]
     """Place nearest to each natural level."""
-    stacks: Sequence[tuple[str, list[Float[np.ndarray, "H W 3"]]]]
-    """Name of each view with its pictures, one for every place."""
+    stacks: Sequence[tuple[str, list[str]]]
+    """Name of each view with its pictures as URIs, one for every place."""
 
 
 def _template(name: str) -> Any:
@@ -160,7 +159,10 @@ def _slider(report: Report) -> _Slider | None:
         stacks=[
             (
                 view.name,
-                [paint(*each) for each in zip(view.labels, report.colours, strict=True)][::-1],
+                [
+                    data_uri(paint(labels, table))
+                    for labels, table in zip(view.labels, report.colours, strict=True)
+                ][::-1],
             )
             for view in report.views[:4]
         ],
