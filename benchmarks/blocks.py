@@ -4,7 +4,8 @@
 
 Features and tree of finished runs on built-in scenes are made again with superpoints in one and
 four blocks, and scored. Memory is that of superpoints alone, in processes of their own: on a
-surface of a million and of two million points, with edges measured by colour.
+surface of a million and of two million points, with edges measured by colour; it is measured if no
+run is given or the file does not exist. Rows of other runs stay in the file.
 """
 
 import argparse
@@ -42,20 +43,33 @@ def main() -> None:
     if options.surface:
         print(json.dumps(surface(*options.surface)))
         return
-    record: dict[str, Any] = {**measured_here(), "trees": [], "memory": []}
+    known = options.output.exists()
+    record: dict[str, Any] = json.loads(options.output.read_text("utf-8")) if known else {}
+    trees_known = {_case(row): row for row in record.get("trees", [])}
+    if not options.runs or not known:
+        record = {**measured_here(), "trees": record.get("trees", []), "memory": []}
+        measure_memory(record, options.output)
+    for folder in options.runs:
+        for row in trees(folder):
+            print(json.dumps(row), flush=True)
+            trees_known[_case(row)] = row
+            write_json(options.output, {**record, "trees": list(trees_known.values())})
+
+
+def measure_memory(record: dict[str, Any], output: Path) -> None:
+    """Add seconds and memory of superpoints alone to the record, and write it."""
     for number in NUMBERS:
         for blocks in BLOCKS:
-            own = ["--output", str(options.output), "--surface", str(number), str(blocks)]
+            own = ["--output", str(output), "--surface", str(number), str(blocks)]
             command = [sys.executable, __file__, *own]
             said = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
             record["memory"].append(json.loads(said.splitlines()[-1]))
             print(said, end="", flush=True)
-            write_json(options.output, record)
-    for folder in options.runs:
-        for row in trees(folder):
-            record["trees"].append(row)
-            print(json.dumps(row), flush=True)
-            write_json(options.output, record)
+            write_json(output, record)
+
+
+def _case(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["scene"], row["size"], row["seed"], row["blocks"]
 
 
 def surface(number: int, blocks: int) -> dict[str, Any]:
@@ -92,7 +106,7 @@ def trees(folder: Path) -> list[dict[str, Any]]:
         hierarchy = replace(settings.hierarchy, blocks=blocks)
         _, found, seconds = refit(scene, replace(settings, hierarchy=hierarchy))
         row = {"scene": run.provenance.scene, "size": settings.size, "seed": settings.seed}
-        row |= {"blocks": blocks, "seconds": round(seconds, 1)}
+        row |= {"blocks": blocks, "seconds": round(seconds, 1), **measured_here()}
         rows.append(row | scores(run, run.gaussians, found))
     return rows
 

@@ -614,14 +614,16 @@ def growth_table(record: dict[str, Any]) -> str:
     stages = ("gaussians", "features", "hierarchy", "evaluate", "total")
     head = ("Gaussians", "photos", "masks a photo", "reading", *stages, "peak, GB", "found")
     lines = [row(head), row(["---"] * len(head))]
-    seen = set()
+    seen, elsewhere, machine = set(), "", record["rows"][0]["machine"]
     for entry in record["rows"]:
-        case = entry["case"]
-        if str(case) in seen:  # The standard case is on every axis.
+        case, same = entry["case"], entry["machine"] == machine
+        if (str(case), same) in seen:  # The standard case is on every axis.
             continue
-        seen.add(str(case))
+        seen.add((str(case), same))
+        mark = "" if same else " *"
+        elsewhere = elsewhere if same else f" \\* on another machine: {measured(entry)}"
         width, height = case["width"], round(case["width"] / 1.5)
-        cells = (f"{case['gaussians']:,}", f"{case['views']} of {width} x {height}")
+        cells = (f"{case['gaussians']:,}{mark}", f"{case['views']} of {width} x {height}")
         spent = entry["seconds"]
         seconds = [f"{spent['capture'] + spent['masks']:.0f}"]
         seconds += [f"{spent[stage]:.0f}" for stage in stages]
@@ -635,10 +637,10 @@ def growth_table(record: dict[str, Any]) -> str:
         numbers = [f"{slopes[name]:.2f}" for name in (*stages, "peak memory")]
         lines.append(row([words.get(axis, "Gaussians"), *numbers]))
     command = "`python benchmarks/growth.py --output benchmarks/growth.json`"
-    newest = record["rows"][-1]
-    others = sorted({entry["commit"] for entry in record["rows"]} - {newest["commit"]})
+    here = [entry for entry in record["rows"] if entry["machine"] == machine]
+    others = sorted({entry["commit"] for entry in here} - {here[-1]["commit"]})
     earlier = f" Some rows: commit {', '.join(others)}." if others else ""
-    return "\n".join([*lines, "", f"{command}. {measured(newest)}{earlier}"])
+    return "\n".join([*lines, "", f"{command}. {measured(here[-1])}{earlier}{elsewhere}"])
 
 
 def blocks_table(record: dict[str, Any]) -> str:
@@ -656,7 +658,8 @@ def blocks_table(record: dict[str, Any]) -> str:
         numbers = [f"{entry[name]:,}" for name in ("points", "blocks", "superpoints")]
         lines.append(row([*numbers, f"{entry['seconds']:.0f}", f"{entry['memory_gb']:.1f}"]))
     command = "`python benchmarks/blocks.py RUNS --output benchmarks/blocks.json`"
-    return "\n".join([*lines, "", f"{command}. {measured(record)}"])
+    trees = commits_of([tree for tree in record["trees"] if tree["blocks"] == 1])
+    return "\n".join([*lines, "", f"{command}. Trees: {trees}. Memory: {measured(record)}"])
 
 
 def windows_table(record: dict[str, Any]) -> str:
