@@ -129,7 +129,8 @@ def largest_of(kind: str | np.dtype) -> int | None:
     """Largest value of an unsigned Pillow mode or NumPy type, which stores -1; None if signed."""
     if isinstance(kind, str):
         return 255 if kind == "L" else 2**16 - 1 if kind in SIXTEEN_BIT else None
-    return int(np.iinfo(kind).max) if kind in (np.uint8, np.uint16) else None
+    few = kind.kind == "u" and kind.itemsize <= 2  # In any order of bytes.
+    return int(np.iinfo(kind).max) if few else None
 
 
 def has_negative(labels: Shaped[np.ndarray, "*S"], most: int | None) -> bool:

@@ -227,8 +227,10 @@ def _split(
     labels: Shaped[np.ndarray, "H W"], path: Path, lifts: bool = False
 ) -> Iterator[Bool[np.ndarray, "H W"]]:
     """Yield a mask per label, except for 0, or if `lifts` is set, for -1."""
+    nothing = largest_of(labels.dtype)
     few = labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() <= MOST_COUNTED
     # Counting is many times faster than sorting, and a box than the whole picture.
+    labels = labels.astype(np.int32) if few else labels
     known = np.flatnonzero(np.bincount(labels.ravel())) if few else np.unique(labels)
     if len(known) > MOST_MASKS or len(known) * labels.size > MOST_WORK:
         raise InputError(
@@ -236,7 +238,6 @@ def _split(
             f"expected at most {MOST_MASKS}, and {MOST_WORK // labels.size} at that size, so "
             "reduce it to the size of the training images."
         )
-    nothing = largest_of(labels.dtype)
     boxes = find_objects(labels) if few else []
     for label in known.tolist():
         if label >= 0 and label != nothing if lifts else label > 0:

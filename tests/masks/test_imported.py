@@ -110,6 +110,26 @@ def test_label_maps_of_one_level_are_one_map(tmp_path):
     assert [len(masks) for masks, _ in import_masks(tmp_path, CAPTURE)] == [2, 2]
 
 
+@pytest.mark.parametrize("kind", ["u1", "i1", ">u2", "<i4", ">i4", "u8", "i8", "f4", "?"])
+def test_label_maps_may_have_any_type_of_number(kind, tmp_path):
+    labels = (blocks()[0] * (1 if kind == "?" else 5)).astype(kind)
+    for view in VIEWS:
+        np.save(tmp_path / f"{view.name}.npy", labels)
+    for masks, _ in import_masks(tmp_path, CAPTURE):
+        assert (masks.unpack() == blocks()[0]).all()
+
+
+@pytest.mark.parametrize("kind", ["u1", "<u2", ">u2"])
+def test_the_largest_unsigned_label_is_nothing_in_any_order_of_bytes(kind, tmp_path):
+    labels = np.where(blocks()[0], 1, np.where(blocks()[1], 0, -1)).astype(kind)
+    for view in VIEWS:
+        np.save(tmp_path / f"{view.name}.npy", labels)
+    for masks, _ in import_masks(tmp_path, CAPTURE):
+        assert {mask.tobytes() for mask in masks.unpack()} == {
+            mask.tobytes() for mask in blocks()[:2]
+        }
+
+
 def bad_text(content):
     return lambda folder: (folder / "a.json").write_text(content)
 
