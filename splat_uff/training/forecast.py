@@ -1,8 +1,9 @@
 """A forecast of the time that a training takes, made after the first steps of the fit.
 
-A step's time is a sum of a part for the pixels of a photo and a part for the Gaussians, of which
-there are few at first. Their ratio, and what the stages after the fit take, were measured on one
-machine (docs/research/growth.md); the first steps say how fast this one is.
+A step's time is a constant, a part for the pixels that it looks at, a part for all Gaussians, and
+one for those in its window; there are few Gaussians at first. The ratios of these parts, and of what
+the stages after the fit take, were measured (docs/research/growth.md); the first steps say how fast
+this machine is.
 """
 
 import time
@@ -19,8 +20,10 @@ from splat_uff.system.progress import notice
 
 FIRST, LAST = 20, 60
 """Steps between which the time is taken; those before may compile kernels."""
-STEP_PIXEL, STEP_GAUSSIAN = 1.0e-7, 3.0e-7
-"""Seconds of a step of the fit for each pixel and for each Gaussian, on the measured machine."""
+STEP = 5.8e-3
+"""Seconds of any step of the fit, on the measured machine."""
+STEP_PIXEL, STEP_GAUSSIAN, STEP_SHOWN = 0.9e-7, 1.4e-7, 3.8e-7
+"""Further seconds of a step for each pixel, for each Gaussian, and for each in the window."""
 GROWTH = 0.15, 0.57
 """Shares of the steps between which the number of Gaussians grows."""
 VIEW_PIXEL, VIEW_GAUSSIAN = 6.7e-7, 7.0e-7
@@ -75,7 +78,8 @@ class Work:
 
     def step(self, number: float) -> float:
         """Seconds of one step of the fit with so many Gaussians, on the measured machine."""
-        return STEP_PIXEL * self.step_pixels + STEP_GAUSSIAN * number
+        shown = number * self.step_pixels / self.pixels
+        return STEP + STEP_PIXEL * self.step_pixels + STEP_GAUSSIAN * number + STEP_SHOWN * shown
 
     def fit_after(self, done: int) -> float:
         """Seconds of the fit from a step on."""
