@@ -1,9 +1,9 @@
 """A forecast of the time that a training takes, made after the first steps of the fit.
 
 A step's time is a constant, a part for the pixels that it looks at, a part for all Gaussians, and
-one for those in its window; there are few Gaussians at first. How these parts, and what the stages
-after the fit take, compare was measured (docs/research/growth.md); the first steps say how fast this
-machine is.
+one for those in its window; there are few Gaussians at first. How these parts compare, and what the
+stages after the fit take beside them, was measured (docs/research/growth.md); the first steps say
+how fast this machine is.
 """
 
 import time
