@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splat_uff.masks import records
 from splat_uff.masks.records import MaskSet
 from splat_uff.masks.tree import build_tree, minimal_parents
 
@@ -47,13 +46,6 @@ def test_build_tree_is_strict_and_acyclic_at_any_thresholds(seed, p_in, p_iou):
     for _ in range(len(masks)):
         chains = np.minimum(chains @ found.inside.astype(int), 1)
     assert not chains.any()  # A chain longer than there are masks would be a cycle.
-
-
-def test_build_tree_does_not_depend_on_the_chunks(monkeypatch):
-    masks = MaskSet.of(random_boxes(np.random.default_rng(0), 20))
-    whole = build_tree(masks)
-    monkeypatch.setattr(records, "_CHUNK", 5)
-    assert (build_tree(masks).inside == whole.inside).all()
 
 
 @pytest.mark.parametrize("count", [0, 1])
