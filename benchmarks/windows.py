@@ -21,7 +21,7 @@ from typing import Any
 
 from splat_uff.gaussians.config import GaussiansConfig
 from splat_uff.scenes.catalogue import RECIPES
-from splat_uff.system.errors import told_in_one_line
+from splat_uff.system.errors import InputError, told_in_one_line
 from splat_uff.system.files import write_json
 from splat_uff.system.machine import measured_here
 from splat_uff.training import forecast, stages
@@ -42,6 +42,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     options, flags = parser.parse_known_args()
     flags = [each for each in flags if each != "--"]
+    for scene in options.scenes:
+        if scene not in RECIPES and not Path(scene).is_dir():
+            raise InputError(f"{scene} is neither a built-in scene nor a folder; pass one of them.")
     rows = json.loads(options.output.read_text("utf-8"))["rows"] if options.output.exists() else []
     with tempfile.TemporaryDirectory() as scratch:
         train("toy", 64, [], Path(scratch) / "toy")  # Compiles kernels, and is not counted.

@@ -35,10 +35,10 @@ def find_views(folder: Path) -> list[Path]:
 
 
 def read_partnet(folder: Path, *, size: int = 400, memory: Memory | None = None) -> Capture:
-    """Read renderings of PartNet, which have a folder `view-XX` for each view.
+    """Read renderings of PartNet, which have a folder `view-NN` for each view.
 
     It holds the pose (`meta.txt`), the photo (`shape-rgb.png`, H x W RGB) and a mask of each part
-    (`part-XXX.png`, H x W). `meta.txt` has rotations about z, y and x in degrees and a radius; the
+    (`part-NNN.png`, H x W). `meta.txt` has rotations about z, y and x in degrees and a radius; the
     camera stands at twice that radius and looks at the origin, +x up, with a field of view of 50
     degrees. Pixels that no part covers are the background, which is black; parts are the true
     objects and together form one collection. Every eighth view is held out.
