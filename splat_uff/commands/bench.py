@@ -12,7 +12,7 @@ def bench(
     only: str = "",
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
-    """Time every stage on fixed synthetic inputs; takes about two minutes.
+    """Time every stage on fixed synthetic inputs; takes some minutes.
 
     Args:
         output: JSON file to write the times to.
