@@ -66,11 +66,12 @@ def attempts(output, name):
 
 
 def in_the_middle(output, name):
-    """The process that trains a capture, once it has taken steps and saved them; else None."""
+    """The process that trains a capture, once it has saved and noted a step; else None."""
     state = Notes.of(output, name).read()
     saved = (output / name / "checkpoint" / "gaussians.npz").exists()
     under_way = saved and not (output / name / "gaussians.ply").exists()
-    return state.attempts[-1].process if under_way and state.attempts else None
+    noted = state.attempts and state.attempts[-1].first_step  # Noted after the step is saved.
+    return state.attempts[-1].process if under_way and noted else None
 
 
 def finished(output, names):
