@@ -27,6 +27,7 @@ from splat_uff.geometry.neighbours import find_nearest
 from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.consensus import Consensus
+from splat_uff.hierarchy.opinions import Opinion
 from splat_uff.masks.bags import Bags
 from splat_uff.masks.records import MaskSet
 from splat_uff.render import Gaussians
@@ -167,7 +168,10 @@ def build(gaussians: Gaussians, cameras: list[Camera], bags: Bags, memory: Memor
 
     def opinions(chosen: np.ndarray) -> Consensus:
         views = FrozenViews(gaussians, cameras)
-        return Consensus.of(views, bags, chosen, memory=memory)
+        asked = [
+            Opinion.of(views.matrix(view), bag, memory=memory) for view, bag in enumerate(bags)
+        ]
+        return Consensus.of(asked, chosen, count)
 
     largest = np.ones(count, np.float32)
     config = HierarchyConfig(linkage="consensus")

@@ -23,7 +23,7 @@ from splat_uff.features.linkage import Merges
 from splat_uff.geometry.neighbours import find_nearest
 from splat_uff.hierarchy import build
 from splat_uff.hierarchy.config import HierarchyConfig
-from splat_uff.hierarchy.consensus import LEAST_GROUP, Opinion, _group_sums, merge_by_ratio
+from splat_uff.hierarchy.consensus import LEAST_GROUP, _group_sums, merge_by_ratio
 from splat_uff.hierarchy.dendrogram import Dendrogram
 from splat_uff.hierarchy.graph import find_outliers, neighbour_graph
 from splat_uff.hierarchy.labels import blended_votes, label_maps
@@ -245,17 +245,12 @@ class Trial:
         if key not in self._edges:
             sources, targets = neighbour_graph(self.means[self.shaping], k=choice.neighbours)
             total, weight = np.zeros(len(sources)), np.zeros(len(sources))
-            row = np.empty(self.consensus.num_points, np.int64)
             for view in self.heard:
-                opinion = self.consensus.opinions[view]
-                points, seen = opinion.points.load(), opinion.seen.load()
-                row[:] = -1
-                row[points] = np.arange(len(points))
+                said = self.consensus.load(self.consensus.opinions[view])
                 _add_edges(
-                    row, sources, targets, opinion.starts.load(), opinion.masks.load(),
-                    opinion.shares.load(), _trust(seen, choice.edge_cap, choice.root),
-                    self.counts(view, choice.masks),
-                    choice.least_masked, total, weight,
+                    said.rows(self.consensus.num_points), sources, targets, said.starts,
+                    said.masks, said.shares, _trust(said.seen, choice.edge_cap, choice.root),
+                    self.counts(view, choice.masks), choice.least_masked, total, weight,
                 )  # fmt: skip
             self._edges = {key: (sources, targets, total, weight)}
         return next(iter(self._edges.values()))
@@ -281,8 +276,7 @@ class Trial:
         pixels = np.zeros(count)
         kind = {"product": PRODUCT, "min/max": LEAST_MOST}.get(choice.alike, COMMON)
         for view in self.heard:
-            opinion = self.consensus.opinions[view]
-            sums, seen = group_sums(opinion, group, count)
+            sums, seen = self.group_sums(view, group, count)
             pixels += seen
             means = sums / np.maximum(seen, 1e-12)[:, None]
             counts = self.counts(view, choice.masks)
@@ -298,6 +292,14 @@ class Trial:
         total += np.tril(total, -1).T
         weight += np.tril(weight, -1).T
         return total, weight, pixels
+
+    def group_sums(self, view: int, group: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Weight of each superpoint in each mask of a photo, and in all."""
+        said = self.consensus.load(self.consensus.opinions[view])
+        of_row = np.where(said.points >= 0, group[said.points], count)
+        sums = np.zeros((count + 1, len(said.counts)))
+        _group_sums(of_row, said.starts, said.masks, said.shares, said.seen, sums)
+        return sums[:count], np.bincount(of_row, said.seen, minlength=count + 1)[:count]
 
     def counts(self, view: int, masks: str) -> np.ndarray:
         """What each mask of a photo counts, 1 on average."""
@@ -320,7 +322,8 @@ class Trial:
                 self.heard = sorted(set(everything) - set(half))
                 group, merges = self.superpoints(CHOICES[KEPT])
                 for view in half:
-                    found[view] = _best_nodes(self.consensus.opinions[view], group, merges)
+                    sums = self.group_sums(view, group, int(group.max()) + 1)
+                    found[view] = _best_nodes(*sums, merges)
             self.heard, self._explained = everything, found
         return self._explained
 
@@ -332,17 +335,8 @@ class Trial:
         return 1 - np.log(np.maximum(areas, 1)) / np.log(self.pixels)
 
 
-def group_sums(opinion: Opinion, group: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of each superpoint in each mask of a photo, and in all."""
-    of_row, seen, counts = group[opinion.points.load()], opinion.seen.load(), opinion.counts.load()
-    lists = opinion.starts.load(), opinion.masks.load(), opinion.shares.load()
-    sums = _group_sums(of_row, *lists, seen, np.zeros((count, len(counts))))
-    return sums, np.bincount(of_row, seen, minlength=count)
-
-
-def _best_nodes(opinion: Opinion, group: np.ndarray, merges: Merges) -> np.ndarray:
+def _best_nodes(sums: np.ndarray, seen: np.ndarray, merges: Merges) -> np.ndarray:
     """The best IoU, in blended pixels of a photo, of each of its masks with any node."""
-    sums, seen = group_sums(opinion, group, int(group.max()) + 1)
     whole = sums.sum(axis=0)
     best = (sums / np.maximum(seen[:, None] + whole - sums, 1e-9)).max(axis=0)
     for left, right in zip(merges.lefts, merges.rights, strict=True):

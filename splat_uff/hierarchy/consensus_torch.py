@@ -19,7 +19,6 @@ def shares_in_masks(
     matrix: csr_matrix,
     run_of: Int[np.ndarray, "_"],
     members: Bool[np.ndarray, "M R"],
-    chosen: Int[np.ndarray, "P"],
     least: tuple[float, float],
     device: str,
 ) -> tuple[
@@ -38,23 +37,23 @@ def shares_in_masks(
         matrix: Blend weights [pixels, N] of the photo.
         run_of: Run of each pixel.
         members: Whether each run lies in each mask.
-        chosen: Indices of the points' Gaussians.
-        least: Blend weight from which a point is seen, and share up to which it is 0.
+        least: Blend weight from which a Gaussian is seen, and share up to which it is 0.
         device: Device that computes.
 
     Returns:
-        Points that are seen, their blend weight, the start of each point's shares, and the mask and
-        size of each share.
+        Gaussians that are seen, their blend weight, the start of each one's shares, and the mask
+        and size of each share.
     """
-    points, runs, weights = _entries(matrix, run_of, chosen, device)
-    total = torch.zeros(len(chosen), dtype=torch.float64, device=device)
-    total.index_add_(0, points, weights)
+    assert matrix.shape is not None
+    gaussians, runs, weights = _entries(matrix, run_of, device)
+    total = torch.zeros(int(matrix.shape[1]), dtype=torch.float64, device=device)
+    total.index_add_(0, gaussians, weights)
     seen = torch.nonzero(total >= least[0])[:, 0]
     row = torch.full_like(total, -1, dtype=torch.int64)
     row[seen] = torch.arange(len(seen), device=device)
-    kept = row[points] >= 0
+    kept = row[gaussians] >= 0
     size = len(seen), members.shape[1]
-    places = torch.stack([row[points[kept]], runs[kept]])
+    places = torch.stack([row[gaussians[kept]], runs[kept]])
     table = torch.sparse_coo_tensor(places, weights[kept], size, check_invariants=False).coalesce()
     (rows, columns), values = table.indices(), table.values()
     by_run = torch.from_numpy(members.T.astype(np.float64)).to(device)
@@ -72,15 +71,14 @@ def shares_in_masks(
         masks.append(torch.nonzero(inside)[:, 1])
         shares.append(share[inside])
     found = seen, total[seen], _starts(_joined(counts)), _joined(masks), _joined(shares)
-    points, weight, starts, inside, share = (each.cpu().numpy() for each in found)
-    return points, weight, starts, inside, share.astype(np.float32)
+    gaussians, weight, starts, inside, share = (each.cpu().numpy() for each in found)
+    return gaussians, weight, starts, inside, share.astype(np.float32)
 
 
 def edge_sums(
     opinion: tuple[np.ndarray, ...],
     sources: Int[Tensor, "E"],
     targets: Int[Tensor, "E"],
-    num_points: int,
     limits: tuple[float, float],
 ) -> tuple[Float[Tensor, "E"], Float[Tensor, "E"]]:
     """Trust times soft Jaccard index of the points of each edge in one photo, and the trust.
@@ -89,16 +87,14 @@ def edge_sums(
     found by bisection.
 
     Args:
-        opinion: Arrays of an `Opinion`: points, seen, starts, masks, shares, counts.
+        opinion: Row of each point, -1 if it is not seen, and arrays of an `Opinion`: seen, starts,
+            masks, shares, counts.
         sources: First point of each edge.
         targets: Second point of each edge.
-        num_points: Number of points in all photos.
         limits: Sum of shares below which there is no opinion, and weight that counts in full.
     """
-    points, seen, starts, masks, shares, counts = _moved(opinion, sources.device)
-    row = torch.full((num_points,), -1, dtype=torch.int64, device=sources.device)
-    row[points] = torch.arange(len(points), device=sources.device)
-    owner = torch.repeat_interleave(torch.arange(len(points), device=row.device), starts.diff())
+    row, seen, starts, masks, shares, counts = _moved(opinion, sources.device)
+    owner = torch.repeat_interleave(torch.arange(len(seen), device=row.device), starts.diff())
     sums = torch.zeros_like(seen).index_add_(0, owner, counts[masks] * shares)
     total, weight = (torch.zeros_like(sources, dtype=torch.float64) for _ in range(2))
     keys = owner * len(counts) + masks
@@ -120,19 +116,19 @@ def edge_sums(
 
 
 def group_sums(
-    opinion: tuple[np.ndarray, ...], group: Int[Tensor, "P"], count: int
+    opinion: tuple[np.ndarray, ...], count: int, device: str
 ) -> tuple[Float[Tensor, "G M"], Float[Tensor, "G"]]:
     """Sums of the shares of each superpoint's points, weighted by their blend weight, and of these.
 
     Args:
-        opinion: Arrays of an `Opinion`.
-        group: Superpoint of each point.
+        opinion: Superpoint of each row, and arrays of an `Opinion`: seen, starts, masks, shares,
+            counts.
         count: Number of superpoints.
+        device: Device that computes.
     """
-    points, seen, starts, masks, shares, counts = _moved(opinion, group.device)
-    of_row = group[points]
+    of_row, seen, starts, masks, shares, counts = _moved(opinion, torch.device(device))
     total = seen.new_zeros(count).index_add_(0, of_row, seen)
-    owner = torch.repeat_interleave(torch.arange(len(points), device=group.device), starts.diff())
+    owner = torch.repeat_interleave(torch.arange(len(seen), device=device), starts.diff())
     sums = seen.new_zeros(count * len(counts))
     sums.index_add_(0, of_row[owner] * len(counts) + masks, shares * seen[owner])
     return sums.reshape(count, len(counts)), total
@@ -166,19 +162,15 @@ def add_groups(
 
 
 def _entries(
-    matrix: csr_matrix, run_of: np.ndarray, chosen: np.ndarray, device: str
+    matrix: csr_matrix, run_of: np.ndarray, device: str
 ) -> tuple[Int[Tensor, "E"], Int[Tensor, "E"], Float[Tensor, "E"]]:
-    """Point, run and weight of each blend weight of a point."""
-    assert matrix.shape is not None
-    pixels, count = len(matrix.indptr) - 1, int(matrix.shape[1])
-    place = torch.full((count,), -1, dtype=torch.int64, device=device)
-    place[torch.from_numpy(chosen).to(device)] = torch.arange(len(chosen), device=device)
+    """Gaussian, run and weight of each blend weight."""
+    pixels = len(matrix.indptr) - 1
     starts = torch.from_numpy(matrix.indptr.astype(np.int64)).to(device)
     run = torch.from_numpy(run_of.astype(np.int64)).to(device)
     runs = torch.repeat_interleave(run[:pixels], starts.diff())
-    points = place[torch.from_numpy(matrix.indices).to(device).long()]
-    kept = points >= 0
-    return points[kept], runs[kept], torch.from_numpy(matrix.data).to(device)[kept].double()
+    gaussians = torch.from_numpy(matrix.indices).to(device).long()
+    return gaussians, runs, torch.from_numpy(matrix.data).to(device).double()
 
 
 def _moved(opinion: tuple[np.ndarray, ...], device: torch.device) -> list[Tensor]:

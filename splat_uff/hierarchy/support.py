@@ -130,8 +130,9 @@ class _Said:
         spans = np.zeros((len(consensus.opinions), 5), np.int64)
         parts, begin = [], np.zeros(3, np.int64)
         for photo, opinion in enumerate(consensus.opinions):
-            shares, counted, trust, which = grouped_shares(opinion, group, count)
-            counts = opinion.counts.load()
+            heard = consensus.load(opinion)
+            shares, counted, trust, which = grouped_shares(heard, group, count)
+            counts = heard.counts
             rows[photo, which] = np.arange(len(which))
             spans[photo] = *begin, *shares.shape
             begin += len(which), shares.size, len(counts)

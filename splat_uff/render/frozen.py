@@ -1,6 +1,6 @@
 """Blend weights of many views of Gaussians with fixed geometry, computed once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import no_type_check
 
 import numpy as np
@@ -38,6 +38,9 @@ class FrozenViews:
         self._held: dict[int, csr_matrix] = {}
         self._largest = np.zeros(len(gaussians), np.float32)
         self._left = set(range(len(cameras)))
+        self.on_first: Callable[[int, csr_matrix], object] | None = None
+        """Function called with each view and its matrix when it is first computed, for work that
+        would otherwise compute those again for which there is no room."""
 
     def __len__(self) -> int:
         return len(self.cameras)
@@ -50,6 +53,8 @@ class FrozenViews:
         if view in self._left:
             self._left.remove(view)
             _raise(self._largest, matrix.indices, matrix.data)
+            if self.on_first is not None:
+                self.on_first(view, matrix)
         size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
         if self.memory.reserve(size):
             self._held[view] = matrix

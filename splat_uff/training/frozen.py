@@ -5,21 +5,23 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import csr_matrix
 
 from splat_uff.capture import Capture
 from splat_uff.features.fit import fit_features
 from splat_uff.features.scene_tree import SceneTree
 from splat_uff.hierarchy.build import Hierarchy, build_hierarchy, consensus_tree
 from splat_uff.hierarchy.consensus import Consensus
+from splat_uff.hierarchy.opinions import Opinion
 from splat_uff.hierarchy.support import STAGE as SUPPORT_STAGE
-from splat_uff.masks.bags import Bags
+from splat_uff.masks.bags import Bags, mask_counts
 from splat_uff.render import Gaussians
 from splat_uff.render.frozen import FrozenViews
 from splat_uff.run.masks import training_masks
 from splat_uff.run.open import Run
 from splat_uff.settings import TrainConfig
 from splat_uff.system.memory import Memory
-from splat_uff.system.progress import notice
+from splat_uff.system.progress import notice, track
 
 
 class FrozenScene:
@@ -44,7 +46,7 @@ class FrozenScene:
         self.gaussians, self.bags, self.device = gaussians, bags, device
         cameras = [view.camera for view in capture.train]
         self.views = FrozenViews(gaussians.to(device), cameras, memory)
-        self._asked: dict[bytes, Consensus] = {}
+        self._opinions: dict[int, Opinion] = {}
 
     @cached_property
     def means(self) -> Float[np.ndarray, "N 3"]:
@@ -61,23 +63,37 @@ class FrozenScene:
         """Largest blend weight of each Gaussian in any photo."""
         return self.views.largest_weights()
 
+    def ask_early(self) -> None:
+        """Collect the opinion of each photo as soon as its blend weights are computed.
+
+        This is for scenes whose consensus will be wanted: blend weights for which there is no room
+        are then computed once less.
+        """
+        self.views.on_first = self._ask
+
     def consensus(self, chosen: Int[np.ndarray, "P"]) -> Consensus:
         """Consensus of the photos on the given Gaussians (indices in rising order).
 
-        The last result is cached: features and tree use the same Gaussians.
+        The photos' opinions are kept, for the tree of the features and the final one.
         """
-        question = chosen.tobytes()
-        if question not in self._asked:
-            self._asked.clear()
-            memory = self.views.memory
-            self._asked[question] = Consensus.of(
-                self.views, self.bags, chosen, memory=memory, device=self.device
-            )
-        return self._asked[question]
+        with_masks = np.flatnonzero(mask_counts(self.bags)).tolist()
+        missing = [view for view in with_masks if view not in self._opinions]
+        for view in track(missing, "consensus", len(missing)):
+            self._ask(view, self.views.matrix(view))
+        opinions = [self._opinions[view] for view in with_masks]
+        return Consensus.of(opinions, chosen, self.views.num_gaussians, device=self.device)
 
     def forget(self) -> None:
-        """Clear the cached consensus, so that it is recomputed next time."""
-        self._asked.clear()
+        """Clear the photos' opinions, so that they are asked again next time."""
+        self._opinions.clear()
+
+    def _ask(self, view: int, matrix: csr_matrix) -> None:
+        """Collect the opinion of a photo, unless it is known or the photo has no masks."""
+        bag = self.bags[view]
+        if view not in self._opinions and len(bag[0]):
+            self._opinions[view] = Opinion.of(
+                matrix, bag, memory=self.views.memory, device=self.device
+            )
 
 
 def frozen_scene(run: Run, memory: Memory | None = None) -> FrozenScene:
@@ -96,9 +112,7 @@ def tree_for_features(scene: FrozenScene, settings: TrainConfig) -> SceneTree | 
         scene: Scene whose masks give the tree.
         settings: Settings of features and hierarchy.
     """
-    config = settings.features
-    in_loss = config.ultrametric_weight > 0 and config.ultrametric == "scene-tree"
-    if config.start != "consensus" and not in_loss:
+    if not _features_use_tree(settings):
         return None
     tree = consensus_tree(
         scene.means, scene.colours, scene.largest_weights, settings.hierarchy, scene.consensus
@@ -106,6 +120,17 @@ def tree_for_features(scene: FrozenScene, settings: TrainConfig) -> SceneTree | 
     if tree is None:
         notice("masks agree on no neighbouring Gaussians; features start from noise.")
     return tree
+
+
+def needs_consensus(settings: TrainConfig) -> bool:
+    """Whether features or tree will ask for the consensus of the photos' masks."""
+    return settings.hierarchy.linkage == "consensus" or _features_use_tree(settings)
+
+
+def _features_use_tree(settings: TrainConfig) -> bool:
+    config = settings.features
+    in_loss = config.ultrametric_weight > 0 and config.ultrametric == "scene-tree"
+    return config.steps > 0 and (config.start == "consensus" or in_loss)
 
 
 def grow_tree(

@@ -40,7 +40,7 @@ from splat_uff.system.portable import peak_memory
 from splat_uff.system.progress import notice
 from splat_uff.training.clock import Clock
 from splat_uff.training.forecast import Forecast, Work
-from splat_uff.training.frozen import FrozenScene, grow_tree, tree_for_features
+from splat_uff.training.frozen import FrozenScene, grow_tree, needs_consensus, tree_for_features
 from splat_uff.training.inputs import TrainInput, TrainOptions
 from splat_uff.training.kernels import FIT, REST
 
@@ -166,7 +166,10 @@ def see_scene(training: Training, gaussians: Gaussians) -> FrozenScene:
     if given.provenance.mask_source == CLASSICAL:
         with training.clock.stage("masks"):
             bags = gather_seen(gaussians, given.capture, CLASSICAL, memory=given.memory)
-    return FrozenScene(gaussians, given.capture, bags, given.memory, training.device)
+    scene = FrozenScene(gaussians, given.capture, bags, given.memory, training.device)
+    if needs_consensus(given.provenance.settings):
+        scene.ask_early()
+    return scene
 
 
 def fit_features(training: Training, scene: FrozenScene) -> Float[np.ndarray, "N D"]:

@@ -23,6 +23,7 @@ from splat_uff.features.scene_tree import (
 from splat_uff.hierarchy.build import consensus_tree
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.consensus import Consensus
+from splat_uff.hierarchy.opinions import Opinion
 from splat_uff.render.frozen import FrozenViews
 from splat_uff.system import kernels
 from tests.devices import DEVICES, pulled
@@ -122,9 +123,12 @@ def fitted(device, **settings):
         each.numpy().astype(np.float64)
         for each in (scene.gaussians.means, scene.gaussians.sh0[:, 0])
     )
+    opinions = [
+        Opinion.of(views.matrix(view), bag, device=device) for view, bag in enumerate(scene.bags)
+    ]
     tree = consensus_tree(
         means, colours, views.largest_weights(), HierarchyConfig(superpoints=6),
-        lambda chosen: Consensus.of(views, scene.bags, chosen, device=device),
+        lambda chosen: Consensus.of(opinions, chosen, len(means), device=device),
     )  # fmt: skip
     assert tree is not None
     config = FeaturesConfig(steps=8, pixels=200, pairs_per_group=16, dimension=8, **settings)

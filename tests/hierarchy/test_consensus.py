@@ -11,32 +11,20 @@ from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.consensus import (
     LEAST_GROUP,
     LEAST_MASKED,
-    LEAST_SEEN,
-    LEAST_SHARE,
     MOST_GROUP,
     MOST_SEEN,
-    PHOTO_AREA,
     Consensus,
-    _runs,
     merge_by_ratio,
 )
 from splat_uff.hierarchy.dendrogram import cut_into
+from splat_uff.hierarchy.opinions import LEAST_SEEN, LEAST_SHARE, PHOTO_AREA, Opinion, _runs
 from splat_uff.masks.records import MaskSet
 from splat_uff.masks.tree import build_tree
+from splat_uff.system import kernels
 from splat_uff.system.memory import Memory
 from tests.hierarchy.test_build import same_partition
 
 HEIGHT, WIDTH, POINTS = 6, 8, 30
-
-
-class Given:
-    """Views whose blend weights are known."""
-
-    def __init__(self, matrices):
-        self.matrices = matrices
-
-    def matrix(self, view):
-        return self.matrices[view]
 
 
 def bag(masks):
@@ -54,8 +42,16 @@ def random_scene(seed, views=5):
     return weights, bags
 
 
-def ask(weights, bags, **options):
-    return Consensus.of(Given(weights), bags, np.arange(POINTS), **options)
+def ask(weights, bags, chosen=None, *, memory=None, device="cpu"):
+    """Consensus of photos whose blend weights are known, by default on all Gaussians."""
+    opinions = [
+        Opinion.of(matrix, each, memory=memory, device=device)
+        for matrix, each in zip(weights, bags, strict=True)
+        if len(each[0])
+    ]
+    count = weights[0].shape[1]
+    chosen = np.arange(count) if chosen is None else chosen
+    return Consensus.of(opinions, chosen, count, device=device)
 
 
 def shares_of(matrix, masks):
@@ -225,9 +221,32 @@ def rows_of_parts():
         bags.append(bag(np.stack(masks).reshape(-1, 6, 8)))
 
     def opinions(chosen):
-        return Consensus.of(Given(views), bags, chosen)
+        return ask(views, bags, chosen)
 
     return means, part, opinions
+
+
+@pytest.mark.parametrize("by_numba", [True, False])
+def test_consensus_on_some_gaussians_is_that_on_all_of_them(by_numba, monkeypatch):
+    monkeypatch.setattr(kernels, "numba_computes", lambda device: by_numba)
+    weights, bags = random_scene(11)
+    rng = np.random.default_rng(11)
+    chosen = np.flatnonzero(rng.random(POINTS) < 0.6)
+    sources, targets = rng.integers(0, len(chosen), (2, 60))
+    group = rng.permutation(np.arange(len(chosen)) % 5)
+    some, everything = ask(weights, bags, chosen), ask(weights, bags)
+    np.testing.assert_array_equal(
+        some.along_edges(sources, targets),
+        everything.along_edges(chosen[sources], chosen[targets]),
+    )
+    # The others are a superpoint of their own, which comes last.
+    of_all = np.full(POINTS, 5)
+    of_all[chosen] = group
+    for one, all_ in zip(
+        some.between_groups(group), everything.between_groups(of_all), strict=True
+    ):
+        assert one.shape == (5, 5)
+        np.testing.assert_allclose(one, all_[:5, :5], rtol=1e-6)
 
 
 def test_nested_masks_in_every_view_give_exactly_their_tree():
@@ -259,7 +278,7 @@ def test_consensus_tree_is_none_where_no_photo_sees_two_neighbours():
     ones, colours = np.ones(48, np.float32), np.zeros((48, 3))
 
     def nothing(chosen):
-        return Consensus(len(chosen), [])
+        return Consensus.of([], chosen, len(chosen))
 
     config = HierarchyConfig(linkage="consensus", neighbours=4)
     assert consensus_tree(means, colours, ones, config, nothing) is None

@@ -1,5 +1,7 @@
 """The torch side of consensus and labels against numba's kernels."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from splat_uff.hierarchy import consensus_torch
 from splat_uff.hierarchy.labels import Parties, label_maps
 from splat_uff.hierarchy.labels_torch import count_votes_by_torch
+from splat_uff.hierarchy.opinions import Opinion
 from splat_uff.hierarchy.votes import Votes
 from splat_uff.system import kernels
 from tests.devices import DEVICES
@@ -34,7 +37,8 @@ def by_torch(monkeypatch):
 def assert_opinions_agree(ours, theirs):
     assert len(ours.opinions) == len(theirs.opinions)
     for one, other in zip(ours.opinions, theirs.opinions, strict=True):
-        for mine, yours in zip(one.load(), other.load(), strict=True):
+        for field in fields(Opinion):
+            mine, yours = (getattr(each, field.name).load() for each in (one, other))
             assert mine.dtype == yours.dtype
             np.testing.assert_allclose(mine, yours, rtol=1e-6)
 

@@ -1,5 +1,7 @@
 """Support of nodes: exact against trees built one by one, and laws of the bootstrap."""
 
+from dataclasses import replace
+
 import numba
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from splat_uff.hierarchy.build import build_hierarchy
 from splat_uff.hierarchy.config import HierarchyConfig
 from splat_uff.hierarchy.consensus import Consensus, merge_by_ratio
 from splat_uff.hierarchy.support import SAME, bootstrap_support, shared_nodes
-from tests.hierarchy.test_consensus import POINTS, Given, ask, bag, random_scene
+from tests.hierarchy.test_consensus import POINTS, ask, bag, random_scene
 
 GROUPS = 9
 GROUP = np.random.default_rng(5).permutation(np.arange(POINTS) % GROUPS)
@@ -45,7 +47,7 @@ def iou(one, two):
 def repeated(consensus, times):
     """Each photo as often as it was drawn."""
     opinions = [o for o, n in zip(consensus.opinions, times, strict=True) for _ in range(n)]
-    return Consensus(consensus.num_points, opinions)
+    return replace(consensus, opinions=opinions)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -110,7 +112,7 @@ def test_threads_and_rounds_change_nothing(monkeypatch):
 
 
 def test_without_photos_the_features_alone_are_drawn():
-    consensus = Consensus(POINTS, [])
+    consensus = Consensus.of([], np.arange(POINTS), POINTS)
     given = consensus, VECTORS, GROUP, 0.5, tree_of(consensus)
     found = bootstrap_support(*given, resamples=20, rng=np.random.default_rng(0))
     assert 0 < found.min() < 1
@@ -123,7 +125,7 @@ def scene(views):
         masks = [np.arange(48) // size == k for size in sizes for k in range(48 // size)]
         matrices.append(csr_matrix(np.eye(48, dtype=np.float32)))
         bags.append(bag(np.stack(masks).reshape(-1, 6, 8)))
-    return lambda chosen: Consensus.of(Given(matrices), bags, chosen)
+    return lambda chosen: ask(matrices, bags, chosen)
 
 
 def hierarchy_of(views, resamples=40, rng=True):
@@ -181,11 +183,11 @@ def test_trees_by_features_alone_have_no_support():
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_support_takes_very_few_gaussians(count):
     config = HierarchyConfig(linkage="consensus", neighbours=2)
-    views = Given([csr_matrix(np.eye(48, count, dtype=np.float32))])
+    views = [csr_matrix(np.eye(48, count, dtype=np.float32))]
     bags = [bag(np.ones((1, 6, 8), bool))]
     hierarchy = build_hierarchy(
         np.eye(count, 3), np.eye(count, 4, dtype=np.float32), np.ones(count, np.float32), config,
-        lambda chosen: Consensus.of(views, bags, chosen), rng=np.random.default_rng(0),
+        lambda chosen: ask(views, bags, chosen), rng=np.random.default_rng(0),
     )  # fmt: skip
     assert hierarchy.support is not None
     assert (hierarchy.support == 1).all()
