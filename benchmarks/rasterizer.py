@@ -183,46 +183,10 @@ def numba_step(size: int, given: dict[str, np.ndarray]) -> Callable[[], object]:
 # Variants of the kernel: what to write instead of what. A piece that is not there any more stops
 # the benchmark.
 
-EIGHT_LANES = [("load16", "load8"), ("fill16", "fill8")]
-CULL = """        chosen[count] = k  # Without a branch, which would be guessed wrong too often.
-        count += (
-            (boxes[k, 0] <= right)
-            & (boxes[k, 1] >= left)
-            & (boxes[k, 2] <= bottom)
-            & (boxes[k, 3] >= top)
-        )
-"""
-EXACT_CULL = """        if (
-            boxes[k, 0] <= right
-            and boxes[k, 1] >= left
-            and boxes[k, 2] <= bottom
-            and boxes[k, 3] >= top
-        ):
-            chosen[count] = k
-            count += _least(parameters, k * PARAMETERS, left, top, right, bottom) <= boxes[k, 4]
-"""
-BRANCH_CULL = EXACT_CULL.replace(
-    "_least(parameters, k * PARAMETERS, left, top, right, bottom) <= boxes[k, 4]", "1"
-)
-LEAST = '''
-
-@njit(**_options)
-@no_type_check
-def _least(parameters, p, left, top, right, bottom):
-    """The least of a Gaussian's quadratic form, an eighth of it, in a block."""
-    x, y = parameters[p + X], parameters[p + Y]
-    xx, xy, yy = parameters[p + XX], parameters[p + XY], parameters[p + YY]
-    near_x, near_y = min(max(x, left), right) - x, min(max(y, top), bottom) - y
-    along_y = min(max(-HALF * xy * near_x / yy, top - y), bottom - y)
-    along_x = min(max(-HALF * xy * near_y / xx, left - x), right - x)
-    one = xx * near_x * near_x + xy * near_x * along_y + yy * along_y * along_y
-    two = xx * along_x * along_x + xy * along_x * near_y + yy * near_y * near_y
-    return min(one, two) if near_x != ZERO or near_y != ZERO else ZERO
-
-
-@njit(**_options)
-@no_type_check
-def list_candidates('''
+EIGHT_LANES = [
+    ("load16", "load8"), ("fill16", "fill8"),
+    ("range(0, padded, 16)", "range(0, padded, 8)"), ("0xFFFF", "0xFF"),
+]  # fmt: skip
 EXP = '''
 
 @intrinsic
@@ -242,7 +206,7 @@ def exponential(typingctx, lanes):
 POLYNOMIAL = """        e = fused(fused(fused(fused(fused(E5, t, E4), t, E3), t, E2), t, E1), t, E0)
         e = e * e
         e = e * e
-        seen = parameters[p + OPACITY] * (e * e)
+        seen = item(parameters, OPACITY * padded + k) * (e * e)
 """
 DEALT = "tile = (turn % stretch) * threads + turn // stretch"
 FREE = '"boundscheck": False'
@@ -273,32 +237,40 @@ VARIANTS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "the compiler's exp": (
         "much slower: one call a lane",
         [("\n@intrinsic\ndef magnitude(", EXP + "\n\n@intrinsic\ndef magnitude("),
-         (POLYNOMIAL, "        seen = parameters[p + OPACITY] * exponential(_f(-8) * t)\n"),
-         ("import any_of, ", "import any_of, exponential, ")],
+         (POLYNOMIAL, "        e = exponential(_f(-8) * t)\n"
+          "        seen = item(parameters, OPACITY * padded + k) * e\n"),
+         ("    any_of,\n", "    any_of,\n    exponential,\n")],
     ),
     "no culling of blocks": (
         "slower: three in four blocks of a tile are missed",
-        [("(boxes[k, 0] <= right)", "(boxes[k, 0] <= _f(1e9))"), ("& (boxes[k, 1] >= left)", ""),
-         ("& (boxes[k, 2] <= bottom)", ""), ("& (boxes[k, 3] >= top)", "")],
+        [("bits_of(outside)", "bits_of(ey < ZERO)")],
     ),
-    "culling with a branch": (
-        "slower: wrongly guessed",
-        [(CULL, BRANCH_CULL)],
+    "culling by the box": (
+        "slower: a third more Gaussians to look at",
+        [("leftmost = x - fused(half_width, _height_factor(at * per_reach), slope * at)",
+          "leftmost = x - ex"),
+         ("rightmost = x + fused(half_width, _height_factor(at * per_reach), -(slope * at))",
+          "rightmost = x + ex")],
     ),
-    "culling by the ellipse": (
-        "faster: a fifth of the box is outside of it",
-        [(CULL, EXACT_CULL), ("def list_candidates(", "def list_candidates(parameters, "),
-         ("= list_candidates(boxes, x, y, chosen)",
-          "= list_candidates(parameters, boxes, x, y, chosen)"),
-         ("boxes = np.empty((length, 4), np.float32)", "boxes = np.empty((length, 5), np.float32)"),
-         ("        p = k * PARAMETERS\n        parameters[p + X]",
-          "        boxes[k, 4] = np.log(opacities[n] / ALPHA_MIN) * _f(1 / 8)\n"
-          "        p = k * PARAMETERS\n        parameters[p + X]"),
-         ("\n\n@njit(**_options)\n@no_type_check\ndef list_candidates(", LEAST)],
+    "blocks culled anew in the backward pass": (
+        "slower: the forward pass knows what each block blends",
+        [("length, parameters)\n        shades",
+          "length, parameters)\n        mark_reached(parameters, left, top, tile_size, words, "
+          "word_starts[tile])\n        shades")],
     ),
     "negative quadratic forms let through": (
-        "a little faster, but needles of float32 would bloom",
-        [("hit = (seen >= least) & positive", "hit = seen >= least")],
+        "as fast, but needles of float32 would bloom",
+        [("t = limited(fused(item(parameters, YY * padded + k) * dy, dy, t), EIGHTH_MAX)",
+          "t = fused(item(parameters, YY * padded + k) * dy, dy, t)\n"
+          "        t = select(t < EIGHTH_MAX, t, EIGHTH_MAX)")],
+    ),
+    "indices that may be negative": (
+        "slower: three more instructions for each number",
+        [("return builder.load(_element(context, builder, sig, args, _FLOAT))",
+          "index = builder.select(builder.icmp_signed('<', args[1], ir.Constant(args[1].type, 0)), "
+          "builder.add(args[1], builder.extract_value(args[0], 2)), args[1])\n"
+          "        place = _element(context, builder, sig, (args[0], index), _FLOAT)\n"
+          "        return builder.load(place)")],
     ),
     "tiles in one stretch a thread": (
         "as fast here, slower where the object is in one half of the image",
@@ -364,15 +336,19 @@ def blending_step(module, tile_size: int, size: int, given) -> Callable[[], obje
     from splat_uff.render.tiles import bin_into_tiles
 
     extents, values = extents_of(given), given["values"]
-    bins = bin_into_tiles(given["means2d"], extents, given["depths"], size, size, tile_size)
+    bins = bin_into_tiles(
+        given["means2d"], extents, given["depths"], size, size, tile_size, THREADS
+    )
+    listing = importlib.import_module(module.__name__.replace("blending", "listing"))
+    room = listing.room_for_bits(bins[0], tile_size)
     shapes = given["means2d"], given["conics"], given["opacities"], extents, values
     rows = np.arange(len(values), dtype=np.int32)
     image, alphas = np.empty_like(given["v_image"]), np.empty_like(given["v_alpha"])
 
     def call() -> None:
-        module.blend_forward(*shapes, rows, *bins[:2], tile_size, image, alphas, THREADS)
+        module.blend_forward(*shapes, rows, *bins[:2], *room, tile_size, image, alphas, THREADS)
         pulled = given["v_image"], given["v_alpha"], False, np.zeros_like(values)
-        module.blend_backward(*shapes, rows, *bins, tile_size, *pulled, THREADS)
+        module.blend_backward(*shapes, rows, *bins, *room, tile_size, *pulled, THREADS)
 
     return call
 

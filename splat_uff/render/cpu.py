@@ -4,7 +4,7 @@
 # Tuples of arrays are unpacked into the parameters of kernels, and pyright cannot count them.
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -85,7 +85,7 @@ def rasterize_on_cpu(
     binned = [
         bin_into_tiles(
             _array(means2d).reshape(-1, 2)[start:end], boxes[start:end],
-            _array(depths).reshape(-1)[start:end], frame.width, frame.height, tile_size,
+            _array(depths).reshape(-1)[start:end], frame.width, frame.height, tile_size, threads,
         )
         for start, end in pairwise(starts)
     ]  # fmt: skip
@@ -170,18 +170,21 @@ def pixel_weights(
         _array(gaussians.opacities), camera.cam_from_world[None], camera.K[None], 1,
         width, height, eps2d, NEAR, FAR, 0.0, gaussians.antialiased,
     )  # fmt: skip
-    tile_starts, entries, _, _ = bin_into_tiles(means2d, extents, depths, width, height, TILE)
+    tile_starts, entries, _, _ = bin_into_tiles(
+        means2d, extents, depths, width, height, TILE, threads
+    )
     starts = np.zeros(height * width + 1, np.int64)
     indices, weights = np.empty(0, np.int32), np.empty(0, np.float32)
+    room = listing.room_for_bits(tile_starts, TILE)
     counts = listing.list_weights(
         means2d, conics, opacities, extents, tile_starts, entries, TILE, width, height,
-        starts, indices, weights, threads,
+        *room, starts, indices, weights, threads,
     )  # fmt: skip
     np.cumsum(counts, out=starts[1:])
     indices, weights = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
     listing.list_weights(
         means2d, conics, opacities, extents, tile_starts, entries, TILE, width, height,
-        starts, indices, weights, threads,
+        *room, starts, indices, weights, threads,
     )  # fmt: skip
     return starts, indices, weights
 
@@ -272,6 +275,9 @@ class _Plan:
     """Result of `bin_into_tiles` for each image."""
     absgrad: bool
     threads: int
+    hits: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    """Bits of each image that say which Gaussians each block of pixels blends, set by the blending
+    and read by its gradient."""
 
 
 class _Blend(torch.autograd.Function):
@@ -285,10 +291,13 @@ class _Blend(torch.autograd.Function):
         alphas = np.empty((images, frame.height, frame.width), np.float32)
         for index, (tile_starts, entries, _, _) in enumerate(plan.binned):
             own = slice(plan.starts[index], plan.starts[index + 1])
+            room = listing.room_for_bits(tile_starts, plan.tile_size)
             blending.blend_forward(
                 *(array[own] for array in flat), shades, plan.rows[own],
-                tile_starts, entries, plan.tile_size, image[index], alphas[index], plan.threads,
+                tile_starts, entries, *room, plan.tile_size, image[index], alphas[index],
+                plan.threads,
             )  # fmt: skip
+            plan.hits.append(room)
         ctx.save_for_backward(means2d, conics, opacities, values)
         ctx.plan = plan
         return torch.from_numpy(image), torch.from_numpy(alphas)
@@ -306,8 +315,8 @@ class _Blend(torch.autograd.Function):
             own = slice(plan.starts[index], plan.starts[index + 1])
             parts = blending.blend_backward(
                 *(array[own] for array in flat), shades, plan.rows[own],
-                *tiles, plan.tile_size, v_image[index], v_alphas[index], plan.absgrad,
-                v_values, plan.threads,
+                *tiles, *plan.hits[index], plan.tile_size, v_image[index], v_alphas[index],
+                plan.absgrad, v_values, plan.threads,
             )  # fmt: skip
             gradients.append(parts)
         joined = [

@@ -99,7 +99,12 @@ for _symbol, _name in (
     (operator.truediv, "fdiv"),
 ):
     _define_operator(_symbol, Lanes, _arithmetic(_name))
-for _symbol, _name in ((operator.lt, "<"), (operator.le, "<="), (operator.ge, ">=")):
+for _symbol, _name in (
+    (operator.lt, "<"),
+    (operator.le, "<="),
+    (operator.gt, ">"),
+    (operator.ge, ">="),
+):
     _define_operator(_symbol, Mask, _comparison(_name))
 
 
@@ -181,9 +186,24 @@ fill16, fill8 = _filler(16), _filler(8)
 
 
 @intrinsic
+def item(typingctx, array, index):
+    """Load one float32 of a flat array; unlike `array[index]`, negative indices have no meaning,
+    which saves three instructions."""
+    if not _is_flat_float32(array):
+        return None
+
+    def emit(context, builder, sig, args):
+        return builder.load(_element(context, builder, sig, args, _FLOAT))
+
+    return signature(types.float32, array, types.intp), emit
+
+
+@intrinsic
 def store(typingctx, array, start, lanes):
-    """Write lanes to a flat float32 array from `start` on."""
-    if not (_is_flat_float32(array) and isinstance(lanes, Lanes)):
+    """Write lanes, or one float32, to a flat float32 array from `start` on; see also `item`."""
+    if not _is_flat_float32(array):
+        return None
+    if not (isinstance(lanes, Lanes) or lanes == types.float32):
         return None
 
     def emit(context, builder, sig, args):
@@ -219,6 +239,50 @@ def any_of(typingctx, mask):
 
 
 @intrinsic
+def limited(typingctx, lanes, most):
+    """Take `most`, a positive float32, for lanes that are larger, negative or NaN.
+
+    As unsigned integers, the bits of positive floats are in the order of the floats, and those of
+    negative floats and NaN come after them.
+    """
+
+    def emit(context, builder, sig, args):
+        kind = ir.VectorType(_INT, lanes.width)
+        one, two = (builder.bitcast(_broadcast(builder, arg, lanes.width), kind) for arg in args)
+        least = builder.select(builder.icmp_unsigned("<", one, two), one, two)
+        return builder.bitcast(least, args[0].type)
+
+    return signature(lanes, lanes, types.float32), emit
+
+
+@intrinsic
+def bits_of(typingctx, mask):
+    """The truth values as bits of an unsigned 64-bit integer, the first lane lowest."""
+
+    def emit(context, builder, sig, args):
+        bits = builder.bitcast(args[0], ir.IntType(mask.width))
+        return builder.zext(bits, ir.IntType(64))
+
+    return signature(types.uint64, mask), emit
+
+
+@intrinsic
+def lowest_bit(typingctx, word):
+    """Position of the lowest bit that is set in an unsigned 64-bit integer other than 0."""
+    if word != types.uint64:
+        return None
+
+    def emit(context, builder, sig, args):
+        kind = args[0].type
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [kind, _BIT]), "llvm.cttz.i64"
+        )
+        return builder.call(function, [args[0], ir.Constant(_BIT, 1)])
+
+    return signature(types.int64, word), emit
+
+
+@intrinsic
 def fused(typingctx, one, two, added):
     """Compute `one * two + added`, rounded once if the processor supports it.
 
@@ -240,19 +304,29 @@ def fused(typingctx, one, two, added):
     return signature(Lanes(width), one, two, added), emit
 
 
-@intrinsic
-def magnitude(typingctx, lanes):
-    """Absolute value of every lane."""
+def _function_of_lanes(typingctx: Any, lanes: Any, name: str) -> Any:
+    """An LLVM function of lanes with a result for each."""
 
     def emit(context, builder, sig, args):
         kind = args[0].type
-        name = f"llvm.fabs.v{lanes.width}f32"
         function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(kind, [kind]), name
+            builder.module, ir.FunctionType(kind, [kind]), f"llvm.{name}.v{lanes.width}f32"
         )
         return builder.call(function, args)
 
     return signature(lanes, lanes), emit
+
+
+@intrinsic
+def magnitude(typingctx, lanes):
+    """Absolute value of every lane."""
+    return _function_of_lanes(typingctx, lanes, "fabs")
+
+
+@intrinsic
+def root(typingctx, lanes):
+    """Square root of every lane."""
+    return _function_of_lanes(typingctx, lanes, "sqrt")
 
 
 @intrinsic

@@ -8,13 +8,14 @@ from numba import njit, prange
 _options = {"cache": True, "error_model": "numpy", "boundscheck": False}
 
 
-@njit(**_options)
+@njit(parallel=True, **_options)
 @no_type_check
-def bin_into_tiles(means2d, extents, depths, width, height, tile_size):
+def bin_into_tiles(means2d, extents, depths, width, height, tile_size, threads):
     """List the visible Gaussians of each tile, nearest first.
 
-    One global stable sort by depth is followed by a counting sort into tiles. The time is linear in
-    the number of entries, and equal depths keep the order of their indices.
+    One global stable sort by depth is followed by a counting sort into tiles, in which each thread
+    counts and writes one stretch of the Gaussians. The time is linear in the number of entries, and
+    equal depths keep the order of their indices.
 
     Args:
         means2d: float32 [N, 2], in pixels.
@@ -23,6 +24,7 @@ def bin_into_tiles(means2d, extents, depths, width, height, tile_size):
         width: Image width in pixels.
         height: Image height in pixels.
         tile_size: Side of a tile, in pixels.
+        threads: Number of threads.
 
     Returns:
         tile_starts: int64 [tiles + 1], index in `entries` of each row-major tile's first entry.
@@ -33,28 +35,51 @@ def bin_into_tiles(means2d, extents, depths, width, height, tile_size):
     count = means2d.shape[0]
     tiles_x, tiles_y = -(-width // tile_size), -(-height // tile_size)
     spans = _spans(means2d, extents, width, height, tile_size)
+    order = _front_to_back(depths, spans)
+    ends = (np.arange(threads + 1) * len(order)) // threads
+    cursors = np.zeros((threads, tiles_x * tiles_y), np.int64)
+    for part in prange(threads):
+        for n in order[ends[part] : ends[part + 1]]:
+            for y in range(spans[n, 2], spans[n, 3] + 1):
+                for x in range(spans[n, 0], spans[n, 1] + 1):
+                    cursors[part, y * tiles_x + x] += 1
+    tile_starts = _counts_to_starts(cursors)
     slot_starts = np.zeros(count + 1, np.int64)
-    tile_starts = np.zeros(tiles_x * tiles_y + 1, np.int64)
     for n in range(count):
-        for y in range(spans[n, 2], spans[n, 3] + 1):
-            for x in range(spans[n, 0], spans[n, 1] + 1):
-                tile_starts[y * tiles_x + x + 1] += 1
         tiles = (spans[n, 1] - spans[n, 0] + 1) * (spans[n, 3] - spans[n, 2] + 1)
         slot_starts[n + 1] = slot_starts[n] + tiles
-    tile_starts = np.cumsum(tile_starts)
-    cursor = tile_starts[:-1].copy()
     entries = np.empty(tile_starts[-1], np.int32)
     slots = np.empty(tile_starts[-1], np.int64)
-    for n in _front_to_back(depths, spans):
-        slot = slot_starts[n]
-        for y in range(spans[n, 2], spans[n, 3] + 1):
-            for x in range(spans[n, 0], spans[n, 1] + 1):
-                at = cursor[y * tiles_x + x]
-                cursor[y * tiles_x + x] += 1
-                entries[at] = n
-                slots[at] = slot
-                slot += 1
+    for part in prange(threads):
+        for n in order[ends[part] : ends[part + 1]]:
+            slot = slot_starts[n]
+            for y in range(spans[n, 2], spans[n, 3] + 1):
+                for x in range(spans[n, 0], spans[n, 1] + 1):
+                    at = cursors[part, y * tiles_x + x]
+                    cursors[part, y * tiles_x + x] = at + 1
+                    entries[at] = n
+                    slots[at] = slot
+                    slot += 1
     return tile_starts, entries, slots, slot_starts
+
+
+@njit(**_options)
+@no_type_check
+def _counts_to_starts(counts):
+    """Replace the counts of each part and bin by where that part begins in that bin.
+
+    Bins follow each other, and so do the parts of a bin. Returns the bins' starts, and the total.
+    """
+    parts, bins = counts.shape
+    starts = np.zeros(bins + 1, np.int64)
+    total = 0
+    for each in range(bins):
+        for part in range(parts):
+            before = total
+            total += counts[part, each]
+            counts[part, each] = before
+        starts[each + 1] = total
+    return starts
 
 
 @njit(parallel=True, **_options)
