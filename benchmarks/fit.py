@@ -43,6 +43,15 @@ VARIANTS = {
     "today, 2500 steps": replace(TODAY, steps=2500),
     "today, 1000 steps": replace(TODAY, steps=1000, refine_start=150, refine_every=50),
     "today, start with 12000": replace(TODAY, start=12000),
+    "today, windows of half of a photo of 200": replace(TODAY, coarse=0.0, step_pixels=20_000),
+    "today, a step sees a quarter": replace(TODAY, step_pixels=40_000),
+    "today, a step sees a quarter, windows from the start": replace(
+        TODAY, step_pixels=40_000, coarse=0.0
+    ),
+    "today, a step sees a quarter, windows after 70 % of the steps": replace(
+        TODAY, step_pixels=40_000, coarse=0.7
+    ),
+    "today, MCMC": replace(TODAY, density="mcmc"),
 }
 """Settings of the fit by name."""
 
@@ -61,7 +70,7 @@ def main() -> None:
             row = judge(run, name)
             print(json.dumps(row), flush=True)
             rows[row["scene"], row["size"], name] = row
-            write_json(options.output, {**measured_here(), "rows": list(rows.values())})
+            write_json(options.output, {"rows": list(rows.values())})
 
 
 def judge(run: Run, name: str) -> dict[str, Any]:
@@ -73,6 +82,7 @@ def judge(run: Run, name: str) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     gaussians = replace(gaussians, fitted_focal=run.capture.focal)
     return {
+        **measured_here(),
         "scene": run.provenance.scene,
         "size": settings.size,
         "seed": settings.seed,

@@ -685,17 +685,19 @@ def fit_table(record: dict[str, Any]) -> str:
     scenes = sorted({scene for entries in by_variant.values() for scene in entries})
     head = ["variant", *(f"{scene}: PSNR / ceiling / s" for scene in scenes)]
     lines = [row(head), row(["---"] * len(head))]
+    first = record["rows"][0]
+    others = [entry for entry in record["rows"] if entry["machine"] != first["machine"]]
+
+    def cell(entry: dict[str, Any]) -> str:
+        mark = " *" if entry["machine"] != first["machine"] else ""
+        return f"{entry['psnr']:.2f} / {entry['ceiling']:.3f} / {entry['seconds']:.0f}{mark}"
+
     for variant, entries in by_variant.items():
-        cells = [
-            f"{entries[scene]['psnr']:.2f} / {entries[scene]['ceiling']:.3f} / "
-            f"{entries[scene]['seconds']:.0f}"
-            if scene in entries
-            else NONE
-            for scene in scenes
-        ]
+        cells = [cell(entries[scene]) if scene in entries else NONE for scene in scenes]
         lines.append(row([variant, *cells]))
     command = "`python benchmarks/fit.py RUNS --output benchmarks/fit.json`"
-    return "\n".join([*lines, "", f"{command}, seed 0. {measured(record)}"])
+    elsewhere = f" \\* on another machine: {measured(others[-1])}" if others else ""
+    return "\n".join([*lines, "", f"{command}, seed 0. {measured(first)}{elsewhere}"])
 
 
 def speed_table(record: dict[str, Any]) -> str:

@@ -15,8 +15,11 @@ class GaussiansConfig:
     steps: Count = 2000
     """Optimiser steps, one photo each; the running time grows with them."""
     step_pixels: Annotated[int, Meta(ge=1024)] = 250000
-    """Most pixels that one step looks at: of a larger photo, each step fits another window, so
-    that its time hardly grows with --size. With the depth loss, steps look at whole photos."""
+    """Most pixels that one step looks at, so that its time hardly grows with --size: a larger photo
+    is looked at as a whole but reduced, and later in windows, each time another one. With the depth
+    loss, steps look at whole photos."""
+    coarse: Share = 0.5
+    """Share of the steps, from the first on, that look at such photos as a whole but reduced."""
     start: Count = 6000
     """Number of Gaussians at the start."""
     most: Count = 60000

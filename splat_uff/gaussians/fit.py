@@ -115,7 +115,7 @@ class _Fit:
         # A window's loss is a mean over fewer pixels, so the density would see larger gradients.
         assert render.means2d.grad is not None
         render.means2d.grad *= looked.share
-        self._apply(render, self.views[index].camera)
+        self._apply(render, looked.photo)
         self.step += 1
 
         def figures() -> dict[str, float]:
@@ -142,10 +142,12 @@ class _Fit:
         return int(order[index])
 
     def _look(self, view: View) -> Looked:
-        """The photo, or a window of it; a whole one if its masks smooth the depth."""
+        """What the step looks at; the whole photo if its masks smooth the depth."""
         rng = np.random.default_rng([self.seed, STAGE, 5, self.step])
-        most = view.camera.width * view.camera.height if self.bags else self.config.step_pixels
-        return look_at(view, most, rng)
+        if self.bags:
+            return look_at(view, view.camera.width * view.camera.height, rng)
+        coarse = self.step < self.config.coarse * self.config.steps
+        return look_at(view, self.config.step_pixels, rng, coarse=coarse)
 
     def _depth_loss(self, index: int, render: Render) -> Float[Tensor, ""]:
         assert self.bags is not None

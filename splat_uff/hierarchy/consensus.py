@@ -18,7 +18,6 @@ Numba's kernels are here; `consensus_torch` has the same operations for other de
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
@@ -62,7 +61,7 @@ class Loaded:
         return found
 
 
-@dataclass(frozen=True)
+@array_record
 class Consensus:
     """The opinions of all photos on P points, which are some of the Gaussians."""
 

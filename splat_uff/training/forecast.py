@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from splat_uff.capture import Capture
+from splat_uff.gaussians.windows import reduction
 from splat_uff.settings import TrainConfig
 from splat_uff.system.observer import Observer
 from splat_uff.system.progress import notice
@@ -55,6 +56,10 @@ class Work:
     border_rounds: int = 0
     border_steps: int = 0
     """Steps of all rounds of clean borders."""
+    coarse: float = 0.0
+    """Share of the steps, from the first on, that look at whole photos, reduced where necessary."""
+    coarse_pixels: float = 0.0
+    """Mean number of pixels of such a photo."""
 
     @staticmethod
     def of(capture: Capture, settings: TrainConfig) -> "Work":
@@ -62,10 +67,15 @@ class Work:
         cameras = [view.camera for view in capture.train]
         config = settings.gaussians
         pixels = np.array([camera.width * camera.height for camera in cameras])
+        most = config.step_pixels
+        reduced = [
+            each if each <= most else each / reduction(camera.width, camera.height, most) ** 2
+            for each, camera in zip(pixels, cameras, strict=True)
+        ]
         whole = config.depth_weight > 0
         return Work(
             pixels=float(pixels.mean()),
-            step_pixels=float((pixels if whole else np.minimum(pixels, config.step_pixels)).mean()),
+            step_pixels=float((pixels if whole else np.minimum(pixels, most)).mean()),
             views=len(cameras),
             held_out=len(capture.val),
             start=min(config.start, config.most),
@@ -74,18 +84,28 @@ class Work:
             feature_steps=settings.features.steps,
             border_rounds=settings.borders.rounds,
             border_steps=settings.borders.rounds * settings.borders.steps,
+            coarse=0.0 if whole else config.coarse,
+            coarse_pixels=float(np.mean(reduced)),
         )
 
-    def step(self, number: float) -> float:
+    def step(self, number: float, *, coarse: bool = False) -> float:
         """Seconds of one step of the fit with so many Gaussians, on the measured machine."""
-        shown = number * self.step_pixels / self.pixels
-        return STEP + STEP_PIXEL * self.step_pixels + STEP_GAUSSIAN * number + STEP_SHOWN * shown
+        photo, looked = self.pixels, self.step_pixels
+        if coarse:
+            photo = looked = self.coarse_pixels
+        shown = number * looked / photo
+        return STEP + STEP_PIXEL * looked + STEP_GAUSSIAN * number + STEP_SHOWN * shown
 
     def fit_after(self, done: int) -> float:
         """Seconds of the fit from a step on."""
         shares = (np.arange(done, self.steps) + 0.5) / self.steps
         grown = np.interp(shares, GROWTH, (self.start, self.most))
-        return len(grown) * self.step(float(grown.mean())) if len(grown) else 0.0
+        parts = ((True, grown[shares < self.coarse]), (False, grown[shares >= self.coarse]))
+        return sum(
+            len(part) * self.step(float(part.mean()), coarse=coarse)
+            for coarse, part in parts
+            if len(part)
+        )
 
     def after_fit(self) -> float:
         """Seconds of all stages after the fit."""
@@ -114,7 +134,8 @@ class Forecast(Observer):
         self._times.append(time.perf_counter())
         if len(self._times) == LAST + 1 and step < total:
             spent = np.median(np.diff(self._times[FIRST:]))
-            speed = float(spent) / self._work.step(len(look()))
+            coarse = step <= self._work.coarse * total
+            speed = float(spent) / self._work.step(len(look()), coarse=coarse)
             left = speed * (self._work.fit_after(step) + self._work.after_fit())
             self.seconds = self._times[-1] - self._times[0] + left
             if left >= WORTH_SAYING:

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splat_uff.capture import View
+from splat_uff.capture.images import area_resize
 from splat_uff.gaussians import initial
 from splat_uff.gaussians.config import GaussiansConfig
 from splat_uff.gaussians.fit import fit_gaussians
-from splat_uff.gaussians.windows import LEAST_SIDE, look_at
+from splat_uff.gaussians.windows import LEAST_SIDE, look_at, reduction
 from splat_uff.masks.records import MaskSet
 from splat_uff.masks.tree import build_tree
 from splat_uff.render import render_colours
@@ -44,6 +45,36 @@ def test_a_window_is_a_part_of_its_photo(width, height, most, seed):
     assert inside[0] * inside[1] <= most or min(inside) == LEAST_SIDE
     if width * height <= most:
         assert looked.camera is view.camera
+
+
+@given(st.integers(16, 300), st.integers(16, 300), st.integers(1024, 30_000))
+@settings(max_examples=60, deadline=None)
+def test_a_coarse_look_is_at_the_whole_photo(width, height, most):
+    view = of_size(ball_capture(views=1, size=16).train[0], width, height)
+    looked = look_at(view, most, np.random.default_rng(0), coarse=True)
+    shape = looked.image.shape[:2]
+    assert shape == (looked.camera.height, looked.camera.width)
+    assert shape[0] * shape[1] <= most or min(shape) == LEAST_SIDE
+    by = 1 if width * height <= most else reduction(width, height, most)
+    if by == 1:
+        return  # A whole photo, or a window of one with a side too short to be reduced.
+    assert looked.camera is looked.photo
+    assert looked.share == 1
+    assert shape == (height // by, width // by)
+    mean = view.image[: by * shape[0], : by * shape[1]].mean(axis=(0, 1))
+    np.testing.assert_allclose(looked.image.mean(axis=(0, 1)), mean, rtol=1e-4)
+    assert looked.image.dtype == np.float32
+
+
+def test_a_reduced_photo_is_rendered_as_the_whole_photo_is(capture):
+    gaussians = initial.initial_gaussians(capture, 300, 1, rng=np.random.default_rng(0))
+    gaussians = replace(gaussians, log_scales=gaussians.log_scales + 1.5)
+    view = of_size(capture.train[1], 97, 98)
+    whole = render_colours(gaussians, view.camera).values.numpy()[:96, :96]
+    looked = look_at(view, 3000, np.random.default_rng(0), coarse=True)
+    part = render_colours(gaussians, looked.camera).values.numpy()
+    assert looked.image.shape == (49, 48, 4)
+    assert np.abs(part[:48] - area_resize(whole, 48, 48)).mean() < 0.02
 
 
 def test_a_window_is_rendered_as_the_whole_photo_is(capture):
@@ -116,16 +147,32 @@ def test_a_fit_by_windows_cut_off_and_resumed_equals_a_straight_run(capture, tmp
 
 @pytest.mark.usefixtures("_coarse_grid")
 def test_the_depth_loss_looks_at_whole_photos(capture, monkeypatch):
-    monkeypatch.setattr("splat_uff.gaussians.fit.look_at", lambda view, most, rng: look(view, most))
     seen = []
 
-    def look(view, most):
-        seen.append(most)
-        return look_at(view, most, np.random.default_rng(0))
+    def look(view, most, rng, *, coarse=False):
+        seen.append((most, coarse))
+        return look_at(view, most, rng, coarse=coarse)
+
+    monkeypatch.setattr("splat_uff.gaussians.fit.look_at", look)
 
     config = replace(CONFIG, steps=2, depth_weight=0.1, depth_start=1.0)
     fit_gaussians(capture, config, bags_of(capture), seed=0)
-    assert seen == [48 * 48, 48 * 48]
+    assert seen == [(48 * 48, False), (48 * 48, False)]
+
+
+@pytest.mark.usefixtures("_coarse_grid")
+def test_the_first_steps_look_coarsely(capture, monkeypatch):
+    seen = []
+
+    def look(view, most, rng, *, coarse=False):
+        seen.append(coarse)
+        return look_at(view, most, rng, coarse=coarse)
+
+    monkeypatch.setattr("splat_uff.gaussians.fit.look_at", look)
+    for share, first in ((0.3, 3), (0.0, 0), (1.0, 10)):
+        seen.clear()
+        fit_gaussians(capture, replace(CONFIG, steps=10, coarse=share), seed=0)
+        assert seen == [True] * first + [False] * (10 - first)
 
 
 def bags_of(capture):

@@ -49,6 +49,22 @@ def test_a_fit_takes_longer_with_more_of_anything():
     assert cleaned.after_fit() > WORK.after_fit()
 
 
+def test_steps_that_look_at_reduced_photos_take_less(monkeypatch):
+    coarse = {"coarse": 0.5, "coarse_pixels": 40_000}
+    work = Work(**{**vars(WORK), **coarse})
+    assert work.step(6000, coarse=True) < work.step(6000)
+    assert work.fit_after(0) < WORK.fit_after(0)
+    assert work.fit_after(1000) == WORK.fit_after(1000)
+    now = [0.0]
+    monkeypatch.setattr(forecast.time, "perf_counter", lambda: now[0])
+    observer = Forecast(work, NOBODY)
+    for step in range(1, 100):
+        now[0] += work.step(work.start, coarse=True)
+        observer.after_step("gaussians", step, work.steps, lambda: np.empty(work.start))
+    assert observer.seconds is not None
+    assert observer.seconds == pytest.approx(work.fit_after(0) + work.after_fit(), rel=0.1)
+
+
 def test_short_trainings_say_nothing(monkeypatch, capsys):
     work = Work(64**2, 64**2, 20, 5, 6000, 12_000, steps=100, feature_steps=50)
     follow(monkeypatch, work)
