@@ -1,13 +1,13 @@
-"""Does a fit by windows of large photos give what one by whole photos gives? And the forecast?
+"""What does a fit lose whose steps see little of a large photo? And is the forecast right?
 
     python benchmarks/windows.py drums DIR --size 800 --output benchmarks/windows.json
     python benchmarks/windows.py DIR --size 1280 --most 250000 -- --masks none
 
-trains each scene twice: with steps that look at windows of at most `--most` pixels, and with steps
-that look at whole photos. A scene is a folder of a capture, or built in and then made with photos
-of this size; what follows `--` is passed on to `train`. The forecast is what a training says after
-its first steps; its error is relative to the time from the beginning of the fit to the end of the
-training. Rows of other scenes and sizes stay in the file.
+trains each scene twice: with steps that look at `--most` pixels at most, of reduced photos and
+then of windows, and with steps that look at whole photos. A scene is a folder of a capture, or
+built in and then made with photos of this size; what follows `--` is passed on to `train`. The
+forecast is what a training says after its first steps; its error is relative to the time from the
+beginning of the fit to the end of the training. Rows of other scenes and sizes stay in the file.
 """
 
 import argparse
