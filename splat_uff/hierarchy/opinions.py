@@ -17,6 +17,7 @@ from scipy.sparse import csr_matrix
 
 from splat_uff.hierarchy.consensus_torch import shares_in_masks
 from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.render.tiles import counts_to_starts
 from splat_uff.system import kernels
 from splat_uff.system.memory import Kept, Memory
 
@@ -143,16 +144,9 @@ def _by_column(starts, columns, weights, run_of, count, parts):
     for part in prange(parts):
         for e in range(starts[ends[part]], starts[ends[part + 1]]):
             cursors[part, columns[e]] += 1
-    column_starts = np.zeros(count + 1, np.int64)
-    total = 0
-    for column in range(count):
-        for part in range(parts):
-            before = total
-            total += cursors[part, column]
-            cursors[part, column] = before
-        column_starts[column + 1] = total
-    runs = np.empty(total, np.int32)
-    ordered = np.empty(total, np.float32)
+    column_starts = counts_to_starts(cursors)
+    runs = np.empty(column_starts[-1], np.int32)
+    ordered = np.empty(column_starts[-1], np.float32)
     for part in prange(parts):
         for pixel in range(ends[part], ends[part + 1]):
             run = run_of[pixel]

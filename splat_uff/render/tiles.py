@@ -43,7 +43,7 @@ def bin_into_tiles(means2d, extents, depths, width, height, tile_size, threads):
             for y in range(spans[n, 2], spans[n, 3] + 1):
                 for x in range(spans[n, 0], spans[n, 1] + 1):
                     cursors[part, y * tiles_x + x] += 1
-    tile_starts = _counts_to_starts(cursors)
+    tile_starts = counts_to_starts(cursors)
     slot_starts = np.zeros(count + 1, np.int64)
     for n in range(count):
         tiles = (spans[n, 1] - spans[n, 0] + 1) * (spans[n, 3] - spans[n, 2] + 1)
@@ -65,7 +65,7 @@ def bin_into_tiles(means2d, extents, depths, width, height, tile_size, threads):
 
 @njit(**_options)
 @no_type_check
-def _counts_to_starts(counts):
+def counts_to_starts(counts):
     """Replace the counts of each part and bin by where that part begins in that bin.
 
     Bins follow each other, and so do the parts of a bin. Returns the bins' starts, and the total.
