@@ -15,11 +15,12 @@ class GaussiansConfig:
     steps: Count = 2000
     """Optimiser steps, one photo each; the running time grows with them."""
     step_pixels: Annotated[int, Meta(ge=1024)] = 250000
-    """Most pixels that one step looks at, so that its time hardly grows with --size: a larger photo
-    is looked at as a whole but reduced, and later in windows, each time another one. With the depth
-    loss, steps look at whole photos."""
+    """Most pixels that one step looks at, so that its time hardly grows with --size. Of a larger
+    photo, the first steps see a reduced copy, and later ones see windows at full size. With the
+    depth loss, all steps see whole photos at full size."""
     coarse: Share = 0.5
-    """Share of the steps, from the first on, that look at such photos as a whole but reduced."""
+    """Share of the steps that see a reduced copy of photos with more than step_pixels pixels; 0
+    fits them in windows from the first step on."""
     start: Count = 6000
     """Number of Gaussians at the start."""
     most: Count = 60000

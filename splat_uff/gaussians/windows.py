@@ -1,4 +1,4 @@
-"""What one step of the fit looks at: a photo, a smaller copy of it, or a window of either."""
+"""What one step of the fit looks at: a photo, a reduced copy of it, or a window of it."""
 
 import math
 
@@ -16,12 +16,12 @@ LEAST_SIDE = 16
 
 @array_record
 class Looked:
-    """A photo, a smaller copy of it, or a window of either, and the camera that sees just that."""
+    """A photo, a reduced copy of it, or a window of it, and the camera that sees just that."""
 
     photo: Camera
     """Camera of the whole photo, at the size that is looked at."""
     camera: Camera
-    """Camera of the window."""
+    """Camera that sees what is looked at: the same camera, or that of the window."""
     image: Float[np.ndarray, "H W 4"]
     """RGBA, 0 to 1."""
     share: float

@@ -39,8 +39,8 @@ class FrozenViews:
         self._largest = np.zeros(len(gaussians), np.float32)
         self._left = set(range(len(cameras)))
         self.on_first: Callable[[int, csr_matrix], object] | None = None
-        """Function called with each view and its matrix when it is first computed, for work that
-        would otherwise compute those again for which there is no room."""
+        """Function called with each view and its matrix when the matrix is first computed. It can
+        use matrices that are not kept, without computing them again."""
 
     def __len__(self) -> int:
         return len(self.cameras)

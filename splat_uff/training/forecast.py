@@ -68,10 +68,7 @@ class Work:
         config = settings.gaussians
         pixels = np.array([camera.width * camera.height for camera in cameras])
         most = config.step_pixels
-        reduced = [
-            each if each <= most else each / reduction(camera.width, camera.height, most) ** 2
-            for each, camera in zip(pixels, cameras, strict=True)
-        ]
+        by = np.array([reduction(camera.width, camera.height, most) for camera in cameras])
         whole = config.depth_weight > 0
         return Work(
             pixels=float(pixels.mean()),
@@ -85,7 +82,7 @@ class Work:
             border_rounds=settings.borders.rounds,
             border_steps=settings.borders.rounds * settings.borders.steps,
             coarse=0.0 if whole else config.coarse,
-            coarse_pixels=float(np.mean(reduced)),
+            coarse_pixels=float(np.minimum(pixels / by**2, most).mean()),
         )
 
     def step(self, number: float, *, coarse: bool = False) -> float:
