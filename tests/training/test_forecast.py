@@ -1,11 +1,16 @@
 """How long a training takes is said once, after the first steps, by the speed of this machine."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from splat_uff.gaussians.config import GaussiansConfig
+from splat_uff.settings import TrainConfig
 from splat_uff.system.observer import NOBODY, Observer
 from splat_uff.training import forecast
 from splat_uff.training.forecast import Forecast, Work, in_words
+from tests.gaussians.scenes import ball_capture
 
 WORK = Work(
     pixels=160_000,
@@ -63,6 +68,20 @@ def test_steps_that_look_at_reduced_photos_take_less(monkeypatch):
         observer.after_step("gaussians", step, work.steps, lambda: np.empty(work.start))
     assert observer.seconds is not None
     assert observer.seconds == pytest.approx(work.fit_after(0) + work.after_fit(), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "pixels"),
+    [(40, 40, 1600), (64, 64, 32 * 32), (150, 60, 50 * 20), (300, 18, 2000)],
+)
+def test_the_pixels_of_reduced_photos_are_known(width, height, pixels):
+    """The last photo is too thin to be reduced, and is seen in windows all the time."""
+    capture = ball_capture(views=2, size=16)
+    views = tuple(
+        replace(view, camera=view.camera.resized(width, height)) for view in capture.train
+    )
+    settings = replace(TrainConfig(), gaussians=GaussiansConfig(step_pixels=2000))
+    assert Work.of(replace(capture, train=views), settings).coarse_pixels == pixels
 
 
 def test_short_trainings_say_nothing(monkeypatch, capsys):
