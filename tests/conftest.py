@@ -12,6 +12,11 @@ settings.register_profile("any machine", deadline=None)  # No test asks how busy
 settings.load_profile("any machine")
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name bytes by their number: gzip notes the time, and workers must agree on the names."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def own_cache(tmp_path_factory):
     """Keep the user's cache out of the tests, also out of the processes that they start."""
