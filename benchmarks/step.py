@@ -12,10 +12,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from splat_uff.gaussians import fit as gaussians_fit
-from splat_uff.render import blending, cpu, harmonics, projection
+from splat_uff.gaussians import losses
+from splat_uff.render import blending, direct, harmonics, projection
 from splat_uff.run.open import open_run
 from splat_uff.system.errors import told_in_one_line
 
@@ -24,8 +23,9 @@ WARM, COUNTED = 50, 300
 PARTS = (
     (projection, "project_backward"), (projection, "project_forward"),
     (harmonics, "harmonics_forward"), (harmonics, "harmonics_backward"),
-    (cpu, "bin_into_tiles"), (blending, "blend_forward"), (blending, "blend_backward"),
-    (gaussians_fit, "photometric_loss"), (gaussians_fit._Fit, "_apply"),
+    (direct, "bin_into_tiles"), (blending, "blend_forward"), (blending, "blend_backward"),
+    (losses, "ssim_and_slopes"), (losses, "pull_back_ssim"), (losses, "_over"),
+    (losses, "_gradients"), (gaussians_fit, "step_adams"),
 )  # fmt: skip
 """Functions that are timed, where the fit looks them up."""
 
@@ -42,7 +42,6 @@ def main() -> None:
     seconds: dict[str, float] = defaultdict(float)
     for place, name in PARTS:
         setattr(place, name, timed(getattr(place, name), name, seconds))
-    torch.Tensor.backward = timed(torch.Tensor.backward, "backward, all of it", seconds)
     for _ in range(WARM):
         fit.advance()
     seconds.clear()

@@ -12,15 +12,19 @@ from splat_uff.gaussians.config import GaussiansConfig
 from splat_uff.gaussians.density import Density
 from splat_uff.gaussians.depth import Runs, depth_continuity_loss, find_runs
 from splat_uff.gaussians.initial import initial_gaussians
-from splat_uff.gaussians.losses import photometric_loss
+from splat_uff.gaussians.losses import Compared, photometric_loss
 from splat_uff.gaussians.windows import Looked, look_at
 from splat_uff.geometry.cameras import Camera
 from splat_uff.masks.records import MaskSet, MaskTree
 from splat_uff.render import Gaussians, Render, render_colours, render_colours_and_depth
+from splat_uff.render.direct import Drawn
+from splat_uff.system import kernels
 from splat_uff.system.hooks import Hooks
-from splat_uff.system.optimizers import load_state, save_state
+from splat_uff.system.optimizers import load_state, save_state, step_adams
 from splat_uff.system.progress import progress_bar
 
+Figures = Callable[[], dict[str, float]]
+"""Computes the figures of a step: `loss`, `psnr` and `num_gaussians`."""
 STAGE = 1
 """Number of this stage's random stream."""
 LOG_EVERY = 50
@@ -74,6 +78,8 @@ class _Fit:
     ) -> None:
         self.config, self.seed, self.device, self.step = config, seed, device, 0
         self.bags = bags if config.depth_weight > 0 else None
+        self.by_autograd = not kernels.numba_computes(device) or bool(self.bags)
+        self.by_autograd |= config.density == "mcmc"
         self.runs: dict[int, Runs] = {}
         self.views = capture.train
         self.extent = 1.1 * max(float(np.linalg.norm(v.camera.centre)) for v in capture.train)
@@ -86,14 +92,51 @@ class _Fit:
         """Current Gaussians, attached to the parameters."""
         return Gaussians.of({ours: self.params[theirs] for ours, theirs in _OURS.items()})
 
-    def advance(self) -> Callable[[], dict[str, float]]:
+    def advance(self) -> Figures:
         """Take one step; returns a function that computes its figures, most of which go unread."""
         index = self._next_view()
         looked = self._look(self.views[index])
-        photo, camera = torch.from_numpy(looked.image).to(self.device), looked.camera
         self._set_rates()
-        degree = min(self.config.sh_degree, self.step // 500)
-        gaussians = self.gaussians()
+        if self.by_autograd:
+            render, figures = self._pull_back_by_autograd(index, looked)
+        else:
+            render, figures = self._pull_back(looked)
+        # A window's loss is a mean over fewer pixels, so the density would see larger gradients.
+        assert render.means2d.grad is not None
+        render.means2d.grad *= looked.share
+        self._apply(render, looked.photo)
+        self.step += 1
+        return figures
+
+    def _pull_back(self, looked: Looked) -> tuple[Render, Figures]:
+        """Compute the gradients of the step's loss on the CPU, in a few calls of kernels."""
+        drawn = Drawn.of(self.gaussians(), looked.camera, degree=self._degree())
+        background = self._background().numpy()
+        compared = Compared.of(
+            drawn.image, drawn.alphas, looked.image, background, ssim_weight=self.config.ssim_weight
+        )
+        gradients, v_means2d = drawn.pull_back(compared.v_image, compared.v_alphas)
+        for ours, theirs in _OURS.items():
+            self.params[theirs].grad = gradients[ours]
+        means2d, radii = torch.from_numpy(drawn.shapes[0]), torch.from_numpy(drawn.radii)
+        render = Render(
+            torch.from_numpy(drawn.image),
+            torch.from_numpy(drawn.alphas),
+            means2d[None],
+            radii[None],
+        )
+        render.means2d.grad = torch.from_numpy(v_means2d)[None]
+        count = len(self.params["means"])
+        return render, lambda: {
+            "loss": compared.loss,
+            "psnr": compared.psnr,
+            "num_gaussians": count,
+        }
+
+    def _pull_back_by_autograd(self, index: int, looked: Looked) -> tuple[Render, Figures]:
+        """Compute the gradients of the step's loss on any device, and with any of its terms."""
+        photo, camera = torch.from_numpy(looked.image).to(self.device), looked.camera
+        degree, gaussians = self._degree(), self.gaussians()
         with_depth = self.bags and self.step >= self.config.depth_start * self.config.steps
         if with_depth:
             render = render_colours_and_depth(gaussians, camera, degree=degree)
@@ -112,18 +155,18 @@ class _Fit:
             loss = loss + self.config.mcmc_opacity_weight * gaussians.opacities.mean()
             loss = loss + self.config.mcmc_scale_weight * gaussians.scales.mean()
         loss.backward()
-        # A window's loss is a mean over fewer pixels, so the density would see larger gradients.
-        assert render.means2d.grad is not None
-        render.means2d.grad *= looked.share
-        self._apply(render, looked.photo)
-        self.step += 1
+        count = len(self.params["means"])
 
         def figures() -> dict[str, float]:
             error = (image.detach() - truth).square().mean().clamp_min(1e-10)
             psnr = -10 * float(torch.log10(error))
-            return {"loss": loss.item(), "psnr": psnr, "num_gaussians": len(self.params["means"])}
+            return {"loss": loss.item(), "psnr": psnr, "num_gaussians": count}
 
-        return figures
+        return render, figures
+
+    def _degree(self) -> int:
+        """Degree of the harmonics in this step; it rises by one every 500 steps."""
+        return min(self.config.sh_degree, self.step // 500)
 
     def _set_rates(self) -> None:
         """Set the learning rates of this step: the means' falls all the time, others at the end."""
@@ -163,9 +206,7 @@ class _Fit:
         return torch.as_tensor(colour, dtype=torch.float32, device=self.device)
 
     def _apply(self, render: Render, camera: Camera) -> None:
-        for optimizer in self.optimizers.values():
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        step_adams(self.optimizers.values())
         draws = int(np.random.default_rng([self.seed, STAGE, 3, self.step]).integers(2**31))
         self.density.step(self.params, self.optimizers, self.step, render, camera, draws)
 

@@ -305,14 +305,16 @@ def blend_backward(
 def _sum_rows(tile_rows, columns, slot_starts, conics, opacities, rows, v_values):
     """Add up the rows of each Gaussian, in the order of its tiles."""
     count, channels = len(slot_starts) - 1, v_values.shape[1]
-    v_means2d = np.zeros((count, 2), np.float32)
-    v_conics = np.zeros((count, 3), np.float32)
-    v_opacities = np.zeros(count, np.float32)
-    absolute = np.zeros((count, 2), np.float32)
+    # Not `np.zeros`: see `project_forward`.
+    v_means2d, v_conics = np.empty((count, 2), np.float32), np.empty((count, 3), np.float32)
+    v_opacities, absolute = np.empty(count, np.float32), np.empty((count, 2), np.float32)
     channels_at, absolute_at = (6, 10) if channels <= 4 else (8, 6)
     for n in prange(count):
         at, end = slot_starts[n] * columns, slot_starts[n + 1] * columns
         if at == end:
+            v_means2d[n, 0], v_means2d[n, 1], v_opacities[n] = ZERO, ZERO, ZERO
+            v_conics[n, 0], v_conics[n, 1], v_conics[n, 2] = ZERO, ZERO, ZERO
+            absolute[n, 0], absolute[n, 1] = ZERO, ZERO
             continue
         for c in range(0, columns, 4):
             total = load4(tile_rows, at + c)

@@ -57,7 +57,7 @@ def rasterize_on_cpu(
     absgrad: bool,
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """Run `rasterization` on CPU tensors whose shapes have been checked; see its docstring."""
-    threads = _follow_torch_threads()
+    threads = follow_torch_threads()
     batch, count, cameras = means.shape[:-2], means.shape[-2], viewmats.shape[-3]
     sets, images = math.prod(batch), math.prod(batch) * cameras
     means, quats, scales = (t.reshape(-1, t.shape[-1]) for t in (means, quats, scales))
@@ -81,24 +81,23 @@ def rasterize_on_cpu(
         values, rows = torch.cat([shades, depths.reshape(-1, 1)], dim=1), torch.arange(len(rows))
 
     starts = np.searchsorted(instances.numpy(), count * np.arange(images + 1)).tolist()
-    boxes = drop_unfinite(_array(extents).reshape(-1, 2), _array(values), rows.numpy())
+    boxes = drop_unfinite(float_array(extents).reshape(-1, 2), float_array(values), rows.numpy())
+    centres, far = float_array(means2d).reshape(-1, 2), float_array(depths).reshape(-1)
+    size = frame.width, frame.height, tile_size, threads
     binned = [
-        bin_into_tiles(
-            _array(means2d).reshape(-1, 2)[start:end], boxes[start:end],
-            _array(depths).reshape(-1)[start:end], frame.width, frame.height, tile_size, threads,
-        )
+        bin_into_tiles(centres[start:end], boxes[start:end], far[start:end], *size)
         for start, end in pairwise(starts)
-    ]  # fmt: skip
+    ]
     plan = _Plan(frame, tile_size, starts, boxes, rows.numpy(), binned, absgrad, threads)
     image, alphas = _Blend.apply(means2d, conics, dimmed, values, plan)
     image = image.reshape(*batch, cameras, frame.height, frame.width, -1)
     alphas = alphas.reshape(*batch, cameras, frame.height, frame.width, 1)
     image = _finished(image, alphas, backgrounds, render_mode)
-    size = _grid_meta(frame, tile_size, sets, cameras)
+    grid = _grid_meta(frame, tile_size, sets, cameras)
     tiles = _tile_meta(binned, starts, shape)
-    grid = (*batch, cameras, size["tile_height"], size["tile_width"])
-    tiles["isect_offsets"] = tiles["isect_offsets"].reshape(grid)
-    return image, alphas, meta | tiles | size
+    shape = (*batch, cameras, grid["tile_height"], grid["tile_width"])
+    tiles["isect_offsets"] = tiles["isect_offsets"].reshape(shape)
+    return image, alphas, meta | tiles | grid
 
 
 def _values(
@@ -163,11 +162,11 @@ def pixel_weights(
     Returns:
         Row starts, int64 [H * W + 1]; Gaussians, int32, front to back per row; weights, float32.
     """
-    threads = _follow_torch_threads()
+    threads = follow_torch_threads()
     width, height = camera.width, camera.height
     means2d, conics, depths, opacities, extents = projection.project_forward(
-        *(_array(t) for t in (gaussians.means, gaussians.quats, gaussians.scales)),
-        _array(gaussians.opacities), camera.cam_from_world[None], camera.K[None], 1,
+        *(float_array(t) for t in (gaussians.means, gaussians.quats, gaussians.scales)),
+        float_array(gaussians.opacities), camera.cam_from_world[None], camera.K[None], 1,
         width, height, eps2d, NEAR, FAR, 0.0, gaussians.antialiased,
     )  # fmt: skip
     tile_starts, entries, _, _ = bin_into_tiles(
@@ -200,7 +199,7 @@ class _Project(torch.autograd.Function):
     def forward(ctx, means, quats, scales, opacities, viewmats, Ks, sets, frame, shape):
         ctx.save_for_backward(means, quats, scales, opacities, viewmats, Ks)
         arrays = projection.project_forward(
-            *map(_array, (means, quats, scales, opacities)),
+            *map(float_array, (means, quats, scales, opacities)),
             *map(_doubles, (viewmats, Ks)), sets, frame.width, frame.height,
             frame.eps2d, frame.near, frame.far, frame.radius_clip, frame.antialiased,
         )  # fmt: skip
@@ -224,15 +223,17 @@ class _Project(torch.autograd.Function):
     def backward(ctx, *v):  # pyright: ignore[reportIncompatibleMethodOverride]
         *solids, viewmats, Ks = ctx.saved_tensors
         frame: Frame = ctx.frame
-        v_means2d, v_conics, v_depths, v_dimmed = (_array(each) for each in v[:4])
+        v_means2d, v_conics, v_depths, v_dimmed = (float_array(each) for each in v[:4])
         *v_solids, v_viewmats = projection.project_backward(
-            *map(_array, solids), *map(_doubles, (viewmats, Ks)), ctx.sets,
+            *map(float_array, solids), *map(_doubles, (viewmats, Ks)), ctx.sets,
             frame.width, frame.height, frame.eps2d, frame.antialiased, ctx.rows,
             v_means2d.reshape(-1, 2), v_conics.reshape(-1, 3),
             v_depths.reshape(-1), v_dimmed.reshape(-1), ctx.needs_input_grad[4],
         )  # fmt: skip
-        v_viewmats = torch.from_numpy(v_viewmats).to(viewmats.dtype)
-        return (*map(torch.from_numpy, v_solids), v_viewmats, *[None] * 4)
+        poses = None
+        if ctx.needs_input_grad[4]:
+            poses = torch.from_numpy(v_viewmats.sum(axis=0)).to(viewmats.dtype)
+        return (*map(torch.from_numpy, v_solids), poses, *[None] * 4)
 
 
 class _Harmonics(torch.autograd.Function):
@@ -242,8 +243,9 @@ class _Harmonics(torch.autograd.Function):
     def forward(ctx, means, coefficients, centres, degree, sets, instances, seen):
         ctx.save_for_backward(means, coefficients, centres)
         ctx.degree, ctx.sets, ctx.rows = degree, sets, seen.numpy()
+        both = float_array(coefficients)
         ctx.colours = harmonics.harmonics_forward(
-            _array(means), _array(coefficients), _doubles(centres), degree, sets,
+            float_array(means), both, both, 1, _doubles(centres), degree, sets,
             instances.numpy(), ctx.rows,
         )  # fmt: skip
         return torch.from_numpy(ctx.colours)
@@ -252,12 +254,14 @@ class _Harmonics(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, v_colours):  # pyright: ignore[reportIncompatibleMethodOverride]
         means, coefficients, centres = ctx.saved_tensors
-        v_means, v_coefficients, v_centres = harmonics.harmonics_backward(
-            _array(means), _array(coefficients), _doubles(centres), ctx.degree, ctx.sets,
-            ctx.rows, ctx.colours, _array(v_colours),
+        both = float_array(coefficients)
+        v_means, v_both = np.zeros_like(float_array(means)), np.zeros_like(both)
+        v_centres = harmonics.harmonics_backward(
+            float_array(means), both, 1, _doubles(centres), ctx.degree, ctx.sets,
+            ctx.rows, ctx.colours, float_array(v_colours), v_means, v_both, v_both,
         )  # fmt: skip
-        v_centres = torch.from_numpy(v_centres).to(centres.dtype)
-        return (*map(torch.from_numpy, (v_means, v_coefficients)), v_centres, *[None] * 4)
+        v_centres = torch.from_numpy(v_centres.sum(axis=0)).to(centres.dtype)
+        return (*map(torch.from_numpy, (v_means, v_both)), v_centres, *[None] * 4)
 
 
 @array_record
@@ -286,7 +290,7 @@ class _Blend(torch.autograd.Function):
     @staticmethod
     def forward(ctx, means2d, conics, opacities, values, plan: _Plan):
         frame, images = plan.frame, len(plan.binned)
-        flat, shades = _flat(means2d, conics, opacities, plan), _array(values)
+        flat, shades = _flat(means2d, conics, opacities, plan), float_array(values)
         image = np.empty((images, frame.height, frame.width, shades.shape[1]), np.float32)
         alphas = np.empty((images, frame.height, frame.width), np.float32)
         for index, (tile_starts, entries, _, _) in enumerate(plan.binned):
@@ -307,8 +311,8 @@ class _Blend(torch.autograd.Function):
     def backward(ctx, v_image, v_alphas):  # pyright: ignore[reportIncompatibleMethodOverride]
         means2d, conics, opacities, values = ctx.saved_tensors
         plan: _Plan = ctx.plan
-        flat, shades = _flat(means2d, conics, opacities, plan), _array(values)
-        v_image, v_alphas = _array(v_image), _array(v_alphas)
+        flat, shades = _flat(means2d, conics, opacities, plan), float_array(values)
+        v_image, v_alphas = float_array(v_image), float_array(v_alphas)
         v_values = np.zeros_like(shades)
         gradients = []
         for index, tiles in enumerate(plan.binned):
@@ -338,7 +342,11 @@ class _Blend(torch.autograd.Function):
 
 def _flat(means2d: Tensor, conics: Tensor, opacities: Tensor, plan: _Plan) -> tuple:
     """Inputs of `splat_uff.render.blending`, one row per instance."""
-    rows = (_array(means2d).reshape(-1, 2), _array(conics).reshape(-1, 3), _array(opacities))
+    rows = (
+        float_array(means2d).reshape(-1, 2),
+        float_array(conics).reshape(-1, 3),
+        float_array(opacities),
+    )
     return (*rows[:2], rows[2].reshape(-1), plan.boxes)
 
 
@@ -372,7 +380,7 @@ def _tile_meta(
     }
 
 
-def _array(tensor: Tensor) -> np.ndarray:
+def float_array(tensor: Tensor) -> np.ndarray:
     """View the tensor's memory as a C-ordered float32 array."""
     return tensor.detach().to(torch.float32).contiguous().numpy()
 
@@ -382,7 +390,7 @@ def _doubles(tensor: Tensor) -> np.ndarray:
     return tensor.detach().double().contiguous().numpy()
 
 
-def _follow_torch_threads() -> int:
+def follow_torch_threads() -> int:
     most = numba_config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
     threads = min(torch.get_num_threads(), most)
     set_num_threads(threads)

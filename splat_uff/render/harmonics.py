@@ -21,12 +21,16 @@ _options = {"cache": True, "error_model": "numpy"}
 
 @njit(parallel=True, **_options)
 @no_type_check
-def harmonics_forward(means, coefficients, centres, degree, sets, instances, rows):
+def harmonics_forward(means, sh0, shN, skipped, centres, degree, sets, instances, rows):
     """Colours of the Gaussians as seen by the cameras, clamped to at least 0.
 
     Args:
         means: float32 [sets * N, 3], in the world.
-        coefficients: float32 [sets * N, K, 3], or [I * N, K, 3] if every image has its own.
+        sh0: float32 [sets * N, at least 1, 3], or [I * N, at least 1, 3] if every image has its
+            own; the first coefficients.
+        shN: float32 [len(sh0), K, 3], the others, after the first `skipped` ones: 1 if this is the
+            same array as `sh0`, else 0.
+        skipped: See `shN`.
         centres: float64 [I, 3], positions of the cameras.
         degree: Degree to evaluate, at most that of the coefficients and at most 3.
         sets: Number of sets of Gaussians.
@@ -38,12 +42,13 @@ def harmonics_forward(means, coefficients, centres, degree, sets, instances, row
     """
     total, wanted, terms = len(means), len(instances), (degree + 1) ** 2
     count, cameras = total // sets, len(centres) // sets
-    own = len(coefficients) != total
-    colours = np.zeros((wanted, 3), np.float32)
+    own = len(sh0) != total
+    colours = np.empty((wanted, 3), np.float32)
     for part in prange((wanted + PART - 1) // PART):
         basis = np.empty(15)
         for p in range(part * PART, min(wanted, (part + 1) * PART)):
             if rows[instances[p]] < 0:
+                colours[p, 0], colours[p, 1], colours[p, 2] = 0.0, 0.0, 0.0
                 continue
             image = instances[p] // count
             n = image // cameras * count + instances[p] % count
@@ -51,33 +56,40 @@ def harmonics_forward(means, coefficients, centres, degree, sets, instances, row
             x, y, z, _ = _direction(means, n, centres, image)
             _fill_basis(x, y, z, degree, basis)
             for c in range(3):
-                colour = 0.5 + C0 * coefficients[row, 0, c]
-                for k in range(1, terms):
-                    colour += basis[k - 1] * coefficients[row, k, c]
+                colour = 0.5 + C0 * sh0[row, 0, c]
+                for k in range(terms - 1):
+                    colour += basis[k] * shN[row, skipped + k, c]
                 colours[p, c] = max(colour, 0.0)
     return colours
 
 
 @njit(parallel=True, **_options)
 @no_type_check
-def harmonics_backward(means, coefficients, centres, degree, sets, rows, colours, v_colours):
+def harmonics_backward(
+    means, shN, skipped, centres, degree, sets, rows, colours, v_colours,
+    v_means, v_sh0, v_shN,
+):  # fmt: skip
     """Gradients of `harmonics_forward`.
 
     Args:
-        means, coefficients, centres, degree, sets, rows: Inputs of `harmonics_forward`.
+        means, shN, skipped, centres, degree, sets, rows: Inputs of `harmonics_forward`.
         colours: float32 [P, 3], its result.
         v_colours: float32 [P, 3].
+        v_means, v_sh0, v_shN: float32, to which gradients are added; the last two are one array if
+            `skipped` is 1.
 
     Returns:
-        v_means and v_coefficients, float32, and v_centres, float64 [I, 3].
+        v_centres in parts whose sum is wanted, float64 [parts, I, 3].
     """
     total, images, terms = len(means), len(centres), (degree + 1) ** 2
     count, cameras = total // sets, images // sets
-    own = len(coefficients) != total
-    v_means, v_coefficients = np.zeros_like(means), np.zeros_like(coefficients)
+    own = len(v_sh0) != total
     parts = (total + PART - 1) // PART
-    v_centres = np.zeros((parts, images, 3))
+    v_centres = np.empty((parts, images, 3))
     for part in prange(parts):
+        for image in range(images):
+            v_centres[part, image, 0], v_centres[part, image, 1] = 0.0, 0.0
+            v_centres[part, image, 2] = 0.0
         basis, slopes = np.empty(15), np.zeros((15, 3))
         for n in range(part * PART, min(total, (part + 1) * PART)):
             for camera in range(cameras):
@@ -87,7 +99,7 @@ def harmonics_backward(means, coefficients, centres, degree, sets, rows, colours
                 if p < 0:
                     continue
                 row = instance if own else n
-                x, y, z, distance = _direction(means, n, centres, image)
+                x, y, z, per_distance = _direction(means, n, centres, image)
                 _fill_basis(x, y, z, degree, basis)
                 _fill_slopes(x, y, z, degree, slopes)
                 vx = vy = vz = 0.0
@@ -95,18 +107,18 @@ def harmonics_backward(means, coefficients, centres, degree, sets, rows, colours
                     if not colours[p, c] > 0:
                         continue
                     v = float(v_colours[p, c])
-                    v_coefficients[row, 0, c] += C0 * v
-                    for k in range(1, terms):
-                        v_coefficients[row, k, c] += basis[k - 1] * v
-                        weighted = v * coefficients[row, k, c]
-                        vx += weighted * slopes[k - 1, 0]
-                        vy += weighted * slopes[k - 1, 1]
-                        vz += weighted * slopes[k - 1, 2]
+                    v_sh0[row, 0, c] += C0 * v
+                    for k in range(terms - 1):
+                        v_shN[row, skipped + k, c] += basis[k] * v
+                        weighted = v * shN[row, skipped + k, c]
+                        vx += weighted * slopes[k, 0]
+                        vy += weighted * slopes[k, 1]
+                        vz += weighted * slopes[k, 2]
                 along = vx * x + vy * y + vz * z
                 vx, vy, vz = (
-                    (vx - along * x) / distance,
-                    (vy - along * y) / distance,
-                    (vz - along * z) / distance,
+                    (vx - along * x) * per_distance,
+                    (vy - along * y) * per_distance,
+                    (vz - along * z) * per_distance,
                 )
                 v_means[n, 0] += vx
                 v_means[n, 1] += vy
@@ -114,7 +126,7 @@ def harmonics_backward(means, coefficients, centres, degree, sets, rows, colours
                 v_centres[part, image, 0] -= vx
                 v_centres[part, image, 1] -= vy
                 v_centres[part, image, 2] -= vz
-    return v_means, v_coefficients, v_centres.sum(axis=0)
+    return v_centres
 
 
 def basis_values(directions: np.ndarray, degree: int) -> np.ndarray:
@@ -145,12 +157,12 @@ def _fill_values(directions, degree, values):
 @njit(**_options)
 @no_type_check
 def _direction(means, n, centres, image):
-    """Unit vector from a camera to Gaussian n, and their distance."""
+    """Unit vector from a camera to Gaussian n, and the inverse of their distance."""
     x = means[n, 0] - centres[image, 0]
     y = means[n, 1] - centres[image, 1]
     z = means[n, 2] - centres[image, 2]
-    distance = max(math.sqrt(x * x + y * y + z * z), 1e-12)
-    return x / distance, y / distance, z / distance, distance
+    per_distance = 1.0 / max(math.sqrt(x * x + y * y + z * z), 1e-12)
+    return x * per_distance, y * per_distance, z * per_distance, per_distance
 
 
 @njit(**_options)

@@ -3,7 +3,8 @@
 The covariance of a Gaussian is M Mᵀ with M = R diag(s). A camera with rotation Q and projection
 Jacobian J sees (J Q M)(J Q M)ᵀ + eps2d I, so only the 2x3 matrix A = J Q M is ever needed.
 Semantics follow gsplat 1.5: J is evaluated at a point clamped to 1.3 times the field of view, and a
-Gaussian ends where its alpha falls to 1/255. Arithmetic is float64 in registers.
+Gaussian ends where its alpha falls to 1/255. Arithmetic is float64 in registers; what is divided by
+more than once is inverted, since a division takes as long as ten multiplications.
 
 Several cameras give several images of the same N Gaussians, and a batch consists of several such
 sets: image i shows set i // cameras. "Instance" i * N + n is Gaussian n of its set in image i.
@@ -56,11 +57,10 @@ def project_forward(
     images = len(viewmats)
     count, cameras = len(means) // sets, images // sets
     instances = images * count
-    means2d = np.zeros((instances, 2), np.float32)
-    conics = np.zeros((instances, 3), np.float32)
-    depths = np.zeros(instances, np.float32)
-    dimmed = np.zeros(instances, np.float32)
-    extents = np.zeros((instances, 2), np.float32)
+    # `np.zeros` would be a parallel loop of its own, which takes as long as 2000 Gaussians.
+    means2d, extents = np.empty((instances, 2), np.float32), np.empty((instances, 2), np.float32)
+    conics = np.empty((instances, 3), np.float32)
+    depths, dimmed = np.empty(instances, np.float32), np.empty(instances, np.float32)
     parts = (count + PART - 1) // PART
     for part in prange(images * parts):
         image, first = part // parts, part % parts * PART
@@ -68,11 +68,15 @@ def project_forward(
         fx, fy, cx, cy = lens[:4]
         for member in range(first, min(count, first + PART)):
             instance, n = image * count + member, image // cameras * count + member
-            dimmed[instance] = opacities[n]
+            dimmed[instance], depths[instance] = opacities[n], 0.0
+            means2d[instance, 0], means2d[instance, 1] = 0.0, 0.0
+            extents[instance, 0], extents[instance, 1] = 0.0, 0.0
+            conics[instance, 0], conics[instance, 1], conics[instance, 2] = 0.0, 0.0, 0.0
             x, y, z = _to_camera(means, pose, n)
             if not (near <= z <= far and opacities[n] >= ALPHA_MIN):
                 continue  # Negated, so that NaN is not drawn either.
-            A = _screen_factor(quats, scales, pose, lens, n, x, y, z)
+            per_z = 1.0 / z
+            A = _screen_factor(quats, scales, pose, lens, n, x, y, z, per_z)
             xx, xy, yy = _gram(A)
             blurred = (xx + eps2d) * (yy + eps2d) - xy * xy
             opacity = float(opacities[n])
@@ -80,7 +84,7 @@ def project_forward(
                 opacity *= math.sqrt(max(0.0, xx * yy - xy * xy) / blurred)
             if not (blurred > 0.0 and opacity >= ALPHA_MIN):
                 continue
-            u, v = fx * x / z + cx, fy * y / z + cy
+            u, v = fx * x * per_z + cx, fy * y * per_z + cy
             reach = 2.0 * math.log(opacity / ALPHA_MIN)  # Squared Mahalanobis radius.
             extent_x, extent_y = math.sqrt(reach * (xx + eps2d)), math.sqrt(reach * (yy + eps2d))
             if not math.isfinite(u + v + extent_x + extent_y):
@@ -96,9 +100,10 @@ def project_forward(
             ):
                 continue
             means2d[instance, 0], means2d[instance, 1] = u, v
-            conics[instance, 0] = (yy + eps2d) / blurred
-            conics[instance, 1] = -xy / blurred
-            conics[instance, 2] = (xx + eps2d) / blurred
+            per_area = 1.0 / blurred
+            conics[instance, 0] = (yy + eps2d) * per_area
+            conics[instance, 1] = -xy * per_area
+            conics[instance, 2] = (xx + eps2d) * per_area
             depths[instance] = z
             dimmed[instance] = opacity
             extents[instance, 0], extents[instance, 1] = extent_x, extent_y
@@ -121,22 +126,27 @@ def project_backward(
         with_poses: Whether to compute the gradients of `viewmats`.
 
     Returns:
-        v_means, v_quats, v_scales and v_opacities, float32, and v_viewmats, float64 [I, 4, 4], 0
-        unless `with_poses`.
+        v_means, v_quats, v_scales and v_opacities, float32, and v_viewmats in parts whose sum is
+        wanted, float64 [parts, I, 4, 4], undefined unless `with_poses`.
     """
     images, total = len(viewmats), len(means)
     count, cameras = total // sets, images // sets
-    v_means = np.zeros((total, 3), np.float32)
-    v_quats = np.zeros((total, 4), np.float32)
-    v_scales = np.zeros((total, 3), np.float32)
-    v_opacities = np.zeros(total, np.float32)
+    v_means, v_scales = np.empty((total, 3), np.float32), np.empty((total, 3), np.float32)
+    v_quats, v_opacities = np.empty((total, 4), np.float32), np.empty(total, np.float32)
     parts = (total + PART - 1) // PART
-    v_viewmats = np.zeros((parts, images, 4, 4))
+    v_viewmats = np.empty((parts, images, 4, 4))
     for part in prange(parts):
+        for n in range(part * PART, min(total, (part + 1) * PART)):
+            v_means[n, 0], v_means[n, 1], v_means[n, 2] = 0.0, 0.0, 0.0
+            v_scales[n, 0], v_scales[n, 1], v_scales[n, 2] = 0.0, 0.0, 0.0
+            v_quats[n, 0], v_quats[n, 1], v_quats[n, 2], v_quats[n, 3] = 0.0, 0.0, 0.0, 0.0
+            v_opacities[n] = 0.0
         # Cameras are the outer loop: slicing an array costs more than the math for one Gaussian.
         for image in range(images):
             pose, lens = _entries(viewmats[image]), _lens(Ks[image], width, height)
             v_viewmat = v_viewmats[part, image]
+            for c in range(16):
+                v_viewmat[c // 4, c % 4] = 0.0
             first = image // cameras * count  # First Gaussian of this image's set.
             start, end = max(first, part * PART), min(first + count, total, (part + 1) * PART)
             for n in range(start, end):
@@ -147,7 +157,7 @@ def project_backward(
                         v_means2d, v_conics, v_depths, v_dimmed, row,
                         v_means, v_quats, v_scales, v_opacities, v_viewmat, with_poses,
                     )  # fmt: skip
-    return v_means, v_quats, v_scales, v_opacities, v_viewmats.sum(axis=0)
+    return v_means, v_quats, v_scales, v_opacities, v_viewmats
 
 
 @njit(inline="always", **_options)  # A call would pass a hundred numbers, which costs a third.
@@ -161,12 +171,14 @@ def _pull_back(
     fx, fy = lens[0], lens[1]
     q00, q01, q02, _, q10, q11, q12, _, q20, q21, q22, _ = pose
     x, y, z = _to_camera(means, pose, n)
-    A = _screen_factor(quats, scales, pose, lens, n, x, y, z)
+    per_z = 1.0 / z
+    A = _screen_factor(quats, scales, pose, lens, n, x, y, z, per_z)
     a00, a01, a02, a10, a11, a12 = A
     xx, xy, yy = _gram(A)
     blurred = (xx + eps2d) * (yy + eps2d) - xy * xy
     # The conic is the inverse of the covariance: v_cov = -conic v_conic conic.
-    cxx, cxy, cyy = (yy + eps2d) / blurred, -xy / blurred, (xx + eps2d) / blurred
+    per_area = 1.0 / blurred
+    cxx, cxy, cyy = (yy + eps2d) * per_area, -xy * per_area, (xx + eps2d) * per_area
     vxx, vxy, vyy = float(v_conics[row, 0]), 0.5 * v_conics[row, 1], float(v_conics[row, 2])
     p00, p01 = cxx * vxx + cxy * vxy, cxx * vxy + cxy * vyy
     p10, p11 = cxy * vxx + cyy * vxy, cxy * vxy + cyy * vyy
@@ -196,9 +208,10 @@ def _pull_back(
         2 * (s01 * a02 + s11 * a12),
     )
     # A = J Q M, with J's nonzero entries J00, J02, J11, J12.
-    tx, ty, inside_x, inside_y = _clamped(lens, x, y, z)
-    J00, J02, J11, J12 = fx / z, -fx * tx / (z * z), fy / z, -fy * ty / (z * z)
-    w, i, j, k, length = _unit_quat(quats, n)
+    tx, ty, inside_x, inside_y = _clamped(lens, x, y, z, per_z)
+    J00, J11 = fx * per_z, fy * per_z
+    J02, J12 = -J00 * tx * per_z, -J11 * ty * per_z
+    w, i, j, k, per_length = _unit_quat(quats, n)
     v_J00, v_J02, v_J11, v_J12 = 0.0, 0.0, 0.0, 0.0
     r00, r01, r02, r10, r11, r12, r20, r21, r22 = _rotation(w, i, j, k)
     g00 = g01 = g02 = g10 = g11 = g12 = g20 = g21 = g22 = 0.0  # Gradient of R.
@@ -246,26 +259,26 @@ def _pull_back(
     vk = 2 * (i * (g02 + g20) + j * (g12 + g21) - 2 * k * (g00 + g11) + w * (g10 - g01))
     along = vw * w + vi * i + vj * j + vk * k
     if w == 0 and i == 0 and j == 0 and k == 0:
-        length = math.inf  # There is no direction in which to turn it.
-    v_quats[n, 0] += (vw - along * w) / length
-    v_quats[n, 1] += (vi - along * i) / length
-    v_quats[n, 2] += (vj - along * j) / length
-    v_quats[n, 3] += (vk - along * k) / length
+        per_length = 0.0  # There is no direction in which to turn it.
+    v_quats[n, 0] += (vw - along * w) * per_length
+    v_quats[n, 1] += (vi - along * i) * per_length
+    v_quats[n, 2] += (vj - along * j) * per_length
+    v_quats[n, 3] += (vk - along * k) * per_length
     # Gradient of the point in camera axes: through its pixel, its depth, and J.
     v_u, v_v = float(v_means2d[row, 0]), float(v_means2d[row, 1])
-    v_x = fx / z * v_u
-    v_y = fy / z * v_v
-    v_z = v_depths[row] - (fx * x * v_u + fy * y * v_v + fx * v_J00 + fy * v_J11) / (z * z)
+    v_x = J00 * v_u
+    v_y = J11 * v_v
+    v_z = v_depths[row] - per_z * (J00 * (x * v_u + v_J00) + J11 * (y * v_v + v_J11))
     if inside_x:
-        v_x -= fx / (z * z) * v_J02
-        v_z += 2 * fx * tx / (z * z * z) * v_J02
+        v_x -= J00 * per_z * v_J02
+        v_z -= 2 * J02 * per_z * v_J02
     else:  # tx is a constant times z there.
-        v_z += fx * tx / (z * z * z) * v_J02
+        v_z -= J02 * per_z * v_J02
     if inside_y:
-        v_y -= fy / (z * z) * v_J12
-        v_z += 2 * fy * ty / (z * z * z) * v_J12
+        v_y -= J11 * per_z * v_J12
+        v_z -= 2 * J12 * per_z * v_J12
     else:
-        v_z += fy * ty / (z * z * z) * v_J12
+        v_z -= J12 * per_z * v_J12
     v_means[n, 0] += q00 * v_x + q10 * v_y + q20 * v_z
     v_means[n, 1] += q01 * v_x + q11 * v_y + q21 * v_z
     v_means[n, 2] += q02 * v_x + q12 * v_y + q22 * v_z
@@ -327,10 +340,10 @@ def _to_camera(means, pose, n):
 @njit(**_options)
 @no_type_check
 def _unit_quat(quats, n):
-    """Unit quaternion of Gaussian n, and its stored length."""
+    """Unit quaternion of Gaussian n, and the inverse of its stored length."""
     w, i, j, k = float(quats[n, 0]), float(quats[n, 1]), float(quats[n, 2]), float(quats[n, 3])
-    length = max(math.sqrt(w * w + i * i + j * j + k * k), 1e-12)
-    return w / length, i / length, j / length, k / length, length
+    per_length = 1.0 / max(math.sqrt(w * w + i * i + j * j + k * k), 1e-12)
+    return w * per_length, i * per_length, j * per_length, k * per_length, per_length
 
 
 @njit(**_options)
@@ -346,10 +359,10 @@ def _rotation(w, i, j, k):
 
 @njit(**_options)
 @no_type_check
-def _clamped(lens, x, y, z):
+def _clamped(lens, x, y, z, per_z):
     """Point at which J is evaluated, and whether each coordinate stays unclamped."""
     _, _, _, _, low_x, high_x, low_y, high_y = lens
-    slope_x, slope_y = x / z, y / z
+    slope_x, slope_y = x * per_z, y * per_z
     inside_x = low_x <= slope_x <= high_x
     inside_y = low_y <= slope_y <= high_y
     tx = z * min(max(slope_x, low_x), high_x)
@@ -359,13 +372,13 @@ def _clamped(lens, x, y, z):
 
 @njit(**_options)
 @no_type_check
-def _screen_factor(quats, scales, pose, lens, n, x, y, z):
+def _screen_factor(quats, scales, pose, lens, n, x, y, z, per_z):
     """A = J Q R diag(s), row-major 2x3."""
     w, i, j, k, _ = _unit_quat(quats, n)
     r00, r01, r02, r10, r11, r12, r20, r21, r22 = _rotation(w, i, j, k)
-    tx, ty, _, _ = _clamped(lens, x, y, z)
-    J00, J02 = lens[0] / z, -lens[0] * tx / (z * z)
-    J11, J12 = lens[1] / z, -lens[1] * ty / (z * z)
+    tx, ty, _, _ = _clamped(lens, x, y, z, per_z)
+    J00, J11 = lens[0] * per_z, lens[1] * per_z
+    J02, J12 = -J00 * tx * per_z, -J11 * ty * per_z
     q00, q01, q02 = (
         J00 * pose[0] + J02 * pose[8],
         J00 * pose[1] + J02 * pose[9],

@@ -36,22 +36,25 @@ def bin_into_tiles(means2d, extents, depths, width, height, tile_size, threads):
     tiles_x, tiles_y = -(-width // tile_size), -(-height // tile_size)
     spans = _spans(means2d, extents, width, height, tile_size)
     order = _front_to_back(depths, spans)
-    ends = (np.arange(threads + 1) * len(order)) // threads
-    cursors = np.zeros((threads, tiles_x * tiles_y), np.int64)
+    listed = len(order)
+    cursors = np.empty((threads, tiles_x * tiles_y), np.int64)  # Not zeros: see `project_forward`.
     for part in prange(threads):
-        for n in order[ends[part] : ends[part + 1]]:
+        for tile in range(tiles_x * tiles_y):
+            cursors[part, tile] = 0
+        for n in order[part * listed // threads : (part + 1) * listed // threads]:
             for y in range(spans[n, 2], spans[n, 3] + 1):
                 for x in range(spans[n, 0], spans[n, 1] + 1):
                     cursors[part, y * tiles_x + x] += 1
     tile_starts = counts_to_starts(cursors)
-    slot_starts = np.zeros(count + 1, np.int64)
+    slot_starts = np.empty(count + 1, np.int64)
+    slot_starts[0] = 0
     for n in range(count):
         tiles = (spans[n, 1] - spans[n, 0] + 1) * (spans[n, 3] - spans[n, 2] + 1)
         slot_starts[n + 1] = slot_starts[n] + tiles
     entries = np.empty(tile_starts[-1], np.int32)
     slots = np.empty(tile_starts[-1], np.int64)
     for part in prange(threads):
-        for n in order[ends[part] : ends[part + 1]]:
+        for n in order[part * listed // threads : (part + 1) * listed // threads]:
             slot = slot_starts[n]
             for y in range(spans[n, 2], spans[n, 3] + 1):
                 for x in range(spans[n, 0], spans[n, 1] + 1):

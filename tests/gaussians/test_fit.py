@@ -1,6 +1,7 @@
 """The photometric fit on a ball: it learns, only the seed decides how, and it can be cut off."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from splat_uff.gaussians import initial
 from splat_uff.gaussians.config import GaussiansConfig
-from splat_uff.gaussians.fit import fit_gaussians
+from splat_uff.gaussians.fit import _Fit, fit_gaussians
 from splat_uff.render import render_colours
 from splat_uff.system.checkpoints import Checkpoint
 from splat_uff.system.hooks import Hooks
@@ -180,3 +181,23 @@ def test_fit_gaussians_returns_numbers_cut_off_from_any_graph(capture):
     for tensor in fit(capture, replace(CONFIG, steps=2)).tensors().values():
         assert not tensor.requires_grad
         assert tensor.isfinite().all()
+
+
+def test_a_step_without_autograd_has_the_gradients_of_one_with_it(capture):
+    fit = _Fit(capture, CONFIG, None, 0, "cpu")
+    assert not fit.by_autograd
+    for index in range(4):
+        for _ in range(5):
+            fit.advance()
+        looked = fit._look(capture.train[index])
+        found = []
+        for pull_back in (fit._pull_back, partial(fit._pull_back_by_autograd, index)):
+            render, figures = pull_back(looked)
+            gradients = {name: param.grad for name, param in fit.params.items()}
+            found.append((figures(), {**gradients, "means2d": render.means2d.grad}))
+            for param in fit.params.values():
+                param.grad = None
+        (ours, our_gradients), (theirs, their_gradients) = found
+        assert ours == pytest.approx(theirs, rel=1e-4)
+        for name, gradient in our_gradients.items():
+            torch.testing.assert_close(gradient, their_gradients[name], atol=1e-7, rtol=1e-3)

@@ -6,7 +6,7 @@ import torch
 from skimage.metrics import structural_similarity
 from torch.nn.functional import conv2d
 
-from splat_uff.gaussians.losses import photometric_loss
+from splat_uff.gaussians.losses import Compared, photometric_loss
 from splat_uff.gaussians.ssim import mean_ssim
 
 
@@ -63,3 +63,24 @@ def test_photometric_loss_of_equal_images_is_zero():
     first, second = images()
     assert photometric_loss(first, first, ssim_weight=0.2).item() < 1e-6
     assert photometric_loss(first, second, ssim_weight=0.2).item() > 0.1
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.2, 1.0])
+def test_compared_equals_the_loss_over_a_background_with_its_gradients(weight):
+    rng = np.random.default_rng(0)
+    image, photo = rng.random((23, 31, 3)) * 0.6, rng.random((23, 31, 4))
+    arrays = image, rng.random((23, 31)), photo, rng.random(3)
+    image, alphas, photo, background = (each.astype(np.float32) for each in arrays)
+    photo[5:9, 5:9, 3] = 1.0
+    shown, opaque = (torch.from_numpy(each).requires_grad_() for each in (image, alphas))
+    behind, truth = torch.from_numpy(background), torch.from_numpy(photo)
+    ours = shown + (1 - opaque[..., None]) * behind
+    theirs = truth[..., :3] + (1 - truth[..., 3:]) * behind
+    loss = photometric_loss(ours, theirs, ssim_weight=weight)
+    loss.backward()
+    found = Compared.of(image, alphas, photo, background, ssim_weight=weight)
+    assert found.loss == pytest.approx(loss.item(), rel=1e-5)
+    np.testing.assert_allclose(found.v_image, shown.grad, rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(found.v_alphas, opaque.grad, rtol=1e-4, atol=1e-8)
+    psnr = -10 * torch.log10((ours - theirs).detach().square().mean()).item()
+    assert found.psnr == pytest.approx(psnr, abs=1e-3)
