@@ -154,7 +154,7 @@ def _fill_values(directions, degree, values):
             _fill_basis(x, y, z, degree, values[n])
 
 
-@njit(**_options)
+@njit(inline="always", **_options)
 @no_type_check
 def _direction(means, n, centres, image):
     """Unit vector from a camera to Gaussian n, and the inverse of their distance."""
@@ -165,7 +165,7 @@ def _direction(means, n, centres, image):
     return x * per_distance, y * per_distance, z * per_distance, per_distance
 
 
-@njit(**_options)
+@njit(inline="always", **_options)
 @no_type_check
 def _fill_basis(x, y, z, degree, basis):
     """Fill in the values of the basis functions after the first."""
@@ -188,7 +188,7 @@ def _fill_basis(x, y, z, degree, basis):
         basis[14] = -e * x * (xx - 3 * yy)
 
 
-@njit(**_options)
+@njit(inline="always", **_options)
 @no_type_check
 def _fill_slopes(x, y, z, degree, slopes):
     """Fill in the slopes of these functions in x, y and z; `slopes` is 0 where they always are."""

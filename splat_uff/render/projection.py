@@ -292,7 +292,7 @@ def _pull_back(
         v_viewmat[2, 3] += v_z
 
 
-@njit(**_options)
+@njit(inline="always", **_options)
 @no_type_check
 def _entries(viewmat):
     """First three rows of a matrix as twelve numbers, which the compiler keeps in registers."""
@@ -303,7 +303,7 @@ def _entries(viewmat):
     )  # fmt: skip
 
 
-@njit(**_options)
+@njit(inline="always", **_options)
 @no_type_check
 def _lens(K, width, height):
     """Focal lengths and centre, then least and greatest slope at which J is evaluated, x and y."""
@@ -314,7 +314,7 @@ def _lens(K, width, height):
     return fx, fy, cx, cy, low_x, high_x, low_y, high_y
 
 
-@njit(**_options)
+@njit(inline="always", **_options)
 @no_type_check
 def _gram(A):
     """Entries xx, xy and yy of A Aᵀ."""
@@ -326,7 +326,7 @@ def _gram(A):
     )
 
 
-@njit(**_options)
+@njit(inline="always", **_options)
 @no_type_check
 def _to_camera(means, pose, n):
     """Centre of Gaussian n in camera axes."""
@@ -337,7 +337,7 @@ def _to_camera(means, pose, n):
     return x, y, z
 
 
-@njit(**_options)
+@njit(inline="always", **_options)
 @no_type_check
 def _unit_quat(quats, n):
     """Unit quaternion of Gaussian n, and the inverse of its stored length."""
@@ -346,7 +346,7 @@ def _unit_quat(quats, n):
     return w * per_length, i * per_length, j * per_length, k * per_length, per_length
 
 
-@njit(**_options)
+@njit(inline="always", **_options)
 @no_type_check
 def _rotation(w, i, j, k):
     """Row-major rotation matrix of a unit quaternion."""
@@ -357,7 +357,7 @@ def _rotation(w, i, j, k):
     )  # fmt: skip
 
 
-@njit(**_options)
+@njit(inline="always", **_options)
 @no_type_check
 def _clamped(lens, x, y, z, per_z):
     """Point at which J is evaluated, and whether each coordinate stays unclamped."""
@@ -370,7 +370,7 @@ def _clamped(lens, x, y, z, per_z):
     return tx, ty, inside_x, inside_y
 
 
-@njit(**_options)
+@njit(inline="always", **_options)
 @no_type_check
 def _screen_factor(quats, scales, pose, lens, n, x, y, z, per_z):
     """A = J Q R diag(s), row-major 2x3."""
