@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from gsplat import DefaultStrategy
 
 from splat_uff.gaussians.config import GaussiansConfig
 from splat_uff.gaussians.density import Density
@@ -255,3 +256,20 @@ def test_gsplats_default_strategy_works_with_our_meta(packed, absgrad):
             optimizer.zero_grad()
         strategy.step_post_backward(params, optimizers, state, step, meta, packed=packed)
     assert len(params["means"]) > 60
+
+
+def test_records_are_those_of_gsplat():
+    """Our sums of gradients, of two steps with some Gaussians out of sight, beside gsplat's."""
+    rng = torch.Generator().manual_seed(0)
+    ours = Density.of(GaussiansConfig(most=60), scale=1.0).strategy
+    states = [ours.initialize_state(), ours.initialize_state()]
+    for _ in range(2):
+        means2d = torch.zeros(1, 50, 2)
+        radii = torch.randint(0, 2, (1, 50, 1), generator=rng, dtype=torch.int32).expand(1, 50, 2)
+        means2d.grad = torch.randn(1, 50, 2, generator=rng) * (radii > 0)
+        info = {"means2d": means2d, "radii": radii, "width": 30, "height": 20, "n_cameras": 1}
+        info["gaussian_ids"] = None
+        ours._update_state({"means": means2d[0]}, states[0], info)
+        DefaultStrategy._update_state(ours, {"means": means2d[0]}, states[1], info)
+    for name in ("grad2d", "count"):
+        torch.testing.assert_close(states[0][name], states[1][name])
