@@ -8,8 +8,6 @@ concatenated harmonics and gradients that nobody reads take a third of the time 
 # pyright: reportCallIssue=false
 # Tuples of arrays are unpacked into the parameters of kernels, and pyright cannot count them.
 
-from dataclasses import field
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -63,14 +61,14 @@ class Drawn:
     degree: int
     threads: int
     stored: Stored
-    shapes: tuple[np.ndarray, ...] = field(repr=False)
+    shapes: tuple[np.ndarray, ...]
     """Projected centres, conics, opacities and extents of the Gaussians."""
     colours: Float[np.ndarray, "N 3"]
     rows: Int[np.ndarray, "N"]
     """Index of each visible Gaussian, -1 for invisible ones."""
-    tiles: tuple[np.ndarray, ...] = field(repr=False)
+    tiles: tuple[np.ndarray, ...]
     """Results of `bin_into_tiles`."""
-    hits: tuple[np.ndarray, np.ndarray] = field(repr=False)
+    hits: tuple[np.ndarray, np.ndarray]
     """Bits that say which Gaussians each block of pixels blends."""
 
     @staticmethod

@@ -2,8 +2,8 @@
 
 A step's time is a constant, a part for the pixels that it looks at, a part for all Gaussians, and
 one for those in its window; there are few Gaussians at first. How these parts compare, and what the
-stages after the fit take beside them, was measured (docs/research/growth.md); the first steps say
-how fast this machine is.
+stages after the fit take beside them, was measured (benchmarks/forecast.py); the first steps say how
+fast this machine is.
 """
 
 import time
@@ -21,21 +21,22 @@ from splat_uff.system.progress import notice
 
 FIRST, LAST = 20, 60
 """Steps between which the time is taken; those before may compile kernels."""
-STEP = 5.8e-3
+STEP = 5.6e-3
 """Seconds of any step of the fit, on the measured machine."""
-STEP_PIXEL, STEP_GAUSSIAN, STEP_SHOWN = 0.9e-7, 1.4e-7, 3.8e-7
+STEP_PIXEL, STEP_GAUSSIAN, STEP_SHOWN = 0.7e-7, 0.9e-7, 6.4e-7
 """Further seconds of a step for each pixel, for each Gaussian, and for each in the window."""
 GROWTH = 0.15, 0.57
 """Shares of the steps between which the number of Gaussians grows."""
-VIEW_PIXEL, VIEW_GAUSSIAN = 6.7e-7, 7.0e-7
+VIEW_PIXEL, VIEW_GAUSSIAN = 1.07e-6, 1.12e-6
 """Seconds for each training photo and each of its pixels, or each Gaussian, that features and tree
 take with blend weights and consensus."""
 WORTH_SAYING = 20.0
 """Seconds of what is left from which it is said."""
-FEATURE_STEP = 2.0e-2
+FEATURE_STEP = 4.2e-2
 """Seconds of a step of the contrastive fit."""
-HELD_OUT_PIXEL = 3.0e-6
-"""Seconds for each held-out photo, and each of its pixels, that scores and report take."""
+SCORES, HELD_OUT_PIXEL = 5.5, 4.6e-6
+"""Seconds that scores and report take, and further seconds for each held-out photo and each of its
+pixels."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class Work:
         seen = self.views * (VIEW_PIXEL * self.pixels + VIEW_GAUSSIAN * self.most)
         borders = self.border_rounds * seen + self.border_steps * self.step(self.most)
         features = FEATURE_STEP * self.feature_steps
-        return seen + borders + features + HELD_OUT_PIXEL * self.pixels * self.held_out
+        scores = SCORES + HELD_OUT_PIXEL * self.pixels * self.held_out
+        return seen + borders + features + scores
 
 
 class Forecast(Observer):
