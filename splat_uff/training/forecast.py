@@ -2,8 +2,8 @@
 
 A step's time is a constant, a part for the pixels that it looks at, a part for all Gaussians, and
 one for those in its window; there are few Gaussians at first. How these parts compare, and what the
-stages after the fit take beside them, was measured (benchmarks/forecast.py); the first steps say how
-fast this machine is.
+stages after the fit take beside them, was measured (benchmarks/forecast.py); the first steps say
+how fast this machine is.
 """
 
 import time
