@@ -3,9 +3,10 @@
     python benchmarks/forecast.py RUN [RUN ...]
 
 Goes on with the fit of a finished run on a built-in scene, with a tenth, half and all of its
-Gaussians, on whole photos and on windows of them, and prints the constants of the forecast that
-explain these times best. Then, for this and further runs, which this machine must have trained, it
-prints what these constants say of each run's fit and of the stages after it, and what these took.
+Gaussians, on whole photos, windows of them and reduced photos, and prints the constants of the
+forecast that explain these times best. Then, for this and further runs, which this machine must
+have trained, it prints what these constants say of each run's fit and of the stages after it, and
+what these took. Steps here are of the last part of a fit, without the density schedule.
 """
 
 import argparse
@@ -23,6 +24,11 @@ from splat_uff.training import forecast
 from splat_uff.training.forecast import Work
 
 NAMES = "STEP", "STEP_PIXEL", "STEP_GAUSSIAN", "STEP_SHOWN"
+SHARES = 0.1, 0.5, 1.0
+"""Shares of the run's Gaussians."""
+SEEN = (1.0, False), (0.5, False), (0.25, False), (0.06, False), (0.25, True), (0.0625, True)
+"""Shares of a photo's pixels, and whether they are those of a reduced photo or of a window."""
+ROUNDS = 3
 WARM, COUNTED = 8, 25
 """Steps before the clock starts, and steps of which the median counts."""
 
@@ -31,15 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", type=Path, nargs="+", help="finished runs on built-in scenes")
     runs = [open_run(path, finished=True) for path in parser.parse_args().runs]
-    rows, seconds = [], []
-    for share in (0.1, 0.5, 1.0):
-        for window in (1.0, 0.5, 0.25, 0.06):
-            count, took = time_steps(runs[0], share, window)
-            pixels = window * runs[0].capture.train[0].camera.width ** 2
-            rows.append((1.0, pixels, count, count * window))
-            seconds.append(took)
-            print(f"{count:7d} Gaussians, {pixels:8.0f} pixels: {1000 * took:6.1f} ms", flush=True)
-    amounts, measured = np.array(rows), np.array(seconds)
+    amounts, measured = measure(runs[0])
     constants, _ = nnls(amounts / measured[:, None], np.ones(len(measured)))
     errors = amounts @ constants / measured - 1
     for name, constant in zip(NAMES, constants, strict=True):
@@ -50,12 +48,35 @@ def main() -> None:
         compare(run)
 
 
-def time_steps(run: Run, share: float, window: float) -> tuple[int, float]:
-    """Number of Gaussians, and seconds of a step with that share of them and of a photo."""
+def measure(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Amounts by which the constants are multiplied, a row for each case, and seconds of its steps.
+
+    Medians of several rounds over all cases, since the speed of a machine wanders.
+    """
+    cases = [(share, *seen) for share in SHARES for seen in SEEN]
+    rounds, amounts = [], []
+    photo = run.capture.train[0].camera
+    for turn in range(ROUNDS):
+        rounds.append([time_steps(run, *case) for case in cases])
+        print(f"round {turn + 1} of {ROUNDS} is done", flush=True)
+    seconds = np.median(rounds, axis=0)
+    for (share, seen, coarse), took in zip(cases, seconds, strict=True):
+        count, pixels = share * len(run.gaussians), seen * photo.width * photo.height
+        amounts.append((1.0, pixels, count, count if coarse else count * seen))
+        what = "reduced photo" if coarse else "window"
+        print(f"{count:7.0f} Gaussians, {what} of {pixels:7.0f} pixels: {1000 * took:6.1f} ms")
+    return np.array(amounts), seconds
+
+
+def time_steps(run: Run, share: float, seen: float, coarse: bool) -> float:
+    """Seconds of a step with a share of the Gaussians and of a photo's pixels.
+
+    The pixels are those of a reduced photo if `coarse`, or else of a window.
+    """
     gaussians, settings = run.gaussians, run.provenance.settings
     camera = run.capture.train[0].camera
-    pixels = int(window * camera.width * camera.height)
-    config = replace(settings.gaussians, step_pixels=max(1024, pixels), coarse=0.0)
+    pixels = int(seen * camera.width * camera.height)
+    config = replace(settings.gaussians, step_pixels=max(1024, pixels), coarse=float(coarse))
     fit = gaussians_fit._Fit(run.capture, config, None, settings.seed, "cpu")
     order = np.random.default_rng(0).permutation(len(gaussians))
     chosen = order[: int(share * len(order))]
@@ -68,7 +89,7 @@ def time_steps(run: Run, share: float, window: float) -> tuple[int, float]:
         start = time.perf_counter()
         fit.advance()
         times.append(time.perf_counter() - start)
-    return len(chosen), float(np.median(times[WARM:]))
+    return float(np.median(times[WARM:]))
 
 
 def compare(run: Run) -> None:
