@@ -126,12 +126,12 @@ class _Fit:
             radii[None],
         )
         render.means2d.grad = torch.from_numpy(v_means2d)[None]
-        count = len(self.params["means"])
-        return render, lambda: {
-            "loss": compared.loss,
-            "psnr": compared.psnr,
-            "num_gaussians": count,
-        }
+
+        def figures() -> dict[str, float]:
+            count = len(self.params["means"])
+            return {"loss": compared.loss, "psnr": compared.psnr, "num_gaussians": count}
+
+        return render, figures
 
     def _pull_back_by_autograd(self, index: int, looked: Looked) -> tuple[Render, Figures]:
         """Compute the gradients of the step's loss on any device, and with any of its terms."""
@@ -155,12 +155,11 @@ class _Fit:
             loss = loss + self.config.mcmc_opacity_weight * gaussians.opacities.mean()
             loss = loss + self.config.mcmc_scale_weight * gaussians.scales.mean()
         loss.backward()
-        count = len(self.params["means"])
 
         def figures() -> dict[str, float]:
             error = (image.detach() - truth).square().mean().clamp_min(1e-10)
             psnr = -10 * float(torch.log10(error))
-            return {"loss": loss.item(), "psnr": psnr, "num_gaussians": count}
+            return {"loss": loss.item(), "psnr": psnr, "num_gaussians": len(self.params["means"])}
 
         return render, figures
 

@@ -2,7 +2,7 @@
 
 A step's time is a constant, a part for the pixels that it looks at, a part for all Gaussians, and
 one for those in its window; there are few Gaussians at first. How these parts compare, and what the
-stages after the fit take beside them, was measured (benchmarks/forecast.py); the first steps say
+stages after the fit take beside them, was measured (docs/research/growth.md); the first steps say
 how fast this machine is.
 """
 
@@ -21,9 +21,9 @@ from splat_uff.system.progress import notice
 
 FIRST, LAST = 20, 60
 """Steps between which the time is taken; those before may compile kernels."""
-STEP = 6.4e-3
-"""Seconds of any step of the fit, on the measured machine; 3.2e-3 are for the density schedule."""
-STEP_PIXEL, STEP_GAUSSIAN, STEP_SHOWN = 1.3e-7, 1.4e-7, 4.1e-7
+STEP = 3.0e-3
+"""Seconds of any step of the fit, on the measured machine."""
+STEP_PIXEL, STEP_GAUSSIAN, STEP_SHOWN = 1.0e-7, 3.0e-7, 3.3e-7
 """Further seconds of a step for each pixel, for each Gaussian, and for each in the window."""
 GROWTH = 0.15, 0.57
 """Shares of the steps between which the number of Gaussians grows."""
