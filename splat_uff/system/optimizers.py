@@ -20,7 +20,7 @@ PARTS = 32
 def step_adams(optimizers: Iterable[torch.optim.Optimizer]) -> None:
     """Take a step with each optimizer, and drop the gradients.
 
-    On the CPU, all parameters are updated in one pass, in a fifth of the time of torch's steps. The
+    On the CPU, all parameters are updated in one pass, in a quarter of the time of torch's steps. The
     state is torch's, so that anything else that knows these optimizers goes on working.
 
     Args:
@@ -33,7 +33,8 @@ def step_adams(optimizers: Iterable[torch.optim.Optimizer]) -> None:
         (param,) = group["params"]
         if param.grad is None:
             continue
-        if not kernels.numba_computes(param.device):
+        # Flattened, memory with gaps would be a copy, and the parameter would stay as it is.
+        if not (kernels.numba_computes(param.device) and param.is_contiguous()):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             continue

@@ -68,3 +68,16 @@ def test_torch_and_step_adams_go_on_from_each_others_state():
                 load_state(adam, param, save_state(adam, param, "x."), "x.")
     for one, two in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
+
+
+def test_step_adams_moves_a_parameter_whose_memory_has_gaps():
+    rng = torch.Generator().manual_seed(0)
+    start, gradient = torch.randn(4, 9, generator=rng), torch.randn(9, 4, generator=rng)
+    ours, theirs = (torch.nn.Parameter(start.clone().T) for _ in range(2))
+    adams = [torch.optim.Adam([param], lr=0.1, fused=True) for param in (ours, theirs)]
+    ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+    assert not ours.is_contiguous()
+    step_adams(adams[:1])
+    adams[1].step()
+    torch.testing.assert_close(ours, theirs)
+    assert not torch.equal(ours, start.T)
