@@ -20,8 +20,8 @@ PARTS = 32
 def step_adams(optimizers: Iterable[torch.optim.Optimizer]) -> None:
     """Take a step with each optimizer, and drop the gradients.
 
-    On the CPU, all parameters are updated in one pass, in a quarter of the time of torch's steps. The
-    state is torch's, so that anything else that knows these optimizers goes on working.
+    On the CPU, all parameters are updated in one pass, in a quarter of the time of torch's steps.
+    The state is torch's, so that anything else that knows these optimizers goes on working.
 
     Args:
         optimizers: Plain Adam, without weight decay or its variants; each has one parameter, which
