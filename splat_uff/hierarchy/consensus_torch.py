@@ -7,9 +7,11 @@ in 64 bits; on CUDA, where their order is not fixed, they vary from run to run i
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy.sparse import csr_matrix
 from torch import Tensor
+
+from splat_uff.masks.records import Regions
 
 AT_ONCE = 2**23
 """Most numbers, of 8 bytes, in a table of shares, and most entries compared at once."""
@@ -17,8 +19,7 @@ AT_ONCE = 2**23
 
 def shares_in_masks(
     matrix: csr_matrix,
-    run_of: Int[np.ndarray, "_"],
-    members: Bool[np.ndarray, "M R"],
+    regions: Regions,
     least: tuple[float, float],
     device: str,
 ) -> tuple[
@@ -30,13 +31,12 @@ def shares_in_masks(
 ]:
     """Shares of the blend weight of Gaussians that lie in each mask.
 
-    The weights of a Gaussian in each run of pixels, times the masks of each run, are a sparse
+    The weights of a Gaussian in each region, times the masks of each region, are a sparse
     product; it is made for some of the Gaussians at a time.
 
     Args:
         matrix: Blend weights [pixels, N] of the photo.
-        run_of: Run of each pixel.
-        members: Whether each run lies in each mask.
+        regions: Regions of the photo's masks.
         least: Blend weight from which a Gaussian is seen, and share up to which it is 0.
         device: Device that computes.
 
@@ -45,7 +45,8 @@ def shares_in_masks(
         and size of each share.
     """
     assert matrix.shape is not None
-    gaussians, runs, weights = _entries(matrix, run_of, device)
+    gaussians, places, weights = _entries(matrix, regions.of_pixel, device)
+    members = regions.members
     total = torch.zeros(int(matrix.shape[1]), dtype=torch.float64, device=device)
     total.index_add_(0, gaussians, weights)
     seen = torch.nonzero(total >= least[0])[:, 0]
@@ -53,10 +54,10 @@ def shares_in_masks(
     row[seen] = torch.arange(len(seen), device=device)
     kept = row[gaussians] >= 0
     size = len(seen), members.shape[1]
-    places = torch.stack([row[gaussians[kept]], runs[kept]])
-    table = torch.sparse_coo_tensor(places, weights[kept], size, check_invariants=False).coalesce()
+    where = torch.stack([row[gaussians[kept]], places[kept]])
+    table = torch.sparse_coo_tensor(where, weights[kept], size, check_invariants=False).coalesce()
     (rows, columns), values = table.indices(), table.values()
-    by_run = torch.from_numpy(members.T.astype(np.float64)).to(device)
+    by_region = torch.from_numpy(members.T.astype(np.float64)).to(device)
     counts, masks, shares = [], [], []
     for first in range(0, len(seen), step := max(1, AT_ONCE // max(1, len(members)))):
         last = min(first + step, len(seen))
@@ -65,7 +66,7 @@ def shares_in_masks(
             torch.stack([rows[begin:end] - first, columns[begin:end]]), values[begin:end],
             (last - first, size[1]), check_invariants=False, is_coalesced=True,
         )  # fmt: skip
-        share = (torch.sparse.mm(part, by_run) / total[seen[first:last], None]).float()
+        share = (torch.sparse.mm(part, by_region) / total[seen[first:last], None]).float()
         inside = share > least[1]
         counts.append(inside.sum(1))
         masks.append(torch.nonzero(inside)[:, 1])
@@ -162,15 +163,15 @@ def add_groups(
 
 
 def _entries(
-    matrix: csr_matrix, run_of: np.ndarray, device: str
+    matrix: csr_matrix, region_of: np.ndarray, device: str
 ) -> tuple[Int[Tensor, "E"], Int[Tensor, "E"], Float[Tensor, "E"]]:
-    """Gaussian, run and weight of each blend weight."""
+    """Gaussian, region and weight of each blend weight."""
     pixels = len(matrix.indptr) - 1
     starts = torch.from_numpy(matrix.indptr.astype(np.int64)).to(device)
-    run = torch.from_numpy(run_of.astype(np.int64)).to(device)
-    runs = torch.repeat_interleave(run[:pixels], starts.diff())
+    region = torch.from_numpy(region_of.astype(np.int64)).to(device)
+    regions = torch.repeat_interleave(region[:pixels], starts.diff())
     gaussians = torch.from_numpy(matrix.indices).to(device).long()
-    return gaussians, runs, torch.from_numpy(matrix.data).to(device).double()
+    return gaussians, regions, torch.from_numpy(matrix.data).to(device).double()
 
 
 def _moved(opinion: tuple[np.ndarray, ...], device: torch.device) -> list[Tensor]:

@@ -11,12 +11,12 @@ from typing import no_type_check
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from numba import njit, prange
 from scipy.sparse import csr_matrix
 
 from splat_uff.hierarchy.consensus_torch import shares_in_masks
-from splat_uff.masks.records import MaskSet, MaskTree
+from splat_uff.masks.records import MaskSet, MaskTree, Regions
 from splat_uff.render.tiles import counts_to_starts
 from splat_uff.system import kernels
 from splat_uff.system.memory import Kept, Memory
@@ -29,6 +29,10 @@ PHOTO_AREA = 200**2
 """Area in pixels to which every photo is scaled when areas of masks are compared."""
 MOST_PARTS = 8
 """Most threads that sort a photo's blend weights, since each has a counter for every Gaussian."""
+BANDS = 16
+"""Number of bands of rows into which a photo is cut when its blend weights are summed."""
+STRIP = 16
+"""Width in pixels of the strips in which a band is walked."""
 PART = 256
 """Number of points that one thread processes at a time."""
 
@@ -69,36 +73,35 @@ class Opinion:
             device: Device that computes: `cpu` or `cuda`.
         """
         masks, tree = bag
-        run_of, members = _runs(masks)
+        regions = Regions.of(masks)
         kind = np.uint16 if len(masks) <= np.iinfo(np.uint16).max else np.uint32
         if kernels.numba_computes(device):
-            gaussians, seen, *rows = _shares(matrix, run_of, members, kind)
+            gaussians, seen, *rows = _shares(matrix, masks.width, regions, kind)
         else:
             least = LEAST_SEEN, LEAST_SHARE
-            gaussians, seen, *rows = shares_in_masks(matrix, run_of, members, least, device)
+            gaussians, seen, *rows = shares_in_masks(matrix, regions, least, device)
         starts, inside, shares = rows
-        counts = _counts(tree, members @ np.bincount(run_of) / len(run_of)).astype(np.float32)
+        areas = regions.members @ regions.sizes / len(regions.of_pixel)
+        counts = _counts(tree, areas).astype(np.float32)
         parts = gaussians.astype(np.int32), seen.astype(np.float32), starts, inside.astype(kind)
         budget = memory or Memory()
         return Opinion(*(budget.keep(part) for part in (*parts, shares, counts)))
 
 
 def _shares(
-    matrix: csr_matrix,
-    run_of: Int[np.ndarray, "_"],
-    members: Bool[np.ndarray, "M R"],
-    kind: type[np.unsignedinteger],
+    matrix: csr_matrix, width: int, regions: Regions, kind: type[np.unsignedinteger]
 ) -> tuple[np.ndarray, ...]:
     """`consensus_torch.shares_in_masks` by numba's kernels; masks are numbered by `kind`."""
-    runs, lists = np.nonzero(members.T)
-    list_starts = np.searchsorted(runs, np.arange(members.shape[1] + 1))
-    starts, runs, weights = _by_column(
-        matrix.indptr, matrix.indices, matrix.data, run_of, _columns(matrix),
-        min(torch.get_num_threads(), MOST_PARTS),
+    members = regions.members
+    inside_of, lists = np.nonzero(members.T)
+    list_starts = np.searchsorted(inside_of, np.arange(members.shape[1] + 1))
+    starts, found, weights = _by_column(
+        matrix.indptr, matrix.indices, matrix.data, regions.of_pixel, members.shape[1],
+        _columns(matrix), width, min(torch.get_num_threads(), MOST_PARTS),
     )  # fmt: skip
     seen = _seen(starts, weights)
     gaussians = np.flatnonzero(seen >= LEAST_SEEN)
-    given = gaussians, starts, runs, weights, seen[gaussians], list_starts, lists, len(members)
+    given = gaussians, starts, found, weights, seen[gaussians], list_starts, lists, len(members)
     rows = np.zeros(len(gaussians) + 1, np.int64)
     np.cumsum(_share(*given, rows, np.empty(0, kind), np.empty(0, np.float32)), out=rows[1:])
     inside, shares = np.empty(rows[-1], kind), np.empty(rows[-1], np.float32)
@@ -124,37 +127,50 @@ def _counts(tree: MaskTree, shares: Float[np.ndarray, "M"]) -> Float[np.ndarray,
     return counts * (once.sum() / counts.sum())
 
 
-def _runs(masks: MaskSet) -> tuple[Int[np.ndarray, "_"], Bool[np.ndarray, "M R"]]:
-    """Runs of row-major pixels in the same masks: run of each pixel, and masks of each run."""
-    starts = masks.run_starts()
-    lengths = np.diff(np.append(starts, masks.height * masks.width))
-    return np.repeat(np.arange(len(starts), dtype=np.int32), lengths), masks.at(starts)
-
-
 @njit(parallel=True, **_options)
 @no_type_check
-def _by_column(starts, columns, weights, run_of, count, parts):
-    """Start, pixel runs and weights of each of `count` columns, in rising order of pixels.
+def _by_column(starts, columns, weights, region_of, regions, count, width, parts):
+    """Start, regions and summed weights of each of `count` columns, band after band.
 
-    Each of `parts` stretches of pixels is counted and then written by a thread of its own.
+    A band's weights in one region that a column meets one after the other are summed: of a Gaussian
+    that covers forty pixels, two numbers are left. A band is walked in upright strips, in which the
+    same few Gaussians come again and again. Each of `parts` stretches of bands is counted and then
+    written by a thread of its own; sums end where bands do, wherever stretches end.
     """
-    pixels = len(starts) - 1
-    ends = (np.arange(parts + 1) * pixels) // parts
+    height = (len(starts) - 1) // width
+    bands = (np.arange(BANDS + 1) * height) // BANDS
+    ends = (np.arange(parts + 1) * BANDS) // parts
     cursors = np.zeros((parts, count), np.int64)
     for part in prange(parts):
-        for e in range(starts[ends[part]], starts[ends[part + 1]]):
-            cursors[part, columns[e]] += 1
+        own, latest = cursors[part], np.zeros(count, np.uint32)
+        for band in range(ends[part], ends[part + 1]):
+            for left in range(0, width, STRIP):
+                for y in range(bands[band], bands[band + 1]):
+                    for pixel in range(y * width + left, y * width + min(left + STRIP, width)):
+                        place = np.uint32(band * regions + region_of[pixel] + 1)
+                        for e in range(starts[pixel], starts[pixel + 1]):
+                            column = np.uint32(columns[e])
+                            own[column] += latest[column] != place
+                            latest[column] = place
     column_starts = counts_to_starts(cursors)
-    runs = np.empty(column_starts[-1], np.int32)
-    ordered = np.empty(column_starts[-1], np.float32)
+    found = np.empty(column_starts[-1], np.int32)
+    sums = np.empty(column_starts[-1], np.float64)
     for part in prange(parts):
-        for pixel in range(ends[part], ends[part + 1]):
-            run = run_of[pixel]
-            for e in range(starts[pixel], starts[pixel + 1]):
-                at = cursors[part, columns[e]]
-                cursors[part, columns[e]] = at + 1
-                runs[at], ordered[at] = run, weights[e]
-    return column_starts, runs, ordered
+        own, latest = cursors[part], np.zeros(count, np.uint32)
+        for band in range(ends[part], ends[part + 1]):
+            for left in range(0, width, STRIP):
+                for y in range(bands[band], bands[band + 1]):
+                    for pixel in range(y * width + left, y * width + min(left + STRIP, width)):
+                        place = np.uint32(band * regions + region_of[pixel] + 1)
+                        for e in range(starts[pixel], starts[pixel + 1]):
+                            column = np.uint32(columns[e])
+                            at = own[column]
+                            if latest[column] == place:
+                                sums[at - 1] += weights[e]
+                            else:
+                                found[at], sums[at] = region_of[pixel], weights[e]
+                                own[column], latest[column] = at + 1, place
+    return column_starts, found, sums
 
 
 @njit(parallel=True, **_options)
@@ -171,7 +187,7 @@ def _seen(starts, weights):
 @njit(parallel=True, **_options)
 @no_type_check
 def _share(
-    columns, starts, runs, weights, seen, list_starts, lists, num_masks, rows, inside, shares
+    columns, starts, regions, weights, seen, list_starts, lists, num_masks, rows, inside, shares
 ):
     """Count the shares of every point and, if there is room, write them from `rows` on."""
     counts = np.zeros(len(columns), np.int64)
@@ -180,14 +196,9 @@ def _share(
     for part in prange(parts):
         within = np.zeros(num_masks, np.float64)
         for row in range(part * PART, min(len(columns), (part + 1) * PART)):
-            e, end = starts[columns[row]], starts[columns[row] + 1]
-            while e < end:
-                run, weight = runs[e], 0.0
-                while e < end and runs[e] == run:
-                    weight += weights[e]
-                    e += 1
-                for i in range(list_starts[run], list_starts[run + 1]):
-                    within[lists[i]] += weight
+            for e in range(starts[columns[row]], starts[columns[row] + 1]):
+                for i in range(list_starts[regions[e]], list_starts[regions[e] + 1]):
+                    within[lists[i]] += weights[e]
             found = 0
             for mask in range(num_masks):
                 if within[mask] == 0.0:

@@ -3,6 +3,7 @@
 import numba
 import numpy as np
 import pytest
+import torch
 from scipy.sparse import csr_matrix
 
 from splat_uff.features.linkage import average_linkage
@@ -17,7 +18,7 @@ from splat_uff.hierarchy.consensus import (
     merge_by_ratio,
 )
 from splat_uff.hierarchy.dendrogram import cut_into
-from splat_uff.hierarchy.opinions import LEAST_SEEN, LEAST_SHARE, PHOTO_AREA, Opinion, _runs
+from splat_uff.hierarchy.opinions import LEAST_SEEN, LEAST_SHARE, PHOTO_AREA, Opinion
 from splat_uff.masks.records import MaskSet
 from splat_uff.masks.tree import build_tree
 from splat_uff.system import kernels
@@ -124,15 +125,30 @@ def test_between_groups_is_the_weighted_sum_over_photos(seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_runs_of_pixels_lie_in_the_masks_of_their_pixels(seed):
+def test_shares_of_large_gaussians_are_exact_and_the_same_for_any_number_of_threads(
+    seed, monkeypatch
+):
+    """Gaussians of many rows, which cross the borders of bands, regions and threads' stretches."""
     rng = np.random.default_rng(seed)
-    height, width = (int(side) for side in rng.integers(3, 14, 2))
-    coarse = rng.random((int(rng.integers(1, 5)), height, width // 2 + 1)) < 0.5
-    masks = MaskSet.of(np.repeat(coarse, 2, axis=2)[:, :, :width])
-    run_of, members = _runs(masks)
-    np.testing.assert_array_equal(members[:, run_of], masks.flat())
-    changes = (np.diff(masks.flat(), axis=1) != 0).any(axis=0).sum()
-    assert members.shape[1] == run_of[-1] + 1 == changes + 1  # No run is cut in two.
+    height, width = int(rng.integers(3, 90)), 5 * int(rng.integers(1, 8))
+    y, x = np.mgrid[:height, :width].reshape(2, -1, 1)
+    centre, size = rng.random((2, POINTS)) * [[height], [width]], rng.uniform(1, 20, POINTS)
+    dense = np.exp(-((y - centre[0]) ** 2 + (x - centre[1]) ** 2) / size**2)
+    matrix = csr_matrix(np.where(dense > 0.05, dense, 0).astype(np.float32))
+    masks, tree = bag(np.repeat(rng.random((6, height, width // 5)) < 0.5, 5, axis=2))
+    opinions = []
+    for threads in (1, 2, 5, 8):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        opinions.append(Opinion.of(matrix, (masks, tree)))
+    expected, seen = shares_of(matrix, masks)
+    first, *others = opinions
+    rows = np.repeat(first.gaussians.load(), np.diff(first.starts.load()))
+    found = np.zeros_like(expected)
+    found[rows, first.masks.load()] = first.shares.load()
+    np.testing.assert_allclose(found, np.where(seen[:, None] >= LEAST_SEEN, expected, 0), atol=1e-6)
+    for other in others:
+        for name in ("gaussians", "seen", "starts", "masks", "shares"):
+            np.testing.assert_array_equal(getattr(other, name).load(), getattr(first, name).load())
 
 
 def test_the_order_of_views_and_masks_changes_nothing():
