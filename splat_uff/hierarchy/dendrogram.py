@@ -20,7 +20,7 @@ class Dendrogram:
     @property
     def most_segments(self) -> int:
         """Number of nodes that hold leaves; no cut by number gives more segments."""
-        return len(np.unique(self.parents[: self.num_leaves]))
+        return int(np.count_nonzero(_hold_leaves(self)))
 
 
 def cut(
@@ -116,9 +116,7 @@ def height_of(tree: Dendrogram, num_segments: int) -> float:
 
 def highest_merges(tree: Dendrogram) -> Int[np.ndarray, "M"]:
     """Nodes whose merge can be undone, the highest first; ties go to the one nearest the root."""
-    holders = np.unique(tree.parents[: tree.num_leaves])
-    undoable = np.arange(tree.num_leaves, len(tree.parents))
-    undoable = undoable[~np.isin(undoable, holders)]
+    undoable = tree.num_leaves + np.flatnonzero(~_hold_leaves(tree)[tree.num_leaves :])
     return undoable[np.argsort(tree.altitudes[undoable], kind="stable")][::-1]
 
 
@@ -163,4 +161,13 @@ def _top_nodes(tree: Dendrogram, joined: np.ndarray) -> Int[np.ndarray, "N"]:
 
 def _numbered(nodes: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
     """Number the distinct nodes from 1."""
-    return np.unique(nodes, return_inverse=True)[1].astype(np.int32) + 1
+    known = np.zeros(nodes.max(initial=-1) + 1, bool)
+    known[nodes] = True
+    return np.cumsum(known, dtype=np.int32)[nodes]
+
+
+def _hold_leaves(tree: Dendrogram) -> Bool[np.ndarray, "T"]:
+    """Whether each node is the parent of a leaf."""
+    holds = np.zeros(len(tree.parents), bool)
+    holds[tree.parents[: tree.num_leaves]] = True
+    return holds

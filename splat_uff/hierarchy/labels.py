@@ -24,6 +24,10 @@ OPAQUE = 0.5
 """Accumulated opacity below which a pixel belongs to no segment."""
 MIXER = np.uint64(0x9E3779B97F4A7C15)
 """Odd number by which labels are mixed into one key."""
+STRETCH = 256
+"""Number of pixels whose votes one thread counts at a time."""
+CLEAR = np.float32(0.501)
+"""Share of all votes from which on rounding does not decide whether they are more than half."""
 NEAREST_VOTERS = 5
 """Number of nearest voters, the paper's k_query (docs/method.md, "Labels in a view")."""
 NEAREST_REACH = 5e-3
@@ -148,7 +152,8 @@ def label_maps(votes: Votes, labels: Int[np.ndarray, "K N"] | Parties) -> Int[np
     if kernels.numba_computes(votes.device):
         covered = votes.covered.ravel()
         rows = votes.starts, votes.voters, votes.weights
-        maps = _count_votes(*rows, covered, found.of_gaussian, found.labels)
+        maps = np.zeros((len(found.labels), len(covered)), np.int32)
+        _count_votes(*rows, covered, found.of_gaussian, found.labels, maps)
     else:
         maps = count_votes_by_torch(votes, found.of_gaussian, found.labels)
     return maps.reshape(-1, *votes.covered.shape)
@@ -156,39 +161,72 @@ def label_maps(votes: Votes, labels: Int[np.ndarray, "K N"] | Parties) -> Int[np
 
 @njit(parallel=True, cache=True, error_model="numpy", boundscheck=False)
 @no_type_check
-def _count_votes(starts, voters, weights, covered, party, parties):
+def _count_votes(starts, voters, weights, covered, party, parties, maps):
+    """Write the label with the most votes of each covered pixel into each row of `maps`."""
     count, pixels = len(parties), len(covered)
-    maps = np.zeros((count, pixels), np.int32)
-    for p in prange(pixels):
-        if not covered[p]:
-            continue
-        first, end = starts[p], starts[p + 1]
-        voting = np.empty(end - first, np.int32)
-        votes = np.empty(end - first, np.float32)
-        candidates = np.empty(end - first, np.int32)
-        tally = np.empty(end - first, np.float32)
-        number = 0
-        for e in range(first, end):
-            one, at = party[voters[e]], 0
-            while at < number and voting[at] != one:
-                at += 1
-            if at == number:
-                voting[number], votes[number] = one, np.float32(0)
-                number += 1
-            votes[at] += weights[e]
+    for stretch in prange((pixels + STRETCH - 1) // STRETCH):
+        begin, stop = stretch * STRETCH, min(pixels, (stretch + 1) * STRETCH)
+        most = 0
+        for p in range(begin, stop):
+            most = max(most, starts[p + 1] - starts[p])
+        voting, votes = np.empty(most, np.int32), np.empty(most, np.float32)
+        candidates, tally = np.empty(most, np.int32), np.empty(most, np.float32)
+        alone = np.full(STRETCH, -1, np.int32)
+        for p in range(begin, stop):
+            number = 0
+            if covered[p]:
+                for e in range(starts[p], starts[p + 1]):
+                    one, at = party[voters[e]], 0
+                    while at < number and voting[at] != one:
+                        at += 1
+                    if at == number:
+                        voting[number], votes[number] = one, np.float32(0)
+                        number += 1
+                    votes[at] += weights[e]
+            winner = _with_most_of_all(votes, number)
+            if winner >= 0:
+                alone[p - begin] = voting[winner]
+            elif number:
+                for k in range(count):
+                    maps[k, p] = _elect(parties[k], voting, votes, number, candidates, tally)
         for k in range(count):
-            found = 0
-            for v in range(number):
-                label, at = parties[k, voting[v]], 0
-                while at < found and candidates[at] != label:
-                    at += 1
-                if at == found:
-                    candidates[found], tally[found] = label, np.float32(0)
-                    found += 1
-                tally[at] += votes[v]
-            best = 0
-            for at in range(1, found):
-                if tally[at] > tally[best]:
-                    best = at
-            maps[k, p] = candidates[best] if found else 0
-    return maps
+            for p in range(begin, stop):
+                if alone[p - begin] >= 0:
+                    maps[k, p] = parties[k, alone[p - begin]]
+
+
+@njit(cache=True, error_model="numpy", boundscheck=False)
+@no_type_check
+def _with_most_of_all(votes, number):
+    """Party with more votes than all others have together, whose label wins in any labelling.
+
+    Of two parties, that is the one with more votes, or the first. -1 if there is none.
+    """
+    best, total = 0, np.float32(0)
+    for v in range(number):
+        total += votes[v]
+        if votes[v] > votes[best]:
+            best = v
+    if number == 1 or number == 2 or (number and votes[best] > CLEAR * total):
+        return best
+    return -1
+
+
+@njit(cache=True, error_model="numpy", boundscheck=False)
+@no_type_check
+def _elect(labels, voting, votes, number, candidates, tally):
+    """Label with the most votes of the first `number` parties; among equals, the first."""
+    found = 0
+    for v in range(number):
+        label, at = labels[voting[v]], 0
+        while at < found and candidates[at] != label:
+            at += 1
+        if at == found:
+            candidates[found], tally[found] = label, np.float32(0)
+            found += 1
+        tally[at] += votes[v]
+    best = 0
+    for at in range(1, found):
+        if tally[at] > tally[best]:
+            best = at
+    return candidates[best]

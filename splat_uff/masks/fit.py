@@ -109,12 +109,13 @@ def reduce_mask(
         straight: Whether the mask is already undistorted.
     """
     height, width = view.camera.height, view.camera.width
+    lens = None if straight else view.lens
+    if lens is None and mask.shape == (height, width):
+        return mask
     soft = mask.astype(np.float32)
-    if view.lens is not None and not straight:
-        found = undistortion(view.lens.resized(mask.shape[1], mask.shape[0]))
+    if lens is not None:
+        found = undistortion(lens.resized(mask.shape[1], mask.shape[0]))
         if found is not None:
             soft = found.apply(soft[..., None])[..., 0]
-    elif mask.shape == (height, width):
-        return mask
     # Rounding of fractional weights must not push an exactly half-covered pixel below one half.
     return area_resize(soft, height, width) >= 0.5 - 1e-5

@@ -1,7 +1,9 @@
 """Masks from any tool: a folder of pictures, label maps, or run-length encoded JSON per view."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,18 +171,27 @@ def _all_places(source: Path, capture: Capture) -> Iterator[Place]:
 
 def _any_negative(source: Path, capture: Capture) -> bool:
     """Whether any label map of any view has -1, which is then no segment in all of them."""
-    for place in _all_places(source, capture):
-        found = [path for path in place.levels if states_negative(path)]
-        if place.array is not None:
-            levels = _read_levels(place.array)
-            most = largest_of(levels.dtype)
-            found += [place.array] if has_negative(levels, most) else []
-        if found:
-            notice(
-                f"{found[0].name} has labels of -1: these are nothing, and 0 is a segment, in all."
-            )
-            return True
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for found in pool.map(_first_negative, _all_places(source, capture)):
+            if found is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
+                notice(
+                    f"{found.name} has labels of -1: these are nothing, and 0 is a segment, in all."
+                )
+                return True
     return False
+
+
+def _first_negative(place: Place) -> Path | None:
+    """First label map of a view that has -1."""
+    for path in place.levels:
+        if states_negative(path):
+            return path
+    if place.array is not None:
+        levels = _read_levels(place.array)
+        if has_negative(levels, largest_of(levels.dtype)):
+            return place.array
+    return None
 
 
 def _read_encoded(path: Path) -> Iterator[Bool[np.ndarray, "H W"]]:
