@@ -7,7 +7,7 @@ Trains on cities of known parts (`city.py`), whose Gaussians are given, each in 
 own. One of the four numbers changes at a time; the slope is that of a straight line through the
 logarithms. *large* is a million Gaussians and 200 photos of 1600 x 1067 pixels; *small photos* is
 a million Gaussians and 120 photos of 200 x 133. Cases that the file has already are left out,
-unless --again is given.
+unless --again is given; then those of this machine are replaced.
 """
 
 import argparse
@@ -80,7 +80,8 @@ def main() -> None:
             row = {"axis": axis, "case": asdict(case), **measure(case, options.keep)}
             row |= measured_here()
             print(json.dumps(row), flush=True)
-            rows = [row for row in rows if row not in known] + [row]
+            same = [other for other in known if other["machine"] == row["machine"]]
+            rows = [other for other in rows if other not in same] + [row]
             write_json(options.output, {"rows": rows, "slopes": slopes(rows)})
     print(json.dumps(slopes(rows), indent=2))
     if options.picture:

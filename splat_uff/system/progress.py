@@ -44,6 +44,7 @@ class Bar:
         self._task = progress.add_task(title, total=total, completed=done, figures="")
         self._figures: dict[str, float | int | str] = {}
         self._start = self._last_line = time.monotonic()
+        self._said = -1
         self._tell_follower()
 
     def advance(self, steps: int = 1, **figures: float | int | str) -> None:
@@ -58,12 +59,13 @@ class Bar:
 
     def finish(self) -> None:
         """Print a final line if no bar could be drawn."""
-        if self._progress.disable and time.monotonic() - self._start > WORTH_A_LINE:
+        said = self._said == self._done
+        if self._progress.disable and not said and time.monotonic() - self._start > WORTH_A_LINE:
             self.say()
 
     def say(self) -> None:
         """Print the bar's progress as a line."""
-        self._last_line = time.monotonic()
+        self._last_line, self._said = time.monotonic(), self._done
         seconds = self._last_line - self._start
         steps = f"{self._done:,} of {self._total:,} in {seconds:.0f} s"
         notice(f"{self._title}: {', '.join([steps, *self._named_figures()])}")

@@ -2,29 +2,35 @@
 
 A step's time is a constant, a part for the pixels that it looks at, a part for all Gaussians, and
 one for those in its window; there are few Gaussians at first. How these parts compare, and what the
-stages after the fit take beside them, was measured (docs/research/growth.md); the first steps say
-how fast this machine is.
+stages after the fit take beside them, was measured (docs/research/growth.md). A small computation
+says how fast this machine is. What the first steps take besides comes from the scene, whose pixels
+blend more Gaussians or fewer than those of the measured one, and stays until the fit ends.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from splat_uff.capture import Capture
+from splat_uff.gaussians.losses import Compared
 from splat_uff.gaussians.windows import reduction
 from splat_uff.settings import TrainConfig
+from splat_uff.system import kernels
 from splat_uff.system.observer import Observer
 from splat_uff.system.progress import notice
 
 FIRST, LAST = 20, 60
 """Steps between which the time is taken; those before may compile kernels."""
-STEP = 3.0e-3
+STEP = 4.9e-3
 """Seconds of any step of the fit, on the measured machine."""
-STEP_PIXEL, STEP_GAUSSIAN, STEP_SHOWN = 1.0e-7, 3.0e-7, 3.3e-7
+STEP_PIXEL, STEP_GAUSSIAN, STEP_SHOWN = 9.3e-8, 3.3e-7, 3.9e-7
 """Further seconds of a step for each pixel, for each Gaussian, and for each in the window."""
+LOSS = 1.5e-3
+"""Seconds of `time_loss` on the measured machine."""
 GROWTH = 0.15, 0.57
 """Shares of the steps between which the number of Gaussians grows."""
 VIEW_PIXEL, VIEW_GAUSSIAN = 1.07e-6, 1.12e-6
@@ -117,9 +123,12 @@ class Work:
 class Forecast(Observer):
     """An observer that says once how long the training will take, and passes on what it hears."""
 
-    def __init__(self, work: Work, observer: Observer) -> None:
-        self._work, self._observer = work, observer
-        self._times: list[float] = []
+    def __init__(self, work: Work, observer: Observer, *, device: str = "cpu") -> None:
+        self._work, self._observer, self._device = work, observer, device
+        self._first = self._resumed = float("nan")
+        self._count = 0
+        self._steps: list[float] = []
+        self._losses: list[float] = []
         self.seconds: float | None = None
         """Seconds from the beginning of the fit to the end of the training, once known."""
 
@@ -130,16 +139,45 @@ class Forecast(Observer):
 
     def after_step(self, stage: str, step: int, total: int, look: Callable[[], Any]) -> None:
         """Take the time of the step."""
-        self._times.append(time.perf_counter())
-        if len(self._times) == LAST + 1 and step < total:
-            spent = np.median(np.diff(self._times[FIRST:]))
-            coarse = step <= self._work.coarse * total
-            speed = float(spent) / self._work.step(len(look()), coarse=coarse)
-            left = speed * (self._work.fit_after(step) + self._work.after_fit())
-            self.seconds = self._times[-1] - self._times[0] + left
-            if left >= WORTH_SAYING:
-                notice(f"the rest of this training takes {in_words(left)}.")
+        now = time.perf_counter()
+        self._first = now if self._count == 0 else self._first
+        if FIRST < self._count <= LAST:
+            self._steps.append(now - self._resumed)
+            if kernels.numba_computes(self._device):
+                self._losses.append(time_loss())
+            if self._count == LAST and step < total:
+                self._say(now, step, total, len(look()))
+        self._count += 1
         self._observer.after_step(stage, step, total, look)
+        self._resumed = time.perf_counter()
+
+    def _say(self, now: float, step: int, total: int, number: int) -> None:
+        """Find how long the rest takes, and say so if it is long."""
+        spent = float(np.median(self._steps))
+        usual = self._work.step(number, coarse=step <= self._work.coarse * total)
+        # A quarter of the runs is hardly interrupted by anything.
+        speed = np.quantile(self._losses, 0.25) / LOSS if self._losses else spent / usual
+        more = max(-usual / 2, spent / speed - usual)  # Seconds of each step, for this scene.
+        left = self._work.fit_after(step) + (total - step) * more + self._work.after_fit()
+        self.seconds = now - self._first + float(speed * left)
+        if speed * left >= WORTH_SAYING:
+            notice(f"the rest of this training takes {in_words(speed * left)}.")
+
+
+def time_loss() -> float:
+    """Seconds of the loss of a photo of 200 x 200 pixels on the CPU."""
+    photo, image, alphas, black = _photo()
+    start = time.perf_counter()
+    Compared.of(image, alphas, photo, black, ssim_weight=0.2)
+    return time.perf_counter() - start
+
+
+@cache
+def _photo() -> tuple[np.ndarray, ...]:
+    """A photo of noise, a rendering of it, its opacities, and a background."""
+    photo = np.random.default_rng(0).random((200, 200, 4), np.float32)
+    image = np.ascontiguousarray(photo[..., :3])
+    return photo, image, np.ones((200, 200), np.float32), np.zeros(3, np.float32)
 
 
 def in_words(seconds: float) -> str:

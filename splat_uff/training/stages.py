@@ -109,7 +109,8 @@ def fit_gaussians(training: Training, placed: Placed | None) -> Gaussians:
         with training.clock.stage("gaussians"):
             hooks = training.hooks("gaussians")
             training.options.kernels.wait(FIT)
-            forecast = Forecast(Work.of(given.capture, settings), hooks.observer)
+            work = Work.of(given.capture, settings)
+            forecast = Forecast(work, hooks.observer, device=training.device)
             gaussians = gaussians_fit.fit_gaussians(
                 given.capture, settings.gaussians, given.bags, seed=settings.seed,
                 device=training.device, hooks=replace(hooks, observer=forecast),

@@ -68,6 +68,16 @@ def test_progress_bar_says_where_long_work_stands_when_not_a_terminal(capsys, mo
     assert said == expected
 
 
+def test_progress_bar_says_the_last_step_once_when_not_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_EVERY", -1)
+    monkeypatch.setattr(progress, "WORTH_A_LINE", -1)
+    with progress_bar("gaussians", 2) as bar:
+        bar.advance()
+        bar.advance()
+    expected = ["gaussians: 1 of 2 in 0 s", "gaussians: 2 of 2 in 0 s"]
+    assert capsys.readouterr().err.splitlines() == expected
+
+
 def test_progress_bar_says_nothing_of_work_that_failed(capsys, monkeypatch):
     monkeypatch.setattr(progress, "WORTH_A_LINE", -1)
     with pytest.raises(RuntimeError), progress_bar("gaussians", 3):

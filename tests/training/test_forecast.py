@@ -24,13 +24,20 @@ WORK = Work(
 )
 
 
-def follow(monkeypatch, work, *, speed=1.0, steps=100, wrapped=NOBODY):
-    """Let a fit go by whose steps take `speed` times those of the measured machine."""
+def follow(
+    monkeypatch, work, *, speed=1.0, more=0.0, steps=100, wrapped=NOBODY, device="cpu", coarse=False
+):
+    """Let a fit go by on a machine that takes `speed` times as long as the measured one.
+
+    Its steps take `more` seconds than those of the measured scene.
+    """
     now = [0.0]
     monkeypatch.setattr(forecast.time, "perf_counter", lambda: now[0])
-    observer = Forecast(work, wrapped)
+    monkeypatch.setattr(forecast, "time_loss", lambda: speed * forecast.LOSS)
+    observer = Forecast(work, wrapped, device=device)
     for step in range(1, steps + 1):
-        now[0] += 30.0 if step == 2 else speed * work.step(work.start)  # One compiles.
+        spent = speed * (work.step(work.start, coarse=coarse) + more)
+        now[0] += 30.0 if step == 2 else spent  # One compiles.
         observer.after_step("gaussians", step, work.steps, lambda: np.empty(work.start))
     return observer
 
@@ -42,6 +49,25 @@ def test_said_once_by_the_speed_of_this_machine(speed, monkeypatch, capsys):
     left = observer.seconds - 30 - speed * 59 * WORK.step(6000)
     assert left == pytest.approx(speed * (WORK.fit_after(61) + WORK.after_fit()))
     assert capsys.readouterr().err.count("the rest of this training takes about") == 1
+
+
+def test_what_steps_of_this_scene_take_more_is_taken_by_the_fit_alone(monkeypatch):
+    usual, slower = (follow(monkeypatch, WORK, speed=2.0, more=more) for more in (0.0, 0.01))
+    assert usual.seconds is not None
+    assert slower.seconds is not None
+    assert slower.seconds - usual.seconds == pytest.approx(2.0 * 0.01 * WORK.steps, rel=0.01)
+
+
+def test_on_a_card_the_steps_themselves_say_how_fast_it_is(monkeypatch):
+    monkeypatch.setattr(forecast, "LOSS", float("nan"))
+    observer = follow(monkeypatch, WORK, speed=0.1, device="cuda:0")
+    assert observer.seconds is not None
+    expected = 0.1 * (WORK.fit_after(0) + WORK.after_fit())
+    assert observer.seconds - 30 == pytest.approx(expected, rel=0.01)
+
+
+def test_the_computation_that_says_how_fast_a_machine_is_takes_a_moment():
+    assert 1e-5 < forecast.time_loss() < 1
 
 
 def test_a_fit_takes_longer_with_more_of_anything():
@@ -60,14 +86,9 @@ def test_steps_that_look_at_reduced_photos_take_less(monkeypatch):
     assert work.step(6000, coarse=True) < work.step(6000)
     assert work.fit_after(0) < WORK.fit_after(0)
     assert work.fit_after(1000) == WORK.fit_after(1000)
-    now = [0.0]
-    monkeypatch.setattr(forecast.time, "perf_counter", lambda: now[0])
-    observer = Forecast(work, NOBODY)
-    for step in range(1, 100):
-        now[0] += work.step(work.start, coarse=True)
-        observer.after_step("gaussians", step, work.steps, lambda: np.empty(work.start))
+    observer = follow(monkeypatch, work, coarse=True)
     assert observer.seconds is not None
-    assert observer.seconds == pytest.approx(work.fit_after(0) + work.after_fit(), rel=0.1)
+    assert observer.seconds - 30 == pytest.approx(work.fit_after(0) + work.after_fit(), rel=0.1)
 
 
 @pytest.mark.parametrize(
