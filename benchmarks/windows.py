@@ -95,8 +95,8 @@ def train_here(words: list[str]) -> None:
     made: list[forecast.Forecast] = []
 
     class Kept(forecast.Forecast):
-        def __init__(self, *given: Any) -> None:
-            super().__init__(*given)
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
             made.append(self)
 
     stages.Forecast = Kept  # pyright: ignore[reportPrivateImportUsage]
