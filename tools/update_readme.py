@@ -42,6 +42,7 @@ GROWTH = ROOT / "benchmarks" / "growth.json"
 BATCH = ROOT / "benchmarks" / "batch.json"
 BLOCKS = ROOT / "benchmarks" / "blocks.json"
 WINDOWS = ROOT / "benchmarks" / "windows.json"
+COMPILING = ROOT / "benchmarks" / "compiling.json"
 SPEED = ROOT / "benchmarks" / "speed.json"
 PARTS = ROOT / "benchmarks" / "parts.json"
 BASELINES = ROOT / "benchmarks" / "baselines.json"
@@ -132,6 +133,7 @@ def parts() -> dict[str, str]:
         "growth": growth_table(json.loads(GROWTH.read_text(encoding="utf-8-sig"))),
         "blocks": blocks_table(json.loads(BLOCKS.read_text(encoding="utf-8-sig"))),
         "windows": windows_table(json.loads(WINDOWS.read_text(encoding="utf-8-sig"))),
+        "compiling": compiling_table(json.loads(COMPILING.read_text(encoding="utf-8-sig"))),
         "borders": borders_table(json.loads(BORDERS.read_text(encoding="utf-8-sig"))),
         "borders-rise": borders_rise(json.loads(BORDERS.read_text(encoding="utf-8-sig"))),
         "batch": batch_table(json.loads(BATCH.read_text(encoding="utf-8-sig"))),
@@ -675,6 +677,20 @@ def windows_table(record: dict[str, Any]) -> str:
         lines.append(row([f"{entry['scene']}, {entry['size']}", sight, *scores, *spent, error]))
     command = "`python benchmarks/windows.py SCENES --output benchmarks/windows.json`"
     return "\n".join([*lines, "", f"{command}. {measured(record['rows'][-1])}"])
+
+
+def compiling_table(record: dict[str, Any]) -> str:
+    """CPU seconds of compiling kernels: by part, by kernel, and with other settings of numba."""
+    lines = [row(("kernels of", "functions", "CPU s", "most of it")), row(["---"] * 4)]
+    for name, part in record["parts"].items():
+        slowest = list(part["kernels"].items())[:6]
+        most = ", ".join(f"`{path.rpartition('.')[2]}` {spent:.1f}" for path, spent in slowest)
+        lines.append(row((name, part["functions"], f"{part['seconds']:.0f}", most)))
+    lines += ["", row(("settings, kernels of fit", "CPU s")), row(["---"] * 2)]
+    for entry in record["variants"]:
+        lines.append(row((entry["settings"], ", ".join(f"{s:.0f}" for s in entry["seconds"]))))
+    command = "`python benchmarks/compiling.py --output benchmarks/compiling.json`"
+    return "\n".join([*lines, "", f"{command}. {measured(record)}"])
 
 
 def fit_table(record: dict[str, Any]) -> str:
