@@ -685,7 +685,7 @@ def compiling_table(record: dict[str, Any]) -> str:
     for name, part in record["parts"].items():
         slowest = list(part["kernels"].items())[:6]
         most = ", ".join(f"`{path.rpartition('.')[2]}` {spent:.1f}" for path, spent in slowest)
-        lines.append(row((name, part["functions"], f"{part['seconds']:.0f}", most)))
+        lines.append(row((name, str(part["functions"]), f"{part['seconds']:.0f}", most)))
     lines += ["", row(("settings, kernels of fit", "CPU s")), row(["---"] * 2)]
     for entry in record["variants"]:
         lines.append(row((entry["settings"], ", ".join(f"{s:.0f}" for s in entry["seconds"]))))
