@@ -121,7 +121,14 @@ class Work:
 
 
 class Forecast(Observer):
-    """An observer that says once how long the training will take, and passes on what it hears."""
+    """An observer that says once how long the training will take, and passes on what it hears.
+
+    Args:
+        work: Amount of work of the training.
+        observer: Observer that hears of every step, too.
+        device: Device that fits: on `cpu`, a small computation beside the steps says how fast the
+            machine is; on any other, all stages are taken to be as fast as the first steps.
+    """
 
     def __init__(self, work: Work, observer: Observer, *, device: str = "cpu") -> None:
         self._work, self._observer, self._device = work, observer, device
